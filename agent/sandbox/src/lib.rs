@@ -1,0 +1,1 @@
+//! agent/sandbox: to be written.

@@ -1,0 +1,1 @@
+//! The agent as a library: what the binary and the tests use.

@@ -1,0 +1,2 @@
+//! The `tidegate` binary: parse, run, exit code.
+fn main() {}
