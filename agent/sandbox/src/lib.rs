@@ -1,1 +1,4 @@
-//! agent/sandbox: to be written.
+//! A simulated Kubernetes: the API, its store and its controllers, in one process. It is not a product cluster.
+
+pub mod control;
+pub mod controller;
