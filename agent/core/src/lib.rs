@@ -1,1 +1,3 @@
-//! agent/core: to be written.
+//! Every decision of Tidegate, without IO, async, clock or randomness.
+
+pub mod zone;
