@@ -1,0 +1,165 @@
+//! The kind `Operation`: something to do once, or as long as its document is there, outside the solutions.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalar::{Name, Quantity, Text};
+
+/// An operation that someone asks for. It is planned, approved and recorded like every change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operation {
+    /// The name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Text>,
+    /// What to do: exactly one.
+    pub action: Action,
+    /// The person who asks.
+    pub author: Name,
+    /// Why, such as the number of a change.
+    #[schemars(length(min = 1))]
+    pub reason: String,
+    /// Until when: it does not start later, and what holds as long as the document is there (`offline`,
+    /// `cordon`) ends then. `offline` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub expires: Option<jiff::Timestamp>,
+}
+
+/// What an operation does: exactly one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Starts the pods of apps anew, in groups.
+    Restart(AppsTarget),
+    /// Keeps the pods of apps but serves nothing from them, as long as the document is there.
+    Offline(AppsTarget),
+    /// Brings apps back that were taken offline.
+    Online(AppsTarget),
+    /// Changes the number of instances until a solution says otherwise.
+    Scale(Scale),
+    /// Changes CPU and memory until a solution says otherwise.
+    Resize(Resize),
+    /// Removes a product that no solution holds any more.
+    Uninstall(Uninstall),
+    /// Runs a task again although its inputs are the same.
+    RerunTask(AppTarget),
+    /// Runs the tests of a product.
+    Test(AppsTarget),
+    /// Keeps new pods off nodes, as long as the document is there.
+    Cordon(NodesTarget),
+    /// Keeps new pods off nodes and moves the others away.
+    Drain(NodesTarget),
+    /// Goes back to what an earlier successful release delivered.
+    Rollback(Rollback),
+}
+
+/// Apps of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppsTarget {
+    /// The product.
+    pub product: Name,
+    /// Its apps. Default: all that fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<Name>,
+    /// In these clusters. Default: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Name>,
+}
+
+/// One app of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppTarget {
+    /// The product.
+    pub product: Name,
+    /// Its app.
+    pub app: Name,
+    /// In these clusters. Default: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Name>,
+}
+
+/// Another number of instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scale {
+    /// The product.
+    pub product: Name,
+    /// Its app.
+    pub app: Name,
+    /// How many instances.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub replicas: u32,
+    /// In these clusters. Default: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Name>,
+}
+
+/// Another size of each instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resize {
+    /// The product.
+    pub product: Name,
+    /// Its app.
+    pub app: Name,
+    /// CPU of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Memory of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// In these clusters. Default: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Name>,
+}
+
+/// Removes a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Uninstall {
+    /// The product.
+    pub product: Name,
+    /// What is kept (YL-134).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retain: Vec<Retained>,
+}
+
+/// What is kept when a product is removed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Retained {
+    /// Database schemas.
+    Databases,
+    /// Load balancers and their records.
+    LoadBalancers,
+    /// Volumes.
+    Volumes,
+}
+
+/// Nodes of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodesTarget {
+    /// The cluster.
+    pub cluster: Name,
+    /// The nodes.
+    #[schemars(length(min = 1))]
+    pub nodes: Vec<String>,
+}
+
+/// Goes back to what an earlier successful release delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    /// The release, by its id.
+    #[schemars(length(min = 1))]
+    pub release: String,
+    /// Only these products. Default: all of the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<Name>,
+}

@@ -1,0 +1,73 @@
+//! The kind `Solution`: which products a site shall run, at which version, where and how large.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    product::AppSize,
+    scalar::{Name, Text},
+    site::ClusterSelector,
+};
+
+/// The desired end state of some products of the site. A product is in one solution at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Solution {
+    /// The name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Text>,
+    /// The `RolloutPolicy` that says in which waves and groups changes go out. Default: one wave per
+    /// level of product dependency, groups by kind of task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Name>,
+    /// The products.
+    #[schemars(length(min = 1))]
+    pub products: Vec<SolutionProduct>,
+    /// What is otherwise refused and is allowed here; each is shown as destructive and may need more
+    /// approvals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Allowance>,
+}
+
+/// One product of a solution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SolutionProduct {
+    /// The product.
+    pub product: Name,
+    /// Its version.
+    #[schemars(with = "String", extend("format" = "semver"))]
+    pub version: semver::Version,
+    /// One of the version's topologies. Default: the only one, or all apps if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Name>,
+    /// One of the version's sizes. Default: the only one, or one instance of each app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Name>,
+    /// The namespace in each cluster. Default: the product's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// The clusters it runs in. Default: every cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSelector>,
+    /// Overrides of the size, per app.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apps: BTreeMap<Name, AppSize>,
+    /// Apps that this release leaves alone as they are (YL-048).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<Name>,
+}
+
+/// A refusal that a solution lifts.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Allowance {
+    /// The topology of a deployed product may change.
+    Topology,
+    /// CPU and memory of a deployed product may change because another size was chosen.
+    Resize,
+}
