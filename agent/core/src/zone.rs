@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod name;
+mod text;
+pub mod rdata;
 pub mod serial;
 
 /// One zone as it should be served.
