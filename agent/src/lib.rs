@@ -1,1 +1,3 @@
 //! The agent as a library: what the binary and the tests use.
+
+pub mod dns;

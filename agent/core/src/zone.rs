@@ -11,6 +11,17 @@ mod text;
 pub mod rdata;
 pub mod serial;
 
+/// SOA timers in seconds (RFC 1912 section 2.2): how often secondaries ask, how soon they ask again after a failure, and
+/// how long they serve without an answer.
+pub const SOA_REFRESH: u32 = 3_600;
+/// See [`SOA_REFRESH`].
+pub const SOA_RETRY: u32 = 600;
+/// See [`SOA_REFRESH`].
+pub const SOA_EXPIRE: u32 = 1_209_600;
+/// How long "there is no such name" may be remembered, in seconds (RFC 2308); a shorter zone TTL wins. Short, because in a
+/// private cloud names appear while clients already ask for them.
+pub const NEGATIVE_TTL: u32 = 60;
+
 /// One zone as it should be served.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
