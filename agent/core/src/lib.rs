@@ -1,5 +1,29 @@
 //! Every decision of Tidegate, without IO, async, clock or randomness.
+//!
+//! The pipeline, and where each step lives:
+//!
+//! ```text
+//! wake ─► load ─► validate ─► render ─► observe ─► diff ─► plan ─► gate ─► execute ─► record
+//!         agent   validate    render    agent      diff    plan    gate    agent, by   agent
+//!                                                                          progress
+//! ```
+//!
+//! Modules stand in reading order: each uses only those above it.
 
 pub mod backoff;
+pub mod digest;
+pub mod object;
 pub mod snapshot;
 pub mod zone;
+pub mod desired;
+pub mod live;
+pub mod baseline;
+pub mod change;
+pub mod plan;
+pub mod release;
+pub mod approval;
+pub mod pod;
+pub mod health;
+pub mod gate;
+pub mod driver;
+pub mod progress;

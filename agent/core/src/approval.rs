@@ -1,0 +1,48 @@
+//! Approvals as the gate sees them: verified, with the person known.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An approval document whose signature was verified against a key of its approver, as of the last accepted revision.
+/// Only the agent's `signature` module has reason to make one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifiedApproval {
+    /// `metadata.name`, unique.
+    pub name: String,
+    /// Digest of the plan, as text.
+    pub plan: String,
+    /// What of the plan.
+    pub scope: ApprovalScope,
+    /// Yes or no.
+    pub approves: bool,
+    /// Name of the `Person`.
+    pub person: String,
+    /// Fingerprint of the key.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+    /// When it was signed, as the document says.
+    pub created_at: Timestamp,
+    /// Too late to count after this.
+    pub approve_by: Option<Timestamp>,
+    /// Too late to start after this.
+    pub execute_by: Option<Timestamp>,
+}
+
+/// What an approval is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ApprovalScope {
+    /// The whole plan.
+    Plan,
+    /// One wave, by name.
+    Wave(String),
+    /// The confirmation of a group of a step.
+    Confirm {
+        /// Id of the release.
+        release: String,
+        /// Id of the step.
+        step: String,
+    },
+}

@@ -1,0 +1,79 @@
+//! The baseline: what runs in the site after the last successful release; its water mark.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::UnitKind;
+use crate::digest::Digest;
+use crate::zone::PublishedZone;
+
+/// What the site has really reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// The site's name.
+    pub site: String,
+    /// The commit whose content is delivered.
+    pub revision: String,
+    /// The release that brought it here.
+    pub release: String,
+    /// When that release ended.
+    pub recorded_at: Timestamp,
+    /// By name.
+    pub products: BTreeMap<String, BaselineProduct>,
+    /// Grants in force: name to what it gives, as people read it.
+    pub grants: BTreeMap<String, String>,
+    /// Zones as published, by name.
+    pub zones: BTreeMap<String, PublishedZone>,
+    /// Digest of each product version's documents ever delivered, by `product@version`: a version is immutable.
+    pub versions: BTreeMap<String, Digest>,
+}
+
+impl Baseline {
+    /// The digest of the content without when and by which release: two sites at the same level have the same.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&(&self.site, &self.products, &self.grants, &self.zones, &self.versions))
+    }
+}
+
+/// One delivered product.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BaselineProduct {
+    /// The solution that it belongs to.
+    pub solution: String,
+    /// Semantic version.
+    pub version: String,
+    /// Name of the topology.
+    pub topology: String,
+    /// Name of the size.
+    pub size: String,
+    /// Namespace of its objects.
+    pub namespace: String,
+    /// Apps by cluster and name.
+    pub clusters: BTreeMap<String, BTreeMap<String, BaselineApp>>,
+}
+
+/// One delivered app in one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BaselineApp {
+    /// standard, task or test.
+    pub kind: UnitKind,
+    /// Image as written.
+    pub image: String,
+    /// Pods.
+    pub replicas: u32,
+    /// CPU request.
+    pub cpu: String,
+    /// Memory request.
+    pub memory: String,
+    /// Digest of everything else in its pod template.
+    pub inputs: Digest,
+    /// Parameters as shown to people.
+    pub parameters: BTreeMap<String, String>,
+    /// Sizes of its volumes by name, in Kubernetes notation.
+    pub volumes: BTreeMap<String, String>,
+}

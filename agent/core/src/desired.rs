@@ -1,0 +1,182 @@
+//! The desired state: what `render` makes of a valid site.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidegate_schema::finding::Place;
+
+use crate::digest::Digest;
+use crate::object::{Object, ObjectRef};
+use crate::zone::ZoneData;
+
+/// Everything that should be true: objects per cluster, access rules (as objects) and DNS zones.
+#[derive(Clone, Debug, Default)]
+pub struct DesiredState {
+    /// All objects of all clusters, ordered by reference; no reference twice.
+    pub objects: Vec<DesiredObject>,
+    /// The apps that these objects make up, ordered by id.
+    pub units: Vec<Unit>,
+    /// All zones, ordered by name.
+    pub zones: Vec<ZoneData>,
+}
+
+impl DesiredState {
+    /// The object with this reference.
+    pub fn object(&self, reference: &ObjectRef) -> Option<&DesiredObject> {
+        let index = self.objects.binary_search_by(|object| object.reference.cmp(reference)).ok()?;
+        self.objects.get(index)
+    }
+
+    /// The digest of all content, which an approval binds.
+    pub fn digest(&self) -> Digest {
+        let objects: Vec<_> =
+            self.objects.iter().map(|object| (&object.reference, &object.digest)).collect();
+        Digest::of(&(objects, &self.units, &self.zones))
+    }
+}
+
+/// One object that should exist.
+#[derive(Clone, Debug)]
+pub struct DesiredObject {
+    /// What identifies it.
+    pub reference: ObjectRef,
+    /// Its content, as it is applied at the end of a release. Workloads carry their final `replicas`, template and
+    /// update strategy; while groups are open, `driver` writes variants of it.
+    pub body: Object,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The document that it comes from.
+    pub place: Option<Place>,
+}
+
+/// Which part of the site an object belongs to. The order of [`Layer`] is the order in which a product is built up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// The solution, unless it belongs to the site itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
+    /// The product, unless it belongs to the site itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// The app, unless it belongs to the product as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// The role or grant for access rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+    /// The step of the product (waves.md, "From changes to waves") in which it is applied.
+    pub layer: Layer,
+}
+
+/// The steps of a product in a cluster, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Layer {
+    /// The site's foundations: namespaces, CRDs, classes, quotas, cluster-wide RBAC and access rules.
+    Foundation,
+    /// What apps of the product need before they run: config, secrets, service accounts, claims, plain manifests.
+    Support,
+    /// Task apps: Jobs that run once per digest of their inputs.
+    Task,
+    /// The standard apps.
+    Workload,
+    /// Services for load balancers and other ways in.
+    Network,
+    /// Test apps: Jobs that judge the product.
+    Test,
+}
+
+/// One app of one product in one cluster, as it should run: what tasks, groups and the baseline speak of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    /// What identifies it.
+    pub id: UnitId,
+    /// The solution that asks for it.
+    pub solution: String,
+    /// The product's version.
+    pub version: String,
+    /// standard, task or test.
+    pub kind: UnitKind,
+    /// The workload or Job that runs it.
+    pub workload: ObjectRef,
+    /// The image as written, with the site's registry.
+    pub image: String,
+    /// Pods wanted. 1 for Jobs; for a DaemonSet 0, as the nodes decide.
+    pub replicas: u32,
+    /// CPU request in Kubernetes notation; empty when not given.
+    pub cpu: String,
+    /// Memory request in Kubernetes notation; empty when not given.
+    pub memory: String,
+    /// The digest of its parameters, environment, files and everything else in the pod template but image, CPU and
+    /// memory.
+    pub inputs: Digest,
+    /// Parameters that reach it, as shown to people; secret ones only as the name of their reference.
+    pub parameters: BTreeMap<String, String>,
+    /// Apps of the same product that come before it (`after`), names only.
+    pub after: Vec<String>,
+    /// Checks after each group.
+    pub checks: Vec<Check>,
+}
+
+/// Names one app in one cluster.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnitId {
+    /// Name of the `Cluster` document.
+    pub cluster: String,
+    /// The product.
+    pub product: String,
+    /// The app.
+    pub app: String,
+}
+
+impl std::fmt::Display for UnitId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}@{}", self.product, self.app, self.cluster)
+    }
+}
+
+impl std::fmt::Debug for UnitId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The kinds of apps (YG-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UnitKind {
+    /// Runs for good.
+    Standard,
+    /// Runs once per digest of its inputs.
+    Task,
+    /// Judges the product after it changed.
+    Test,
+}
+
+/// A check that the agent makes after each group, from outside the pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Its name within the app.
+    pub name: String,
+    /// The container port asked.
+    pub port: u16,
+    /// The path for HTTP; a TCP connection otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
+}
+
+/// What an HTTP check expects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpCheck {
+    /// Path, beginning with `/`.
+    pub path: String,
+    /// The status that counts as success.
+    pub status: u16,
+}

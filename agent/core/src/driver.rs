@@ -1,0 +1,176 @@
+//! Exact groups on stock Kubernetes: the form of a workload while groups are open (waves.md, "Drivers").
+//!
+//! Nothing here asks what was done before: form and pods to move follow from the desired object, the live one and the
+//! number of pods that may be new.
+
+use serde_json::{Value, json};
+
+use crate::health::is_observed;
+use crate::object::Object;
+use crate::plan::Driver;
+use crate::pod::{Pod, REVISION};
+
+/// `minReadySeconds` while the gate of a Deployment holds: no new pod ever counts as available, so that the controller
+/// replaces `maxUnavailable` pods and stops. Below [`GATE_DEADLINE`], as the API demands.
+pub const GATE_READY_SECONDS: i64 = 1_000_000_000;
+/// `progressDeadlineSeconds` while the gate holds.
+pub const GATE_DEADLINE: i64 = 2_000_000_000;
+
+/// The revision of a workload's template.
+pub fn revision(workload: &Object) -> &str {
+    workload
+        .get("/spec/template/metadata/annotations")
+        .and_then(|annotations| annotations.get(REVISION))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// The form in which the workload stands while `cumulative` of `total` pods may be new.
+pub fn form(
+    driver: Driver,
+    desired: &Object,
+    live: Option<&Object>,
+    total: u32,
+    cumulative: u32,
+) -> Object {
+    let mut object = desired.clone();
+    match driver {
+        Driver::Whole | Driver::DaemonSet => {}
+        Driver::StatefulSet => {
+            // The new template comes with every ordinal held back: the controller must know the new revision before
+            // the first pod may have it.
+            let knows = live.is_some_and(|live| revision(live) == revision(desired));
+            let partition = if knows { total.saturating_sub(cumulative) } else { total };
+            object.set(&["spec", "replicas"], json!(total));
+            object.set(&["spec", "updateStrategy", "type"], json!("RollingUpdate"));
+            object.set(&["spec", "updateStrategy", "rollingUpdate", "partition"], json!(partition));
+        }
+        Driver::Deployment => {
+            object.set(&["spec", "replicas"], json!(total));
+            object.set(&["spec", "minReadySeconds"], json!(GATE_READY_SECONDS));
+            object.set(&["spec", "progressDeadlineSeconds"], json!(GATE_DEADLINE));
+            let strategy = json!({
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": cumulative},
+            });
+            object.set(&["spec", "strategy"], strategy);
+        }
+    }
+    object
+}
+
+/// Whether the live workload already has this form, in what the driver decides.
+pub fn is_in_place(live: &Object, form: &Object) -> bool {
+    const DECIDED: [&str; 6] = [
+        "/spec/replicas",
+        "/spec/updateStrategy/type",
+        "/spec/updateStrategy/rollingUpdate/partition",
+        "/spec/minReadySeconds",
+        "/spec/strategy/rollingUpdate/maxSurge",
+        "/spec/strategy/rollingUpdate/maxUnavailable",
+    ];
+    revision(live) == revision(form)
+        && DECIDED.iter().all(|pointer| {
+            form.get(pointer).is_none_or(|wanted| live.get(pointer) == Some(wanted))
+        })
+}
+
+/// The pods that belong to the first `cumulative` of `total`: those that may and must be new.
+pub fn opened(driver: Driver, pods: &[Pod], wanted: &str, total: u32, cumulative: u32) -> Vec<&Pod> {
+    match driver {
+        Driver::Whole => pods.iter().filter(|pod| pod.revision == wanted).collect(),
+        Driver::StatefulSet => {
+            let first = total.saturating_sub(cumulative);
+            let is_opened = |pod: &&Pod| pod.ordinal.is_some_and(|it| it >= first && it < total);
+            pods.iter().filter(is_opened).collect()
+        }
+        // Which pods the controller replaces is its own choice; those that are new are the opened ones.
+        Driver::Deployment => {
+            pods.iter().filter(|pod| pod.revision == wanted && !pod.is_terminating).collect()
+        }
+        Driver::DaemonSet => {
+            let mut by_node: Vec<&Pod> = pods.iter().filter(|pod| !pod.is_terminating).collect();
+            by_node.sort_by(|left, right| left.node.cmp(&right.node));
+            by_node.truncate(cumulative as usize);
+            by_node
+        }
+    }
+}
+
+/// Old pods of the opened ones that the agent itself must move, because the controller would not, or only one by one.
+pub fn to_evict<'a>(
+    driver: Driver,
+    live: &Object,
+    opened: &[&'a Pod],
+    wanted: &str,
+) -> Vec<&'a Pod> {
+    let is_ours_to_move = match driver {
+        Driver::Whole | Driver::Deployment => false,
+        Driver::StatefulSet => live.text("/spec/podManagementPolicy") == "Parallel",
+        Driver::DaemonSet => true,
+    };
+    // Before the controller has seen the new template and partition, an evicted pod would come back old.
+    if !is_ours_to_move || !is_observed(live) {
+        return Vec::new();
+    }
+    let is_old = |pod: &&&Pod| pod.revision != wanted && !pod.is_terminating;
+    opened.iter().filter(is_old).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stateful_set(revision: &str, partition: u32) -> Object {
+        Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {"name": "web", "generation": 2},
+            "spec": {
+                "replicas": 4, "podManagementPolicy": "Parallel",
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}},
+                "template": {"metadata": {"annotations": {REVISION: revision}}},
+            },
+            "status": {"observedGeneration": 2},
+        }))
+    }
+
+    fn pod(name: &str, revision: &str) -> Pod {
+        Pod::of(&Object::new(json!({"metadata": {"name": name, "annotations": {REVISION: revision}}})))
+    }
+
+    #[test]
+    fn a_new_template_comes_with_every_ordinal_held_back() {
+        let desired = stateful_set("new", 0);
+        let first = form(Driver::StatefulSet, &desired, Some(&stateful_set("old", 0)), 4, 1);
+        assert_eq!(first.integer("/spec/updateStrategy/rollingUpdate/partition"), Some(4));
+        let second = form(Driver::StatefulSet, &desired, Some(&first), 4, 1);
+        assert_eq!(second.integer("/spec/updateStrategy/rollingUpdate/partition"), Some(3));
+        assert!(!is_in_place(&first, &second));
+        assert!(is_in_place(&second, &second));
+    }
+
+    #[test]
+    fn only_old_pods_of_the_opened_ordinals_are_moved() {
+        let pods = [pod("web-0", "old"), pod("web-2", "old"), pod("web-3", "new")];
+        let opened = opened(Driver::StatefulSet, &pods, "new", 4, 2);
+        let moved = to_evict(Driver::StatefulSet, &stateful_set("new", 2), &opened, "new");
+        assert_eq!(moved.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["web-2"]);
+    }
+
+    #[test]
+    fn nothing_is_moved_before_the_controller_has_seen_the_change() {
+        let mut live = stateful_set("new", 2);
+        live.set(&["metadata", "generation"], json!(3));
+        let pods = [pod("web-3", "old")];
+        let opened = opened(Driver::StatefulSet, &pods, "new", 4, 2);
+        assert!(to_evict(Driver::StatefulSet, &live, &opened, "new").is_empty());
+    }
+
+    #[test]
+    fn the_gate_of_a_deployment_keeps_the_apis_own_rule() {
+        let desired = Object::new(json!({"spec": {"replicas": 10}}));
+        let gated = form(Driver::Deployment, &desired, None, 10, 4);
+        assert!(gated.integer("/spec/minReadySeconds") < gated.integer("/spec/progressDeadlineSeconds"));
+        assert_eq!(gated.integer("/spec/strategy/rollingUpdate/maxUnavailable"), Some(4));
+    }
+}

@@ -1,0 +1,262 @@
+//! The gate: whether an approved plan may be executed, and if not, for whom or what it waits.
+//!
+//! Only this module makes an [`ApprovedPlan`]: executing without approval does not compile.
+
+mod quorum;
+mod window;
+
+pub use quorum::{Clause, Rule};
+pub use window::{Window, WindowError};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tidegate_schema::finding::Finding;
+
+use crate::approval::{ApprovalScope, VerifiedApproval};
+use crate::digest::Digest;
+use crate::plan::{Plan, Risk, TaskKind};
+
+/// The rules that count: those of the last accepted revision, never of the one that is being approved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatePolicy {
+    /// All rules that match a plan must be met. Without any, a plan without risks is open at once.
+    pub rules: Vec<Rule>,
+    /// Members of each group, by name of the group.
+    pub groups: BTreeMap<String, BTreeSet<String>>,
+    /// E-mail addresses of each person, by name: who wrote a commit does not approve it.
+    pub emails: BTreeMap<String, BTreeSet<String>>,
+    /// When changes may start.
+    pub windows: Vec<Window>,
+}
+
+/// A plan that may be executed. It has no public constructor.
+#[derive(Clone, Debug)]
+pub struct ApprovedPlan {
+    plan: Plan,
+    approvals: Vec<String>,
+}
+
+impl ApprovedPlan {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Names of the approvals that opened the gate; consumed by this execution.
+    pub fn approvals(&self) -> &[String] {
+        &self.approvals
+    }
+}
+
+/// The gate's answer for a plan.
+#[derive(Clone, Debug)]
+pub enum Gate {
+    /// It may be executed.
+    Open(ApprovedPlan),
+    /// It may not yet: what is missing, and when time alone may change that.
+    Waiting {
+        /// One entry per thing that is missing.
+        needs: Vec<Finding>,
+        /// When to ask again without any other reason.
+        next: Option<Timestamp>,
+    },
+    /// It may not, until its digest changes.
+    Closed(Vec<Finding>),
+}
+
+/// The gate's answer for one wave of a running release.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WaveGate {
+    /// It may start.
+    Open {
+        /// Names of the approvals that opened it.
+        approvals: Vec<String>,
+    },
+    /// It may not yet.
+    Waiting {
+        /// One entry per thing that is missing.
+        needs: Vec<Finding>,
+        /// When to ask again without any other reason.
+        next: Option<Timestamp>,
+    },
+}
+
+/// What the gate knows beside the plan and the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Verified approvals, of this plan or others.
+    pub approvals: &'a [VerifiedApproval],
+    /// Names of approvals that an earlier execution consumed.
+    pub consumed: &'a BTreeSet<String>,
+    /// Why nothing may start on this site: an operator's freeze, a rewritten history. Empty otherwise.
+    pub freezes: &'a [Finding],
+    /// When this very plan was last given up (rolled back, cancelled): approvals before that do not count, and without
+    /// rules the plan stays held until somebody asks for it again.
+    pub given_up_at: Option<Timestamp>,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+/// Whether the plan may be executed now.
+pub fn gate(plan: Plan, policy: &GatePolicy, evidence: Evidence<'_>) -> Gate {
+    let id = plan.id();
+    let rejected: Vec<Finding> = of_plan(&id, evidence)
+        .filter(|approval| !approval.approves)
+        .map(|approval| {
+            Finding::error("APPROVAL/REJECTED")
+                .with("person", &approval.person)
+                .with("reason", &approval.reason)
+        })
+        .collect();
+    if !rejected.is_empty() {
+        return Gate::Closed(rejected);
+    }
+    let first = plan.content.waves.first().map_or("", |wave| wave.name.as_str());
+    match needs(&plan, &id, first, policy, evidence) {
+        Ok(approvals) => Gate::Open(ApprovedPlan { plan, approvals }),
+        Err((needs, next)) => Gate::Waiting { needs, next },
+    }
+}
+
+/// Whether a wave of a running release may start now. Approvals that this release has consumed count for it.
+pub fn wave_gate(
+    plan: &Plan,
+    wave: usize,
+    policy: &GatePolicy,
+    evidence: Evidence<'_>,
+) -> WaveGate {
+    let id = plan.id();
+    let Some(wave) = plan.content.waves.get(wave) else {
+        return WaveGate::Open { approvals: Vec::new() };
+    };
+    let rejected = of_plan(&id, evidence).find(|approval| !approval.approves);
+    if let Some(approval) = rejected {
+        let need = Finding::note("APPROVAL/REJECTED").with("person", &approval.person);
+        return WaveGate::Waiting { needs: vec![need.with("reason", &approval.reason)], next: None };
+    }
+    match needs(plan, &id, &wave.name, policy, evidence) {
+        Ok(approvals) => WaveGate::Open { approvals },
+        Err((needs, next)) => WaveGate::Waiting { needs, next },
+    }
+}
+
+/// Takes up a release after a restart: its gate was open, and the journal says so.
+///
+/// Executing again is safe because every effect is recomputed; starting a *new* release this way is not possible, as the
+/// journal must name the same plan and approvals.
+pub fn reopened(plan: Plan, opened: &Digest, approvals: Vec<String>) -> Option<ApprovedPlan> {
+    (plan.id() == *opened).then_some(ApprovedPlan { plan, approvals })
+}
+
+fn of_plan<'a>(
+    id: &Digest,
+    evidence: Evidence<'a>,
+) -> impl Iterator<Item = &'a VerifiedApproval> {
+    let id = id.clone();
+    evidence.approvals.iter().filter(move |approval| approval.plan == id.as_str())
+}
+
+type Needs = (Vec<Finding>, Option<Timestamp>);
+
+fn needs(
+    plan: &Plan,
+    id: &Digest,
+    wave: &str,
+    policy: &GatePolicy,
+    evidence: Evidence<'_>,
+) -> Result<Vec<String>, Needs> {
+    let mut needs: Vec<Finding> = evidence.freezes.to_vec();
+    let mut next = None;
+    let mut used = BTreeSet::new();
+    let usable = usable(id, wave, policy, evidence);
+    if !is_preapproved(plan) {
+        for rule in policy.rules.iter().filter(|rule| rule.matches(&plan.content.risks)) {
+            let counted: Vec<&VerifiedApproval> =
+                usable.iter().copied().filter(|it| rule.counts(it, plan, policy, evidence.now)).collect();
+            let persons = counted.iter().map(|approval| approval.person.as_str()).collect();
+            match rule.missing(&persons, &policy.groups) {
+                None => used.extend(counted.iter().map(|approval| approval.name.clone())),
+                Some(missing) => needs.push(missing),
+            }
+        }
+        if policy.rules.is_empty() {
+            needs.extend(unruled(plan, &usable, evidence));
+        }
+    }
+    for window in &policy.windows {
+        if let Some((need, opens)) = window.closed_at(evidence.now) {
+            needs.push(need);
+            next = earliest(next, opens);
+        }
+    }
+    if needs.is_empty() { Ok(used.into_iter().collect()) } else { Err((needs, next)) }
+}
+
+/// Without rules only what carries no risk goes by itself; and never again what was just given up.
+fn unruled(plan: &Plan, usable: &[&VerifiedApproval], evidence: Evidence<'_>) -> Vec<Finding> {
+    if !usable.is_empty() {
+        return Vec::new();
+    }
+    if evidence.given_up_at.is_some() {
+        return vec![Finding::note("APPROVAL/HELD")];
+    }
+    let risks: Vec<String> = plan.content.risks.iter().map(|risk| risk.name().to_owned()).collect();
+    if risks.is_empty() {
+        return Vec::new();
+    }
+    vec![Finding::note("APPROVAL/RISK_NEEDS_ONE").with("risks", risks.join(", "))]
+}
+
+/// Approvals of this plan and wave that are in time and not used up.
+fn usable<'a>(
+    id: &Digest,
+    wave: &str,
+    policy: &GatePolicy,
+    evidence: Evidence<'a>,
+) -> Vec<&'a VerifiedApproval> {
+    let is_known = |approval: &&VerifiedApproval| policy.emails.contains_key(&approval.person);
+    let in_time = |approval: &&VerifiedApproval| {
+        let now = evidence.now;
+        approval.approve_by.is_none_or(|by| approval.created_at <= by)
+            && approval.execute_by.is_none_or(|by| now <= by)
+            && evidence.given_up_at.is_none_or(|at| approval.created_at > at)
+    };
+    let in_scope = |approval: &&VerifiedApproval| match &approval.scope {
+        ApprovalScope::Plan => true,
+        ApprovalScope::Wave(name) => name == wave,
+        ApprovalScope::Confirm { .. } => false,
+    };
+    of_plan(id, evidence)
+        .filter(|approval| approval.approves && !evidence.consumed.contains(&approval.name))
+        .filter(is_known)
+        .filter(in_time)
+        .filter(in_scope)
+        .collect()
+}
+
+/// The end of a grant was approved with the grant: taking back what has expired asks nobody again.
+fn is_preapproved(plan: &Plan) -> bool {
+    let is_harmless = plan.content.risks.iter().all(|risk| *risk == Risk::LosesPermission);
+    let tasks = &plan.content.tasks;
+    let is_expiry = |kind: TaskKind| kind == TaskKind::Expire;
+    is_harmless && !tasks.is_empty() && tasks.iter().all(|task| is_expiry(task.kind))
+}
+
+fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
+    }
+}
+
+/// When an approval made at `created_at` is too old, if the rule limits that.
+fn limit(created_at: Timestamp, seconds: Option<u64>) -> Option<Timestamp> {
+    let seconds = SignedDuration::from_secs(i64::try_from(seconds?).unwrap_or(i64::MAX));
+    created_at.checked_add(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Quorum: distinct persons matched to clauses, so that one person satisfies at most one clause of a rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tidegate_schema::finding::Finding;
+
+use super::{GatePolicy, limit};
+use crate::approval::VerifiedApproval;
+use crate::plan::{Plan, Risk};
+
+/// One rule of an approval policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// The policy and the rule's number in it, for messages: `production[1]`.
+    pub name: String,
+    /// The rule is for plans with any of these risks; for every plan when empty.
+    pub risks: BTreeSet<Risk>,
+    /// How many of which group.
+    pub quorum: Vec<Clause>,
+    /// Whether authors of the change are excluded.
+    pub excludes_author: bool,
+    /// Seconds after its creation within which an approval must have met the others.
+    pub approve_by_seconds: Option<u64>,
+    /// Seconds after its creation within which execution must start.
+    pub execute_by_seconds: Option<u64>,
+}
+
+/// So many of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Clause {
+    /// Name of the group.
+    pub group: String,
+    /// How many of its members.
+    pub count: u32,
+}
+
+impl Rule {
+    /// Whether the rule is about a plan with these risks.
+    pub fn matches(&self, risks: &BTreeSet<Risk>) -> bool {
+        self.risks.is_empty() || self.risks.iter().any(|risk| risks.contains(risk))
+    }
+
+    /// Whether an approval counts for this rule now.
+    pub fn counts(
+        &self,
+        approval: &VerifiedApproval,
+        plan: &Plan,
+        policy: &GatePolicy,
+        now: Timestamp,
+    ) -> bool {
+        let own = policy.emails.get(&approval.person);
+        let is_author = own.is_some_and(|emails| {
+            plan.authors.iter().any(|author| emails.contains(&author.to_ascii_lowercase()))
+        });
+        let seconds = [self.approve_by_seconds, self.execute_by_seconds];
+        let is_in_time = seconds
+            .into_iter()
+            .filter_map(|seconds| limit(approval.created_at, seconds))
+            .all(|until| now <= until);
+        !(self.excludes_author && is_author) && is_in_time
+    }
+
+    /// What is missing, or `None` when the persons meet all clauses.
+    pub fn missing(
+        &self,
+        persons: &BTreeSet<&str>,
+        groups: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Option<Finding> {
+        let seats: Vec<&str> = self
+            .quorum
+            .iter()
+            .flat_map(|clause| (0..clause.count).map(|_| clause.group.as_str()))
+            .collect();
+        let taken = seat(&seats, persons, groups);
+        let mut open: BTreeMap<&str, u32> = BTreeMap::new();
+        for (group, holder) in seats.iter().zip(&taken) {
+            if holder.is_none() {
+                *open.entry(group).or_default() += 1;
+            }
+        }
+        if open.is_empty() {
+            return None;
+        }
+        let open: Vec<String> =
+            open.into_iter().map(|(group, count)| format!("{group}: {count}")).collect();
+        let have: Vec<&str> = persons.iter().copied().collect();
+        Some(
+            Finding::note("APPROVAL/QUORUM_UNMET")
+                .with("rule", &self.name)
+                .with("missing", open.join(", "))
+                .with("have", if have.is_empty() { "–".to_owned() } else { have.join(", ") }),
+        )
+    }
+}
+
+/// Seats as many persons as possible, each on one seat of a group of theirs (maximum bipartite matching by augmenting
+/// paths). Counting members per clause instead would let one person meet two clauses.
+fn seat<'a>(
+    seats: &[&str],
+    persons: &BTreeSet<&'a str>,
+    groups: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<Option<&'a str>> {
+    let mut taken: Vec<Option<&'a str>> = vec![None; seats.len()];
+    for person in persons {
+        let mut tried = BTreeSet::new();
+        place(person, seats, groups, &mut taken, &mut tried);
+    }
+    taken
+}
+
+fn place<'a>(
+    person: &'a str,
+    seats: &[&str],
+    groups: &BTreeMap<String, BTreeSet<String>>,
+    taken: &mut Vec<Option<&'a str>>,
+    tried: &mut BTreeSet<usize>,
+) -> bool {
+    for (index, group) in seats.iter().enumerate() {
+        let may = groups.get(*group).is_some_and(|members| members.contains(person));
+        if !may || !tried.insert(index) {
+            continue;
+        }
+        let holder = taken.get(index).copied().flatten();
+        let is_free = holder.is_none_or(|holder| place(holder, seats, groups, taken, tried));
+        if is_free && let Some(own) = taken.get_mut(index) {
+            *own = Some(person);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(clauses: &[(&str, u32)]) -> Rule {
+        let clause = |(group, count): &(&str, u32)| Clause { group: (*group).to_owned(), count: *count };
+        Rule { quorum: clauses.iter().map(clause).collect(), ..Rule::default() }
+    }
+
+    fn groups(all: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
+        let members = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        all.iter().map(|(group, names)| ((*group).to_owned(), members(names))).collect()
+    }
+
+    #[test]
+    fn one_person_of_two_groups_meets_only_one_clause() {
+        let groups = groups(&[("ops", &["li", "wang"]), ("business", &["li", "zhao"])]);
+        let rule = rule(&[("ops", 1), ("business", 1)]);
+        assert!(rule.missing(&BTreeSet::from(["li"]), &groups).is_some());
+        assert!(rule.missing(&BTreeSet::from(["li", "wang"]), &groups).is_none());
+        assert!(rule.missing(&BTreeSet::from(["li", "zhao"]), &groups).is_none());
+    }
+
+    #[test]
+    fn somebody_moves_when_another_has_no_other_seat() {
+        // Taken greedily, `a` would sit on the ops seat and leave `b`, who can only sit there, without one.
+        let groups = groups(&[("ops", &["a", "b"]), ("business", &["a"])]);
+        let rule = rule(&[("ops", 1), ("business", 1)]);
+        assert!(rule.missing(&BTreeSet::from(["a", "b"]), &groups).is_none());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let groups = groups(&[("ops", &["a", "b"])]);
+        let missing = rule(&[("ops", 2)]).missing(&BTreeSet::from(["a"]), &groups).unwrap();
+        assert_eq!(missing.args.get("missing").map(String::as_str), Some("ops: 1"));
+    }
+}

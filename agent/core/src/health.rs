@@ -1,0 +1,232 @@
+//! Health of one object, by kind: rules after `kstatus`, without its known holes (research: gitops.md, section 5).
+
+use serde_json::Value;
+
+use crate::object::Object;
+
+/// How an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should be.
+    Healthy,
+    /// On its way, with what is awaited.
+    Progressing(String),
+    /// It will not get well by waiting.
+    Failed(String),
+}
+
+impl Health {
+    fn progressing(what: impl Into<String>) -> Self {
+        Self::Progressing(what.into())
+    }
+}
+
+/// The health of an object as observed. Pods of workloads are looked at apart: see `progress`.
+pub fn health(object: &Object) -> Health {
+    if object.get("/metadata/deletionTimestamp").is_some() {
+        return Health::progressing("is going away");
+    }
+    if !is_observed(object) {
+        return Health::progressing("its controller has not seen the change yet");
+    }
+    match (object.group(), object.kind()) {
+        ("apps", "Deployment") => deployment(object),
+        ("apps", "StatefulSet") => stateful_set(object),
+        ("apps", "DaemonSet") => daemon_set(object),
+        ("apps", "ReplicaSet") => replicas(object, count(object, "/status/readyReplicas")),
+        ("batch", "Job") => job(object),
+        ("", "PersistentVolumeClaim") => claim(object),
+        ("", "Pod") => pod(object),
+        ("", "Service") => service(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
+        // Existing is all that can be asked of Kubernetes' own kinds; an Ingress may never get an address on bare metal.
+        (group, _) if group.is_empty() || !group.contains('.') || group.ends_with(".k8s.io") => {
+            Health::Healthy
+        }
+        _ => custom(object),
+    }
+}
+
+/// `observedGeneration` is at least `generation`, where the kind reports it.
+pub fn is_observed(object: &Object) -> bool {
+    match (object.integer("/status/observedGeneration"), object.integer("/metadata/generation")) {
+        (Some(observed), Some(generation)) => observed >= generation,
+        (None, Some(_)) => !reports_generation(object),
+        _ => true,
+    }
+}
+
+/// Kinds whose controllers always report a generation: while it is missing they have not looked.
+fn reports_generation(object: &Object) -> bool {
+    matches!(
+        (object.group(), object.kind()),
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+    )
+}
+
+fn count(object: &Object, pointer: &str) -> i64 {
+    object.integer(pointer).unwrap_or(0)
+}
+
+fn condition<'a>(object: &'a Object, kind: &str) -> Option<&'a Value> {
+    object
+        .get("/status/conditions")?
+        .as_array()?
+        .iter()
+        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+fn has_status(condition: Option<&Value>, status: &str) -> bool {
+    condition.and_then(|condition| condition.get("status")).and_then(Value::as_str) == Some(status)
+}
+
+fn says(condition: Option<&Value>) -> String {
+    let text = |key: &str| {
+        condition.and_then(|condition| condition.get(key)).and_then(Value::as_str).unwrap_or_default()
+    };
+    match (text("reason"), text("message")) {
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+fn replicas(object: &Object, ready: i64) -> Health {
+    let wanted = object.integer("/spec/replicas").unwrap_or(1);
+    if ready >= wanted {
+        Health::Healthy
+    } else {
+        Health::progressing(format!("{ready} of {wanted} pods are ready"))
+    }
+}
+
+fn deployment(object: &Object) -> Health {
+    let failure = condition(object, "ReplicaFailure");
+    if has_status(failure, "True") {
+        return Health::Failed(says(failure));
+    }
+    let progressing = condition(object, "Progressing");
+    let reason = progressing.and_then(|it| it.get("reason")).and_then(Value::as_str);
+    if reason == Some("ProgressDeadlineExceeded") {
+        return Health::Failed(says(progressing));
+    }
+    let wanted = object.integer("/spec/replicas").unwrap_or(1);
+    let updated = count(object, "/status/updatedReplicas");
+    if updated < wanted {
+        return Health::progressing(format!("{updated} of {wanted} pods are at the new revision"));
+    }
+    if count(object, "/status/replicas") > updated {
+        return Health::progressing("old pods are going away");
+    }
+    replicas(object, count(object, "/status/availableReplicas"))
+}
+
+fn stateful_set(object: &Object) -> Health {
+    let wanted = object.integer("/spec/replicas").unwrap_or(1);
+    let ready = count(object, "/status/readyReplicas");
+    if ready < wanted {
+        return Health::progressing(format!("{ready} of {wanted} pods are ready"));
+    }
+    if count(object, "/status/replicas") > wanted {
+        return Health::progressing("pods are going away");
+    }
+    if object.text("/spec/updateStrategy/type") == "OnDelete" {
+        return Health::Healthy;
+    }
+    // With a partition the set never "completes": compare with what the partition lets through.
+    let partition = count(object, "/spec/updateStrategy/rollingUpdate/partition").min(wanted);
+    let current = object.text("/status/currentRevision");
+    let is_complete = current == object.text("/status/updateRevision");
+    let updated = count(object, "/status/updatedReplicas");
+    if !is_complete && updated < wanted - partition {
+        return Health::progressing(format!(
+            "{updated} of {} pods are at the new revision",
+            wanted - partition
+        ));
+    }
+    Health::Healthy
+}
+
+fn daemon_set(object: &Object) -> Health {
+    let wanted = count(object, "/status/desiredNumberScheduled");
+    let ready = count(object, "/status/numberReady");
+    if ready < wanted {
+        return Health::progressing(format!("{ready} of {wanted} pods are ready"));
+    }
+    let updated = count(object, "/status/updatedNumberScheduled");
+    if object.text("/spec/updateStrategy/type") != "OnDelete" && updated < wanted {
+        return Health::progressing(format!("{updated} of {wanted} pods are at the new revision"));
+    }
+    Health::Healthy
+}
+
+fn job(object: &Object) -> Health {
+    // The status of a condition counts, not its presence: a resumed Job has `Suspended=False`.
+    let failed = condition(object, "Failed");
+    if has_status(failed, "True") {
+        return Health::Failed(says(failed));
+    }
+    if has_status(condition(object, "Complete"), "True") {
+        return Health::Healthy;
+    }
+    if has_status(condition(object, "Suspended"), "True") {
+        return Health::progressing("is suspended");
+    }
+    Health::progressing("has not completed")
+}
+
+fn claim(object: &Object) -> Health {
+    match object.text("/status/phase") {
+        "Lost" => Health::Failed("Lost: the volume behind the claim is gone".to_owned()),
+        // Pending is steady while nobody uses a claim that binds at first use; a workload that waits for it is
+        // watched by its pods.
+        _ => Health::Healthy,
+    }
+}
+
+fn pod(object: &Object) -> Health {
+    match object.text("/status/phase") {
+        "Succeeded" => Health::Healthy,
+        "Failed" => Health::Failed(object.text("/status/message").to_owned()),
+        "Running" if has_status(condition(object, "Ready"), "True") => Health::Healthy,
+        _ => Health::progressing("is not ready"),
+    }
+}
+
+fn service(object: &Object) -> Health {
+    // A load balancer without a controller (bare metal) never gets an address: that is for people to see, not to
+    // hold a release. The cluster address is what every Service must have.
+    let needs_address = !matches!(object.text("/spec/type"), "ExternalName");
+    if needs_address && object.text("/spec/clusterIP").is_empty() {
+        return Health::progressing("has no address yet");
+    }
+    Health::Healthy
+}
+
+fn definition(object: &Object) -> Health {
+    let names = condition(object, "NamesAccepted");
+    if has_status(names, "False") {
+        return Health::Failed(says(names));
+    }
+    if has_status(condition(object, "Established"), "True") {
+        return Health::Healthy;
+    }
+    Health::progressing("is not established")
+}
+
+/// Custom objects: the conventions of `Ready`, `Stalled` and `Reconciling`; without conditions they are well.
+fn custom(object: &Object) -> Health {
+    let stalled = condition(object, "Stalled");
+    if has_status(stalled, "True") {
+        return Health::Failed(says(stalled));
+    }
+    if has_status(condition(object, "Reconciling"), "True") {
+        return Health::progressing("is reconciling");
+    }
+    match condition(object, "Ready") {
+        Some(ready) if !has_status(Some(ready), "True") => Health::progressing(says(Some(ready))),
+        _ => Health::Healthy,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! Each rule of health with the case that it exists for.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{Health, health};
+use crate::object::Object;
+
+fn of(api: &str, kind: &str, rest: &Value) -> Health {
+    let mut object = json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "generation": 2}});
+    for (key, value) in rest.as_object().unwrap() {
+        object[key] = value.clone();
+    }
+    health(&Object::new(object))
+}
+
+#[rstest]
+#[case::unseen_generation("apps/v1", "Deployment", json!({"spec": {"replicas": 1}, "status": {"observedGeneration": 1}}))]
+#[case::no_status_at_all("apps/v1", "StatefulSet", json!({"spec": {"replicas": 0}}))]
+#[case::old_pods_left("apps/v1", "Deployment", json!({"spec": {"replicas": 2}, "status":
+    {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}}))]
+#[case::partition_not_reached("apps/v1", "StatefulSet", json!({
+    "spec": {"replicas": 4, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+    "status": {"observedGeneration": 2, "replicas": 4, "readyReplicas": 4, "updatedReplicas": 1,
+        "currentRevision": "a", "updateRevision": "b"}}))]
+#[case::resumed_job("batch/v1", "Job", json!({"status": {"conditions": [{"type": "Suspended", "status": "False"}]}}))]
+#[case::no_cluster_address("v1", "Service", json!({"spec": {"type": "LoadBalancer"}}))]
+fn is_on_its_way(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
+    assert!(matches!(of(api, kind, &rest), Health::Progressing(_)), "{:?}", of(api, kind, &rest));
+}
+
+#[rstest]
+#[case::scaled_to_nothing("apps/v1", "Deployment", json!({"spec": {"replicas": 0}, "status": {"observedGeneration": 2}}))]
+#[case::held_by_its_partition("apps/v1", "StatefulSet", json!({
+    "spec": {"replicas": 4, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}},
+    "status": {"observedGeneration": 2, "replicas": 4, "readyReplicas": 4, "updatedReplicas": 1,
+        "currentRevision": "a", "updateRevision": "b"}}))]
+#[case::nodes_for_none("apps/v1", "DaemonSet", json!({"status": {"observedGeneration": 2, "desiredNumberScheduled": 0}}))]
+#[case::unused_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Pending"}}))]
+#[case::balancer_without_controller("v1", "Service", json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}}))]
+#[case::custom_without_conditions("example.org/v1", "Widget", json!({}))]
+#[case::finished_job("batch/v1", "Job", json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}}))]
+fn is_well(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
+    assert_eq!(of(api, kind, &rest), Health::Healthy);
+}
+
+#[rstest]
+#[case::quota("apps/v1", "Deployment", json!({"spec": {"replicas": 1}, "status": {"observedGeneration": 2,
+    "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}]}}))]
+#[case::deadline("apps/v1", "Deployment", json!({"spec": {"replicas": 1}, "status": {"observedGeneration": 2,
+    "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}}))]
+#[case::job("batch/v1", "Job", json!({"status": {"conditions":
+    [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}))]
+#[case::lost_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Lost"}}))]
+#[case::failed_pod("v1", "Pod", json!({"status": {"phase": "Failed", "message": "evicted"}}))]
+#[case::stalled("example.org/v1", "Widget", json!({"status": {"conditions": [{"type": "Stalled", "status": "True"}]}}))]
+fn has_failed(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
+    assert!(matches!(of(api, kind, &rest), Health::Failed(_)), "{:?}", of(api, kind, &rest));
+}

@@ -1,0 +1,150 @@
+//! The live state: what was observed, when, and with which gaps; and the inventory of what is ours.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::Owner;
+use crate::digest::Digest;
+use crate::object::{Object, ObjectRef};
+
+/// What was observed of all clusters.
+#[derive(Clone, Debug, Default)]
+pub struct LiveState {
+    /// By name of the `Cluster` document.
+    pub clusters: BTreeMap<String, ClusterObservation>,
+}
+
+impl LiveState {
+    /// What was observed of one object. `None` means *not looked at*, never *absent*.
+    pub fn observation(&self, reference: &ObjectRef) -> Option<&Observation> {
+        self.clusters.get(&reference.cluster)?.objects.get(reference)
+    }
+}
+
+/// What was observed of one cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterObservation {
+    /// The uid of the namespace `kube-system`: the identity of a cluster across addresses and names.
+    pub uid: Option<String>,
+    /// The server's version, `v1.29.3`.
+    pub version: Option<String>,
+    /// When the observation began.
+    pub observed_at: Timestamp,
+    /// Why nothing or not everything could be observed. While there is one, nothing is pruned in this cluster.
+    pub gap: Option<Gap>,
+    /// One entry for each desired object and each object of the inventory that was looked at.
+    pub objects: BTreeMap<ObjectRef, Observation>,
+}
+
+/// Why something could not be observed. A gap is never read as "absent" (invariant).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// A finding code: `CLUSTER/UNREACHABLE`, `CLUSTER/FORBIDDEN`, `CLUSTER/KIND_UNKNOWN` …
+    pub code: String,
+    /// What the server or the network said, without secrets.
+    pub message: String,
+}
+
+/// What was observed of one object.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The object as it is; `None` when the server said clearly that it does not exist.
+    pub live: Option<Object>,
+    /// What the server says that applying the desired object would give (dry run).
+    pub predicted: Prediction,
+    /// Fields that the apply would take from other managers.
+    pub conflicts: Vec<Conflict>,
+    /// Warnings that the server gave (deprecations, pod security).
+    pub warnings: Vec<String>,
+}
+
+/// The server's answer to a dry run, with how far it can be trusted.
+#[derive(Clone, Debug)]
+pub enum Prediction {
+    /// Not wanted any more: nothing was asked.
+    NotDesired,
+    /// The server said it: *exact*.
+    Exact(Box<Object>),
+    /// Made without the server, because its namespace or its kind comes with the same change: *simulated*.
+    Simulated(Box<Object>),
+    /// The server could not say (webhook without dry run, no permission): *unverified*; the desired object stands in.
+    Unverified(Box<Object>, Gap),
+    /// The server refused it: applying would fail the same way.
+    Refused(Gap),
+}
+
+/// A field that another manager owns and that the apply would change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conflict {
+    /// Field path as the server writes it, `.spec.replicas`.
+    pub field: String,
+    /// The other manager.
+    pub manager: String,
+    /// When it last wrote, when the server says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// The objects that are ours because we applied them; never "what exists".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Inventory {
+    /// By reference.
+    #[serde(with = "entries")]
+    pub entries: BTreeMap<ObjectRef, InventoryEntry>,
+}
+
+/// One object of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryEntry {
+    /// `apiVersion` at which it was applied.
+    pub api_version: String,
+    /// The uid that it had after our first apply; `None` between the intention and the apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The digest of the desired object that was last applied; `None` before the first apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Digest>,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// JSON has no maps with structured keys, so entries are written as a list.
+mod entries {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{InventoryEntry, ObjectRef};
+
+    #[derive(Serialize)]
+    struct Line<'a> {
+        object: &'a ObjectRef,
+        entry: &'a InventoryEntry,
+    }
+
+    #[derive(Deserialize)]
+    struct OwnedLine {
+        object: ObjectRef,
+        entry: InventoryEntry,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        entries: &BTreeMap<ObjectRef, InventoryEntry>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(entries.iter().map(|(object, entry)| Line { object, entry }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ObjectRef, InventoryEntry>, D::Error> {
+        let lines = Vec::<OwnedLine>::deserialize(deserializer)?;
+        Ok(lines.into_iter().map(|line| (line.object, line.entry)).collect())
+    }
+}

@@ -1,0 +1,220 @@
+//! A Kubernetes object as data, and what identifies it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+
+/// The field manager of everything that Tidegate applies. Never changed: ownership of fields hangs on it.
+pub const FIELD_MANAGER: &str = "tidegate";
+
+/// What identifies one object of one cluster. The API version is not part of it: the same object may be read at
+/// several versions.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// Name of the `Cluster` document.
+    pub cluster: String,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind, as in `Deployment`.
+    pub kind: String,
+    /// Namespace; empty for objects of the whole cluster.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if !self.group.is_empty() && !is_builtin_group(&self.group) {
+            write!(f, ".{}", self.group)?;
+        }
+        if self.namespace.is_empty() {
+            write!(f, " {}", self.name)
+        } else {
+            write!(f, " {}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.cluster)
+    }
+}
+
+/// Groups of Kubernetes itself, which a reader need not see in a name.
+fn is_builtin_group(group: &str) -> bool {
+    !group.contains('.') || group.ends_with(".k8s.io")
+}
+
+/// A Kubernetes object as the JSON that the API speaks.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Object(Value);
+
+impl Object {
+    /// Wraps JSON. Nothing is checked: `validate` and the schema crate have refused what has no kind or name.
+    pub fn new(value: Value) -> Self {
+        Self(value)
+    }
+
+    /// The JSON.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The JSON, to be changed.
+    pub fn value_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// The JSON itself.
+    pub fn into_value(self) -> Value {
+        self.0
+    }
+
+    /// The value at a JSON pointer (RFC 6901).
+    pub fn get(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
+
+    /// The text at a JSON pointer; empty when absent or not a text.
+    pub fn text(&self, pointer: &str) -> &str {
+        self.get(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The whole number at a JSON pointer.
+    pub fn integer(&self, pointer: &str) -> Option<i64> {
+        self.get(pointer).and_then(Value::as_i64)
+    }
+
+    /// `apiVersion`.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion")
+    }
+
+    /// API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version().rsplit_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// API version without the group.
+    pub fn version(&self) -> &str {
+        self.api_version().rsplit_once('/').map_or(self.api_version(), |(_, version)| version)
+    }
+
+    /// `kind`.
+    pub fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// `metadata.namespace`; empty for objects of the whole cluster.
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        self.text("/metadata/uid")
+    }
+
+    /// `metadata.resourceVersion`.
+    pub fn resource_version(&self) -> &str {
+        self.text("/metadata/resourceVersion")
+    }
+
+    /// A label's value.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.0.get("metadata")?.get("labels")?.get(name)?.as_str()
+    }
+
+    /// An annotation's value.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.0.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// Sets the value at a path of keys, making the maps on the way. A value on the way that is no map is replaced.
+    pub fn set(&mut self, path: &[&str], value: Value) {
+        let mut here = &mut self.0;
+        for key in path {
+            if !here.is_object() {
+                *here = Value::Object(Map::new());
+            }
+            let Value::Object(map) = here else { return };
+            here = map.entry((*key).to_owned()).or_insert(Value::Null);
+        }
+        *here = value;
+    }
+
+    /// What identifies this object in a cluster.
+    pub fn reference(&self, cluster: &str) -> ObjectRef {
+        ObjectRef {
+            cluster: cluster.to_owned(),
+            group: self.group().to_owned(),
+            kind: self.kind().to_owned(),
+            namespace: self.namespace().to_owned(),
+            name: self.name().to_owned(),
+        }
+    }
+
+    /// The digest of the whole content.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+
+    /// Whether values inside must never be shown: the core `Secret`.
+    pub fn is_secret(&self) -> bool {
+        self.kind() == "Secret" && self.group().is_empty()
+    }
+}
+
+/// Shows only what identifies the object: contents may hold secrets.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({} {}/{})", self.kind(), self.namespace(), self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_knows_its_names() {
+        let object = Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "labels": {"a": "b"}},
+        }));
+        assert_eq!((object.group(), object.version()), ("apps", "v1"));
+        assert_eq!(object.reference("room-a").to_string(), "Deployment shop/web");
+        assert_eq!(object.label("a"), Some("b"));
+    }
+
+    #[test]
+    fn the_debug_form_of_an_object_shows_no_content() {
+        let object = Object::new(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "hunter2"},
+        }));
+        assert!(object.is_secret());
+        assert!(!format!("{object:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn set_makes_the_maps_on_the_way() {
+        let mut object = Object::new(json!({}));
+        object.set(&["spec", "updateStrategy", "rollingUpdate", "partition"], json!(3));
+        assert_eq!(object.integer("/spec/updateStrategy/rollingUpdate/partition"), Some(3));
+    }
+}

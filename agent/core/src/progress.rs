@@ -1,0 +1,311 @@
+//! The release's state machine: from events and what is observed to the next events and effects.
+//!
+//! An event is recorded before its effect, and effects are recomputed from the state and what is observed. So a killed
+//! agent goes on where it was: what is done is seen to be done, what is not is done, and nothing is decided twice.
+
+mod command;
+mod failure;
+mod observed;
+mod objects;
+mod rollback;
+mod rollout;
+mod state;
+
+pub use command::command;
+pub use observed::{EffectFailure, Observed, Seen};
+pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_schema::finding::Finding;
+
+use crate::desired::DesiredState;
+use crate::gate::WaveGate;
+use crate::object::{Object, ObjectRef};
+use crate::plan::{Plan, Step, StepKind, Wave};
+use crate::release::Event;
+
+/// What a release works with; none of it changes while it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// What was approved.
+    pub plan: &'a Plan,
+    /// The content that the plan's digests name.
+    pub desired: &'a DesiredState,
+    /// The content of the revision before: what a rollback goes back to.
+    pub before: &'a DesiredState,
+}
+
+/// What comes next. Effects are only given when there is nothing to record: record, fold, ask again.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// To be recorded, in order.
+    pub events: Vec<Event>,
+    /// To be carried out, in order; each may be carried out again without harm.
+    pub effects: Vec<Effect>,
+    /// What the release waits for, for people.
+    pub waits: Vec<Finding>,
+    /// When time alone changes the answer.
+    pub next: Option<Timestamp>,
+}
+
+impl Decision {
+    fn event(event: Event) -> Self {
+        Self { events: vec![event], ..Self::default() }
+    }
+
+    fn wait(finding: Finding) -> Self {
+        Self { waits: vec![finding], ..Self::default() }
+    }
+
+    fn wait_until(finding: Finding, next: Timestamp) -> Self {
+        Self { waits: vec![finding], next: Some(next), ..Self::default() }
+    }
+
+    fn effects(effects: Vec<Effect>, finding: Finding) -> Self {
+        Self { effects, waits: vec![finding], ..Self::default() }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.events.extend(other.events);
+        self.effects.extend(other.effects);
+        self.waits.extend(other.waits);
+        self.next = match (self.next, other.next) {
+            (Some(left), Some(right)) => Some(left.min(right)),
+            (left, right) => left.or(right),
+        };
+        self
+    }
+}
+
+/// Something to do in a cluster or a DNS server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Apply an object by server-side apply.
+    Apply {
+        /// Id of the step.
+        step: String,
+        /// The object.
+        reference: ObjectRef,
+        /// Its content.
+        object: Object,
+        /// Whether this is its form at the end of the step: then it is recorded as applied (or reverted).
+        is_final: bool,
+    },
+    /// Delete an object of the inventory, if its uid is still the inventory's.
+    Delete {
+        /// Id of the step.
+        step: String,
+        /// The object.
+        reference: ObjectRef,
+    },
+    /// Ask the API server to evict a pod, which honours disruption budgets.
+    Evict {
+        /// The cluster.
+        cluster: String,
+        /// Namespace of the pod.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its uid: a pod made meanwhile is left alone.
+        uid: String,
+    },
+    /// Delete a pod that is broken anyway.
+    DeletePod {
+        /// The cluster.
+        cluster: String,
+        /// Namespace of the pod.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its uid: a pod made meanwhile is left alone.
+        uid: String,
+    },
+    /// Publish zones as desired, or as they were before.
+    Publish {
+        /// Names of the zones.
+        zones: Vec<String>,
+        /// Whether the content before the release is meant.
+        is_before: bool,
+    },
+}
+
+/// The next events, or else the next effects.
+pub fn decide(
+    work: Work<'_>,
+    state: &ReleaseState,
+    observed: &Observed,
+    gate: &WaveGate,
+    now: Timestamp,
+) -> Decision {
+    let decision = next(work, state, observed, gate, now);
+    if decision.events.is_empty() {
+        decision
+    } else {
+        Decision { effects: Vec::new(), ..decision }
+    }
+}
+
+fn next(
+    work: Work<'_>,
+    state: &ReleaseState,
+    observed: &Observed,
+    gate: &WaveGate,
+    now: Timestamp,
+) -> Decision {
+    if state.phase(work.plan).is_ended() {
+        return Decision::default();
+    }
+    if let Some(rollback) = &state.rollback {
+        return rollback::decide(work, state, rollback, observed);
+    }
+    let waves = work.plan.content.waves.iter().enumerate();
+    let open = waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
+    let Some((index, wave)) = open else { return Decision::event(Event::Done) };
+    match state.wave(index) {
+        None => start_wave(index, wave, state, gate),
+        Some(started) if wave_is_complete(wave, state) => {
+            finish_wave(index, wave, started, state, now)
+        }
+        Some(_) => steps(work, wave, state, observed, now),
+    }
+}
+
+fn start_wave(index: usize, wave: &Wave, state: &ReleaseState, gate: &WaveGate) -> Decision {
+    if let Some(paused) = &state.paused {
+        return Decision::wait(paused.finding());
+    }
+    match gate {
+        WaveGate::Open { approvals } => {
+            Decision::event(Event::WaveStarted { wave: index, approvals: approvals.clone() })
+        }
+        WaveGate::Waiting { needs, next } => {
+            let named = needs.iter().map(|need| need.clone().with("wave", &wave.name));
+            Decision { waits: named.collect(), next: *next, ..Decision::default() }
+        }
+    }
+}
+
+fn wave_is_complete(wave: &Wave, state: &ReleaseState) -> bool {
+    wave.steps.iter().all(|step| state.step(&step.id).is_some_and(StepState::is_complete))
+}
+
+fn finish_wave(
+    index: usize,
+    wave: &Wave,
+    started: &WaveState,
+    state: &ReleaseState,
+    now: Timestamp,
+) -> Decision {
+    let Some(ready_at) = started.ready_at else {
+        return Decision::event(Event::WaveReady { wave: index });
+    };
+    let baked_at = after(ready_at, wave.bake_seconds);
+    if now < baked_at {
+        let finding = Finding::note("RELEASE/BAKING").with("what", &wave.name);
+        return Decision::wait_until(finding.with("until", baked_at.to_string()), baked_at);
+    }
+    if wave.confirm && started.confirmed_by.is_none() {
+        return Decision::wait(Finding::note("RELEASE/AWAIT_WAVE_CONFIRM").with("wave", &wave.name));
+    }
+    if let Some(paused) = &state.paused {
+        return Decision::wait(paused.finding());
+    }
+    Decision::event(Event::WaveDone { wave: index })
+}
+
+/// All steps that may run do so side by side.
+fn steps(
+    work: Work<'_>,
+    wave: &Wave,
+    state: &ReleaseState,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
+    let mut all = Decision::default();
+    for step in &wave.steps {
+        let decision = match state.step(&step.id) {
+            None => start_step(step, state),
+            Some(own) => match &own.status {
+                StepStatus::Running => run_step(work, step, own, state, observed, now),
+                StepStatus::Failed(failure) => Decision::wait(
+                    Finding::note("RELEASE/STEP_FAILED")
+                        .with("step", &step.id)
+                        .with("code", &failure.code),
+                ),
+                StepStatus::Done | StepStatus::Skipped | StepStatus::RolledBack => {
+                    Decision::default()
+                }
+            },
+        };
+        all = all.and(decision);
+    }
+    all
+}
+
+fn start_step(step: &Step, state: &ReleaseState) -> Decision {
+    let is_free = step.needs.iter().all(|id| state.step(id).is_some_and(StepState::is_complete));
+    match (&state.paused, is_free) {
+        (Some(paused), true) => Decision::wait(paused.finding()),
+        (None, true) => Decision::event(Event::StepStarted { step: step.id.clone() }),
+        (_, false) => Decision::default(),
+    }
+}
+
+fn run_step(
+    work: Work<'_>,
+    step: &Step,
+    own: &StepState,
+    state: &ReleaseState,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
+    if let Some(gap) = observed.gaps.get(&step.cluster) {
+        // Held, not failed: an unreachable cluster says nothing about the change.
+        let finding = Finding::note("RELEASE/CLUSTER_UNREACHABLE").with("cluster", &step.cluster);
+        return Decision::wait(finding.with("reason", &gap.message));
+    }
+    match &step.kind {
+        StepKind::Zones => zones(work, step, own, observed),
+        StepKind::Objects(_) | StepKind::Job(_) | StepKind::Prune => {
+            objects::decide(work, step, own, observed, now)
+        }
+        StepKind::Rollout => match &step.rollout {
+            Some(rollout) => {
+                rollout::Rolling { work, step, rollout, own, state, observed, now }.decide()
+            }
+            None => objects::decide(work, step, own, observed, now),
+        },
+    }
+}
+
+fn zones(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> Decision {
+    let open = objects::decide_objects(work, step, own, observed);
+    if let Some(decision) = open {
+        return decision;
+    }
+    let is_published = |name: &String| {
+        let desired = work.desired.zones.iter().find(|zone| &zone.name == name);
+        desired.map(|zone| zone.digest().to_string()).as_ref() == observed.published.get(name)
+    };
+    if step.zones.iter().all(is_published) {
+        return Decision::event(Event::StepDone { step: step.id.clone() });
+    }
+    let publish = Effect::Publish { zones: step.zones.clone(), is_before: false };
+    let waiting = Finding::note("RELEASE/PUBLISHING").with("zones", step.zones.join(", "));
+    let decision = Decision::effects(vec![publish], waiting);
+    match observed.publish_failure.as_ref() {
+        Some(message) => {
+            let finding = Finding::note("RELEASE/PUBLISH_REFUSED").with("reason", message);
+            decision.and(Decision::wait(finding))
+        }
+        None => decision,
+    }
+}
+
+fn after(at: Timestamp, seconds: u64) -> Timestamp {
+    let duration = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Failures, told so that a person can act on them.
+
+use std::collections::BTreeMap;
+
+use tidegate_schema::finding::Finding;
+
+use crate::object::ObjectRef;
+use crate::pod::Pod;
+use crate::release::{Failure, PodFailure};
+
+/// An object that failed or was refused.
+pub(super) fn of(code: &str, object: &ObjectRef, reason: &str, pods: Vec<PodFailure>) -> Failure {
+    let args = [("object", object.to_string()), ("reason", reason.to_owned())];
+    Failure { code: code.to_owned(), args: arguments(args), pods }
+}
+
+/// A step that took too long, with what it waited for last.
+pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
+    let awaited = waits.iter().flat_map(|wait| {
+        let object = wait.args.get("object").cloned().unwrap_or_default();
+        let reason = wait.args.get("reason").cloned().unwrap_or_default();
+        Some(format!("{object} {reason}").trim().to_owned()).filter(|text| !text.is_empty())
+    });
+    let awaited: Vec<String> = awaited.take(5).collect();
+    let args = [("seconds", seconds.to_string()), ("reason", awaited.join("; "))];
+    Failure { code: "RELEASE/STEP_TIMEOUT".to_owned(), args: arguments(args), pods: Vec::new() }
+}
+
+/// A group whose pods did not become ready.
+pub(super) fn group<'a>(
+    code: &str,
+    workload: &ObjectRef,
+    seconds: u64,
+    troubled: impl Iterator<Item = &'a Pod>,
+) -> Failure {
+    let pods = pods(troubled);
+    let reason = pods.iter().map(|pod| format!("{}: {}", pod.pod, pod.reason));
+    let reason = reason.collect::<Vec<_>>().join("; ");
+    let args =
+        [("object", workload.to_string()), ("seconds", seconds.to_string()), ("reason", reason)];
+    Failure { code: code.to_owned(), args: arguments(args), pods }
+}
+
+/// The pods that fail, with Kubernetes' own words. Log lines are added by who can read them.
+pub(super) fn pods<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodFailure> {
+    pods.filter(|pod| !pod.is_ready())
+        .map(|pod| PodFailure {
+            pod: format!("{}/{}", pod.namespace, pod.name),
+            reason: pod.trouble.as_ref().map_or("NotReady", |trouble| &trouble.reason).to_owned(),
+            message: pod.trouble.as_ref().map(|it| it.message.clone()).unwrap_or_default(),
+            log: Vec::new(),
+        })
+        .collect()
+}
+
+fn arguments<const N: usize>(args: [(&str, String); N]) -> BTreeMap<String, String> {
+    args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,155 @@
+//! The way back: what a release changed becomes what it was before.
+//!
+//! Order matters (research: delivery.md B.4, "Rollback recipe"): the old template first, then, once its controller has
+//! seen it, the broken pods. Steps go back in reverse, one after the other.
+
+use tidegate_schema::finding::Finding;
+
+use super::state::Rollback;
+use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work};
+use crate::driver;
+use crate::health::{Health, health, is_observed};
+use crate::object::ObjectRef;
+use crate::plan::Step;
+use crate::release::Event;
+
+pub(super) fn decide(
+    work: Work<'_>,
+    state: &ReleaseState,
+    rollback: &Rollback,
+    observed: &Observed,
+) -> Decision {
+    let mut steps: Vec<&Step> = work.plan.steps().map(|(_, step)| step).collect();
+    steps.reverse();
+    for step in steps {
+        let Some(own) = state.step(&step.id) else { continue };
+        if is_concerned(step, own, rollback) {
+            return revert(work, step, own, observed);
+        }
+    }
+    Decision::event(Event::RolledBack)
+}
+
+/// A rollback of one product takes back that product and whatever is not done; of everything, all that was started.
+fn is_concerned(step: &Step, own: &StepState, rollback: &Rollback) -> bool {
+    if own.status == StepStatus::RolledBack {
+        return false;
+    }
+    match &rollback.product {
+        None => true,
+        Some(product) => step.product.as_ref() == Some(product) || !own.is_complete(),
+    }
+}
+
+fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> Decision {
+    if let Some(gap) = observed.gaps.get(&step.cluster) {
+        let finding = Finding::note("RELEASE/CLUSTER_UNREACHABLE").with("cluster", &step.cluster);
+        return Decision::wait(finding.with("reason", &gap.message));
+    }
+    let touched = touched(step, own);
+    let open = touched.iter().find(|reference| !own.reverted.contains(**reference));
+    if let Some(reference) = open {
+        return revert_object(work, step, reference, observed);
+    }
+    for reference in &touched {
+        if let Some(decision) = recover(work, step, reference, observed) {
+            return decision;
+        }
+    }
+    let is_as_before = |name: &String| {
+        let before = work.before.zones.iter().find(|zone| &zone.name == name);
+        before.map(|zone| zone.digest().to_string()).as_ref() == observed.published.get(name)
+    };
+    if !step.zones.iter().all(is_as_before) {
+        let publish = Effect::Publish { zones: step.zones.clone(), is_before: true };
+        let finding = Finding::note("RELEASE/PUBLISHING").with("zones", step.zones.join(", "));
+        return Decision::effects(vec![publish], finding);
+    }
+    Decision::event(Event::StepRolledBack { step: step.id.clone() })
+}
+
+/// What the step may have changed, last first: what was applied, the workload of an opened group, what was deleted.
+fn touched<'a>(step: &'a Step, own: &StepState) -> Vec<&'a ObjectRef> {
+    let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
+    let has_opened = own.open.is_some() || own.groups_done > 0;
+    let is_touched = |reference: &&ObjectRef| {
+        own.applied.contains(*reference)
+            || own.pruned.contains(*reference)
+            || (has_opened && workload == Some(*reference))
+    };
+    step.apply.iter().chain(&step.replace).chain(&step.prune).filter(is_touched).rev().collect()
+}
+
+fn revert_object(
+    work: Work<'_>,
+    step: &Step,
+    reference: &ObjectRef,
+    observed: &Observed,
+) -> Decision {
+    let finding = Finding::note("RELEASE/REVERTING").with("object", reference.to_string());
+    if let Some(before) = work.before.object(reference) {
+        let effect = Effect::Apply {
+            step: step.id.clone(),
+            reference: reference.clone(),
+            object: before.body.clone(),
+            is_final: true,
+        };
+        return Decision::effects(vec![effect], finding);
+    }
+    let is_kept = matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
+    if is_kept || observed.is_absent(reference) {
+        return Decision::event(Event::ObjectsReverted {
+            step: step.id.clone(),
+            objects: vec![reference.clone()],
+        });
+    }
+    let effect = Effect::Delete { step: step.id.clone(), reference: reference.clone() };
+    Decision::effects(vec![effect], finding)
+}
+
+/// Waits until a reverted workload runs again, and deletes new pods that stand in its way.
+fn recover(
+    work: Work<'_>,
+    step: &Step,
+    reference: &ObjectRef,
+    observed: &Observed,
+) -> Option<Decision> {
+    let before = work.before.object(reference)?;
+    let wanted = driver::revision(&before.body);
+    let is_workload = !wanted.is_empty();
+    let waiting = |why: &str| {
+        let finding = Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());
+        Decision::wait(finding.with("reason", why))
+    };
+    let Some(live) = observed.object(reference) else {
+        return Some(waiting("has not been seen yet"));
+    };
+    if !is_observed(live) {
+        return Some(waiting("its controller has not seen the change yet"));
+    }
+    if is_workload {
+        let pods = observed.pods(reference);
+        let wrong = pods.iter().filter(|pod| pod.revision != wanted && !pod.is_terminating);
+        let is_on_delete = live.text("/spec/updateStrategy/type") == "OnDelete";
+        let effects: Vec<Effect> = wrong
+            .filter(|pod| is_on_delete || !pod.is_ready())
+            .map(|pod| Effect::DeletePod {
+                cluster: step.cluster.clone(),
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+            })
+            .collect();
+        if !effects.is_empty() {
+            let finding = Finding::note("RELEASE/REVERTING").with("object", reference.to_string());
+            return Some(Decision::effects(effects, finding));
+        }
+        if pods.iter().any(|pod| pod.revision != wanted) {
+            return Some(waiting("new pods are going away"));
+        }
+    }
+    match health(live) {
+        Health::Healthy => None,
+        Health::Progressing(why) | Health::Failed(why) => Some(waiting(&why)),
+    }
+}

@@ -1,0 +1,310 @@
+//! Pods of one app, group by group.
+
+use jiff::Timestamp;
+use tidegate_schema::finding::Finding;
+
+use super::{
+    Decision, Effect, Observed, OpenGroup, ReleaseState, StepState, Work, after, failure, objects,
+};
+use crate::driver;
+use crate::health::{Health, health, is_observed};
+use crate::object::Object;
+use crate::plan::{Driver, Group, OnFailure, Rollout, Step, UnattendedRule};
+use crate::pod::{Pod, TroubleKind};
+use crate::release::Event;
+
+/// Seconds for which trouble must last before it counts: pods made anew by a retry need a moment to show theirs.
+const PATIENCE_SECONDS: u64 = 5;
+
+/// One step whose pods change in groups.
+pub(super) struct Rolling<'a> {
+    pub(super) work: Work<'a>,
+    pub(super) step: &'a Step,
+    pub(super) rollout: &'a Rollout,
+    pub(super) own: &'a StepState,
+    pub(super) state: &'a ReleaseState,
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+}
+
+impl Rolling<'_> {
+    /// First what the pods need, then the groups in order, then the workload's final form.
+    pub(super) fn decide(&self) -> Decision {
+        if let Some(decision) =
+            objects::decide_objects(self.work, self.step, self.own, self.observed)
+        {
+            return self.until_timeout(decision);
+        }
+        let Some(desired) = self.work.desired.object(&self.rollout.workload) else {
+            return Decision::event(Event::StepDone { step: self.id() });
+        };
+        if let Some(open) = &self.own.open {
+            return match self.rollout.groups.get(open.group) {
+                Some(group) => self.in_group(&desired.body, group, open),
+                None => Decision::event(Event::GroupDone { step: self.id(), group: open.group }),
+            };
+        }
+        if self.own.groups_done < self.rollout.groups.len() {
+            return match &self.state.paused {
+                Some(paused) => Decision::wait(paused.finding()),
+                None => Decision::event(Event::GroupOpened {
+                    step: self.id(),
+                    group: self.own.groups_done,
+                    attempt: 1,
+                }),
+            };
+        }
+        self.finish(&desired.body)
+    }
+
+    fn id(&self) -> String {
+        self.step.id.clone()
+    }
+
+    /// Pods that change in groups.
+    fn total(&self) -> u32 {
+        self.rollout.groups.last().map_or(0, |group| group.cumulative)
+    }
+
+    fn pods(&self) -> &[Pod] {
+        self.observed.pods(&self.rollout.workload)
+    }
+
+    fn live(&self) -> Option<&Object> {
+        self.observed.object(&self.rollout.workload)
+    }
+
+    fn apply(&self, object: Object, is_final: bool) -> Effect {
+        Effect::Apply {
+            step: self.id(),
+            reference: self.rollout.workload.clone(),
+            object,
+            is_final,
+        }
+    }
+
+    fn in_group(&self, desired: &Object, group: &Group, open: &OpenGroup) -> Decision {
+        let wanted = driver::revision(desired);
+        let driver = self.rollout.driver;
+        let opened = driver::opened(driver, self.pods(), wanted, self.total(), group.cumulative);
+        if let Some(decision) = self.trouble(wanted, &opened, open) {
+            return decision;
+        }
+        if let Some(decision) = self.advance(desired, group, &opened, open) {
+            let deadline = after(open.opened_at, self.step.timeout_seconds);
+            return decision.and(Decision { next: Some(deadline), ..Decision::default() });
+        }
+        self.judge(group, &opened, open)
+    }
+
+    /// What is left to do until the group's pods are new and ready; `None` when they are.
+    fn advance(
+        &self,
+        desired: &Object,
+        group: &Group,
+        opened: &[&Pod],
+        open: &OpenGroup,
+    ) -> Option<Decision> {
+        let progress = |ready: usize, of: u32| {
+            Finding::note("RELEASE/AWAIT_GROUP")
+                .with("app", self.rollout.unit.to_string())
+                .with("group", (open.group + 1).to_string())
+                .with("groups", self.rollout.groups.len().to_string())
+                .with("ready", ready.to_string())
+                .with("pods", of.to_string())
+        };
+        let wanted = driver::revision(desired);
+        let is_new_and_ready = |pod: &&&Pod| pod.revision == wanted && pod.is_ready();
+        let ready = opened.iter().filter(is_new_and_ready).count();
+        let needed = self.needed(desired, group);
+        let waiting = progress(ready, needed);
+        if self.rollout.driver == Driver::Whole {
+            if !self.own.applied.contains(&self.rollout.workload) {
+                return Some(Decision::effects(vec![self.apply(desired.clone(), true)], waiting));
+            }
+            let is_healthy = self.live().map(health) == Some(Health::Healthy);
+            return (!is_healthy || ready < needed as usize).then(|| Decision::wait(waiting));
+        }
+        let form =
+            driver::form(self.rollout.driver, desired, self.live(), self.total(), group.cumulative);
+        let Some(live) = self.live().filter(|live| driver::is_in_place(live, &form)) else {
+            return Some(Decision::effects(vec![self.apply(form, false)], waiting));
+        };
+        // The first form of a StatefulSet holds everything back: the next form follows once it is seen.
+        let held = self.rollout.driver == Driver::StatefulSet
+            && live.integer("/spec/updateStrategy/rollingUpdate/partition")
+                != Some(i64::from(self.total() - group.cumulative));
+        if held || !is_observed(live) {
+            return Some(Decision::wait(waiting));
+        }
+        let evictions: Vec<Effect> =
+            driver::to_evict(self.rollout.driver, live, opened, wanted).into_iter().map(|pod| {
+                Effect::Evict {
+                    cluster: self.step.cluster.clone(),
+                    namespace: pod.namespace.clone(),
+                    name: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                }
+            }).collect();
+        if !evictions.is_empty() {
+            return Some(Decision::effects(evictions, waiting));
+        }
+        (ready < needed as usize).then(|| Decision::wait(waiting))
+    }
+
+    /// How many opened pods must be new and ready.
+    fn needed(&self, desired: &Object, group: &Group) -> u32 {
+        match self.rollout.driver {
+            // The nodes decide how many there are; health compares with that.
+            Driver::Whole if desired.kind() == "DaemonSet" => 0,
+            Driver::Whole => {
+                let replicas = desired.integer("/spec/replicas").unwrap_or(1);
+                u32::try_from(replicas).unwrap_or(0)
+            }
+            Driver::DaemonSet => {
+                let there = u32::try_from(self.pods().len()).unwrap_or(u32::MAX);
+                group.cumulative.min(there)
+            }
+            Driver::StatefulSet | Driver::Deployment => group.cumulative,
+        }
+    }
+
+    /// Ready, then baked, then confirmed, then done.
+    fn judge(&self, group: &Group, opened: &[&Pod], open: &OpenGroup) -> Decision {
+        let (step, number) = (self.id(), open.group);
+        let Some(ready_at) = open.ready_at else {
+            return Decision::event(Event::GroupReady { step, group: number });
+        };
+        let last = opened.iter().filter_map(|pod| pod.ready_since).max().unwrap_or(ready_at);
+        let baked_at = after(last.max(ready_at), self.rollout.bake_seconds);
+        if self.now < baked_at {
+            let finding = Finding::note("RELEASE/BAKING")
+                .with("what", format!("{} {}", self.rollout.unit, number + 1))
+                .with("until", baked_at.to_string());
+            return Decision::wait_until(finding, baked_at);
+        }
+        if group.confirm && open.confirmed_by.is_none() {
+            if open.asked_at.is_none() {
+                return Decision::event(Event::ConfirmationAsked { step, group: number });
+            }
+            let finding = Finding::note("RELEASE/AWAIT_CONFIRM")
+                .with("app", self.rollout.unit.to_string())
+                .with("step", &step)
+                .with("group", (number + 1).to_string())
+                .with("groups", self.rollout.groups.len().to_string());
+            return Decision::wait(finding);
+        }
+        Decision::event(Event::GroupDone { step, group: number })
+    }
+
+    /// The workload in its final form: replicas, strategy and all.
+    fn finish(&self, desired: &Object) -> Decision {
+        let reference = &self.rollout.workload;
+        let waiting =
+            Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());
+        if !self.own.applied.contains(reference) {
+            let waiting = waiting.with("reason", "takes its final form");
+            let effects = vec![self.apply(desired.clone(), true)];
+            return self.until_timeout(Decision::effects(effects, waiting));
+        }
+        match self.live().map(health) {
+            Some(Health::Healthy) => Decision::event(Event::StepDone { step: self.id() }),
+            Some(Health::Progressing(why) | Health::Failed(why)) => {
+                self.until_timeout(Decision::wait(waiting.with("reason", why)))
+            }
+            None => self.until_timeout(Decision::wait(waiting.with("reason", "is gone"))),
+        }
+    }
+
+    /// Fails the step when it stands still for longer than a group may take.
+    fn until_timeout(&self, decision: Decision) -> Decision {
+        // Groups have deadlines of their own, so the clock starts again with each that ends.
+        let starts = [Some(self.own.started_at), self.own.retry_at, self.own.groups_ended_at];
+        let since = starts.into_iter().flatten().max().unwrap_or(self.own.started_at);
+        let deadline = after(since, self.step.timeout_seconds);
+        if decision.events.is_empty() && self.now >= deadline {
+            let failure = failure::timeout(&decision.waits, self.step.timeout_seconds);
+            return self.fail(None, failure);
+        }
+        decision.and(Decision { next: Some(deadline), ..Decision::default() })
+    }
+
+    /// Pods that will not come up: made anew by a rule, or the end of the step's try.
+    fn trouble(&self, wanted: &str, opened: &[&Pod], open: &OpenGroup) -> Option<Decision> {
+        let timeout = self.step.timeout_seconds;
+        let is_late = open.ready_at.is_none() && self.now >= after(open.opened_at, timeout);
+        let is_patient = self.now < after(open.opened_at, PATIENCE_SECONDS) && open.attempt > 1;
+        let of_kind = |kind: TroubleKind| {
+            opened.iter().copied().filter(move |pod| {
+                let trouble = pod.trouble.as_ref();
+                pod.revision == wanted && trouble.is_some_and(|trouble| trouble.kind == kind)
+            })
+        };
+        let broken = |kind| !is_patient && of_kind(kind).next().is_some();
+        let (scene, code) = if broken(TroubleKind::Broken) {
+            ("podStartTimeout", "RELEASE/POD_CRASHES")
+        } else if broken(TroubleKind::Image) {
+            ("imagePullSlow", "RELEASE/IMAGE_PULL_FAILS")
+        } else if is_late {
+            ("podStartTimeout", "RELEASE/GROUP_TIMEOUT")
+        } else {
+            return self.remake(wanted, opened);
+        };
+        let tried = self.own.unattended.get(scene).copied().unwrap_or(0);
+        let rule = self.rollout.unattended.iter().find(|rule| rule.scene == scene);
+        if let Some(rule) = rule.filter(|rule| tried < rule.attempts) {
+            return Some(self.act(rule, open, tried + 1));
+        }
+        let failing = opened.iter().copied().filter(|pod| pod.revision == wanted);
+        let failure = failure::group(code, &self.rollout.workload, timeout, failing);
+        Some(self.fail(Some(open.group), failure))
+    }
+
+    fn act(&self, rule: &UnattendedRule, open: &OpenGroup, attempt: u32) -> Decision {
+        let acted = Event::ActedUnattended {
+            step: self.id(),
+            group: open.group,
+            scene: rule.scene.clone(),
+            action: rule.action.clone(),
+            attempt,
+        };
+        let by = "tidegate".to_owned();
+        let reason = format!("unattended: {}", rule.scene);
+        let follows = match rule.action.as_str() {
+            "skip" => Some(Event::Skipped { step: self.id(), by, reason }),
+            "cancel" => Some(Event::Cancelled { by, reason }),
+            _ => None,
+        };
+        Decision { events: [acted].into_iter().chain(follows).collect(), ..Decision::default() }
+    }
+
+    /// After a retry, pods that were broken before it are made anew.
+    fn remake(&self, wanted: &str, opened: &[&Pod]) -> Option<Decision> {
+        let retry_at = self.own.retry_at?;
+        let is_stale = |pod: &&&Pod| {
+            let is_older = pod.created_at.is_some_and(|created| created < retry_at);
+            pod.revision == wanted && is_older && !pod.is_ready() && !pod.is_terminating
+        };
+        let effects: Vec<Effect> = opened.iter().filter(is_stale).map(|pod| Effect::DeletePod {
+            cluster: self.step.cluster.clone(),
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+        }).collect();
+        let finding = Finding::note("RELEASE/REMAKING").with("app", self.rollout.unit.to_string());
+        (!effects.is_empty()).then(|| Decision::effects(effects, finding))
+    }
+
+    fn fail(&self, group: Option<usize>, failure: crate::release::Failure) -> Decision {
+        let reason = failure.code.clone();
+        let failed = Event::StepFailed { step: self.id(), group, failure };
+        let back = (self.rollout.on_failure == OnFailure::Rollback).then(|| {
+            Event::RollbackStarted {
+                product: self.step.product.clone(),
+                by: "tidegate".to_owned(),
+                reason,
+            }
+        });
+        Decision { events: [failed].into_iter().chain(back).collect(), ..Decision::default() }
+    }
+}

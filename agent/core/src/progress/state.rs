@@ -1,0 +1,342 @@
+//! The state of a release: its events, folded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use tidegate_schema::finding::Finding;
+
+use crate::object::ObjectRef;
+use crate::plan::Plan;
+use crate::release::{Event, Failure, ReleaseEvent, ReleasePhase};
+
+/// A release as its events tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseState {
+    /// Number of the last event.
+    pub last: u64,
+    /// When the gate opened.
+    pub opened_at: Option<Timestamp>,
+    /// Names of approvals that this release consumed.
+    pub approvals: BTreeSet<String>,
+    /// Waves that started, by index.
+    pub waves: BTreeMap<usize, WaveState>,
+    /// Steps that started, by id.
+    pub steps: BTreeMap<String, StepState>,
+    /// Who paused it and why.
+    pub paused: Option<Pause>,
+    /// What goes back, and why.
+    pub rollback: Option<Rollback>,
+    /// How it ended.
+    pub ended: Option<ReleasePhase>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Pause {
+    /// The pause as something to wait for.
+    pub fn finding(&self) -> Finding {
+        Finding::note("RELEASE/PAUSED").with("by", &self.by).with("reason", &self.reason)
+    }
+}
+
+/// A rollback under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// The product; everything when absent.
+    pub product: Option<String>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// A wave that started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaveState {
+    /// When all its steps were done.
+    pub ready_at: Option<Timestamp>,
+    /// Who confirmed it.
+    pub confirmed_by: Option<String>,
+    /// When it was done.
+    pub done_at: Option<Timestamp>,
+}
+
+impl WaveState {
+    /// Whether the next wave may start.
+    pub fn is_done(&self) -> bool {
+        self.done_at.is_some()
+    }
+}
+
+/// A step that started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepState {
+    /// How it stands.
+    pub status: StepStatus,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Objects in their final form.
+    pub applied: BTreeSet<ObjectRef>,
+    /// Objects that are gone.
+    pub pruned: BTreeSet<ObjectRef>,
+    /// Objects that are back as before.
+    pub reverted: BTreeSet<ObjectRef>,
+    /// Groups that are done.
+    pub groups_done: usize,
+    /// When the last of them ended.
+    pub groups_ended_at: Option<Timestamp>,
+    /// The group whose pods may change now.
+    pub open: Option<OpenGroup>,
+    /// Since when broken pods are to be made anew: a retry.
+    pub retry_at: Option<Timestamp>,
+    /// How often a rule acted without asking, by scene.
+    pub unattended: BTreeMap<String, u32>,
+    /// When it ended.
+    pub done_at: Option<Timestamp>,
+}
+
+impl StepState {
+    /// Whether what needs it may start.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.status, StepStatus::Done | StepStatus::Skipped)
+    }
+}
+
+/// How a step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    /// Under way.
+    Running,
+    /// Waits for a person.
+    Failed(Failure),
+    /// Ended well.
+    Done,
+    /// Counts as done by a waiver.
+    Skipped,
+    /// Back where it was.
+    RolledBack,
+}
+
+/// A group whose pods may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGroup {
+    /// Its index.
+    pub group: usize,
+    /// When it was opened, or tried again.
+    pub opened_at: Timestamp,
+    /// 1 at first.
+    pub attempt: u32,
+    /// When all its pods were ready.
+    pub ready_at: Option<Timestamp>,
+    /// When a person was asked.
+    pub asked_at: Option<Timestamp>,
+    /// Who confirmed.
+    pub confirmed_by: Option<String>,
+}
+
+impl ReleaseState {
+    /// Folds a whole history.
+    pub fn of(events: &[ReleaseEvent]) -> Self {
+        let mut state = Self::default();
+        for event in events {
+            state.apply(event);
+        }
+        state
+    }
+
+    /// A wave that started.
+    pub fn wave(&self, index: usize) -> Option<&WaveState> {
+        self.waves.get(&index)
+    }
+
+    /// A step that started.
+    pub fn step(&self, id: &str) -> Option<&StepState> {
+        self.steps.get(id)
+    }
+
+    /// How the release stands.
+    pub fn phase(&self, plan: &Plan) -> ReleasePhase {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        if self.rollback.is_some() {
+            return ReleasePhase::RollingBack;
+        }
+        if self.steps.values().any(|step| matches!(step.status, StepStatus::Failed(_))) {
+            return ReleasePhase::Failed;
+        }
+        let asks = self.steps.values().any(|step| {
+            step.open.as_ref().is_some_and(|open| open.asked_at.is_some() && open.confirmed_by.is_none())
+        });
+        let waves = plan.content.waves.iter().enumerate();
+        let asks_for_wave = waves.into_iter().any(|(index, wave)| {
+            wave.confirm
+                && self.wave(index).is_some_and(|own| {
+                    own.ready_at.is_some() && own.confirmed_by.is_none() && !own.is_done()
+                })
+        });
+        if self.paused.is_some() || asks || asks_for_wave {
+            return ReleasePhase::Paused;
+        }
+        ReleasePhase::Running
+    }
+
+    /// Folds one event. An event about a step that never started is ignored: it cannot have had an effect.
+    pub fn apply(&mut self, recorded: &ReleaseEvent) {
+        self.last = recorded.number;
+        let at = recorded.at;
+        match &recorded.event {
+            Event::Opened { approvals, .. } => {
+                self.opened_at = Some(at);
+                self.approvals.extend(approvals.iter().cloned());
+            }
+            Event::WaveStarted { wave, approvals } => {
+                self.waves.entry(*wave).or_default();
+                self.approvals.extend(approvals.iter().cloned());
+            }
+            Event::WaveReady { wave } => self.waves.entry(*wave).or_default().ready_at = Some(at),
+            Event::WaveConfirmed { wave, by } => {
+                self.waves.entry(*wave).or_default().confirmed_by = Some(by.clone());
+            }
+            Event::WaveDone { wave } => self.waves.entry(*wave).or_default().done_at = Some(at),
+            Event::StepStarted { step } => {
+                self.steps.entry(step.clone()).or_insert_with(|| StepState::started(at));
+            }
+            Event::Paused { by, reason } => {
+                self.paused = Some(Pause { by: by.clone(), reason: reason.clone() });
+            }
+            Event::Resumed { .. } => self.paused = None,
+            Event::RollbackStarted { product, by, reason } => {
+                self.paused = None;
+                self.rollback = Some(Rollback {
+                    product: product.clone(),
+                    by: by.clone(),
+                    reason: reason.clone(),
+                    started_at: at,
+                });
+            }
+            Event::RolledBack => self.end(ReleasePhase::RolledBack, at),
+            Event::Cancelled { .. } => self.end(ReleasePhase::Cancelled, at),
+            Event::Superseded { .. } => self.end(ReleasePhase::Superseded, at),
+            Event::Done => self.end(ReleasePhase::Done, at),
+            Event::GroupOpened { step, .. }
+            | Event::GroupReady { step, .. }
+            | Event::ObjectsApplied { step, .. }
+            | Event::ObjectsPruned { step, .. }
+            | Event::ObjectsReverted { step, .. }
+            | Event::ConfirmationAsked { step, .. }
+            | Event::Confirmed { step, .. }
+            | Event::GroupDone { step, .. }
+            | Event::StepDone { step }
+            | Event::StepFailed { step, .. }
+            | Event::ActedUnattended { step, .. }
+            | Event::Retried { step, .. }
+            | Event::Skipped { step, .. }
+            | Event::StepRolledBack { step } => {
+                if let Some(own) = self.steps.get_mut(step) {
+                    own.apply(&recorded.event, at);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, phase: ReleasePhase, at: Timestamp) {
+        self.ended = Some(phase);
+        self.ended_at = Some(at);
+    }
+}
+
+impl StepState {
+    fn started(at: Timestamp) -> Self {
+        Self {
+            status: StepStatus::Running,
+            started_at: at,
+            applied: BTreeSet::new(),
+            pruned: BTreeSet::new(),
+            reverted: BTreeSet::new(),
+            groups_done: 0,
+            groups_ended_at: None,
+            open: None,
+            retry_at: None,
+            unattended: BTreeMap::new(),
+            done_at: None,
+        }
+    }
+
+    fn apply(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::GroupOpened { group, attempt, .. } => {
+                self.open = Some(OpenGroup {
+                    group: *group,
+                    opened_at: at,
+                    attempt: *attempt,
+                    ready_at: None,
+                    asked_at: None,
+                    confirmed_by: None,
+                });
+            }
+            Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),
+            Event::ConfirmationAsked { .. } => self.in_group(|open| open.asked_at = Some(at)),
+            Event::Confirmed { by, .. } => {
+                self.in_group(|open| open.confirmed_by = Some(by.clone()));
+            }
+            Event::GroupDone { group, .. } => {
+                self.groups_done = group + 1;
+                self.groups_ended_at = Some(at);
+                self.open = None;
+            }
+            Event::ObjectsApplied { objects, .. } => self.applied.extend(objects.iter().cloned()),
+            Event::ObjectsPruned { objects, .. } => self.pruned.extend(objects.iter().cloned()),
+            Event::ObjectsReverted { objects, .. } => {
+                self.reverted.extend(objects.iter().cloned());
+            }
+            Event::StepDone { .. } => self.end(StepStatus::Done, at),
+            Event::Skipped { .. } => self.end(StepStatus::Skipped, at),
+            Event::StepRolledBack { .. } => self.end(StepStatus::RolledBack, at),
+            Event::StepFailed { failure, .. } => self.status = StepStatus::Failed(failure.clone()),
+            Event::ActedUnattended { scene, attempt, .. } => {
+                self.unattended.insert(scene.clone(), *attempt);
+                self.retry(at);
+            }
+            Event::Retried { .. } => {
+                self.status = StepStatus::Running;
+                self.started_at = at;
+                self.retry(at);
+            }
+            // Events of the release and its waves do not come here.
+            _ => {}
+        }
+    }
+
+    fn retry(&mut self, at: Timestamp) {
+        self.retry_at = Some(at);
+        self.in_group(|open| {
+            open.opened_at = at;
+            open.attempt += 1;
+            open.ready_at = None;
+        });
+    }
+
+    fn in_group(&mut self, change: impl FnOnce(&mut OpenGroup)) {
+        if let Some(open) = &mut self.open {
+            change(open);
+        }
+    }
+
+    fn end(&mut self, status: StepStatus, at: Timestamp) {
+        self.status = status;
+        self.done_at = Some(at);
+        self.open = None;
+    }
+}

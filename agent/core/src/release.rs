@@ -1,0 +1,309 @@
+//! A release: one execution of one plan, as the events that the journal keeps.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::object::ObjectRef;
+
+/// One line of a release's history. Recorded *before* its effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseEvent {
+    /// 1, 2, 3 … within the release.
+    pub number: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What can happen to a release. Past tense: what happened; the effects follow from the state and what is observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum Event {
+    /// The gate opened; these approvals (their names) are consumed.
+    Opened {
+        /// The plan.
+        plan: Digest,
+        /// Names of the approvals that opened it.
+        approvals: Vec<String>,
+    },
+    /// A wave's own gate opened and its steps may start.
+    WaveStarted {
+        /// Index of the wave.
+        wave: usize,
+        /// Names of the approvals that opened it, when it has its own.
+        approvals: Vec<String>,
+    },
+    /// A step started.
+    StepStarted {
+        /// Id of the step.
+        step: String,
+    },
+    /// The group's pods may change: never recorded twice for one group of one attempt.
+    GroupOpened {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+        /// 1 at first; retries count up.
+        attempt: u32,
+    },
+    /// All pods of the group are ready at the new revision.
+    GroupReady {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+    },
+    /// Objects of a step were applied in their final form. Recorded after the effect: a repeated apply changes nothing.
+    ObjectsApplied {
+        /// Id of the step.
+        step: String,
+        /// The objects.
+        objects: Vec<ObjectRef>,
+    },
+    /// Objects of a step are gone.
+    ObjectsPruned {
+        /// Id of the step.
+        step: String,
+        /// The objects.
+        objects: Vec<ObjectRef>,
+    },
+    /// Objects of a step are as they were before the release.
+    ObjectsReverted {
+        /// Id of the step.
+        step: String,
+        /// The objects.
+        objects: Vec<ObjectRef>,
+    },
+    /// A person is asked to confirm the group.
+    ConfirmationAsked {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+    },
+    /// A person confirmed.
+    Confirmed {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+        /// Who.
+        by: String,
+    },
+    /// The group is done: ready, checked, baked, confirmed.
+    GroupDone {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+    },
+    /// All of a step is done.
+    StepDone {
+        /// Id of the step.
+        step: String,
+    },
+    /// A step, or a group of it, failed.
+    StepFailed {
+        /// Id of the step.
+        step: String,
+        /// Index of the group, when one was open.
+        group: Option<usize>,
+        /// Why.
+        failure: Failure,
+    },
+    /// A rule acted without asking (YL-110).
+    ActedUnattended {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+        /// The scene that was met.
+        scene: String,
+        /// What was done.
+        action: String,
+        /// 1, 2, 3 …
+        attempt: u32,
+    },
+    /// All steps of a wave are done; its bake time runs from here.
+    WaveReady {
+        /// Index of the wave.
+        wave: usize,
+    },
+    /// A wave is done.
+    WaveDone {
+        /// Index of the wave.
+        wave: usize,
+    },
+    /// Somebody confirmed a wave.
+    WaveConfirmed {
+        /// Index of the wave.
+        wave: usize,
+        /// Who.
+        by: String,
+    },
+    /// Nothing new is opened until resumed.
+    Paused {
+        /// Who; `tidegate` when a policy did.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Goes on.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+    /// A failed step is tried again.
+    Retried {
+        /// Id of the step.
+        step: String,
+        /// Who.
+        by: String,
+    },
+    /// A failed step counts as done: a waiver.
+    Skipped {
+        /// Id of the step.
+        step: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// What this release changed goes back: everything, or one product and whatever is not done yet.
+    RollbackStarted {
+        /// The product; everything that was started when absent.
+        product: Option<String>,
+        /// Who; `tidegate` when a policy did.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A step is back where it was.
+    StepRolledBack {
+        /// Id of the step.
+        step: String,
+    },
+    /// The release ended: rolled back.
+    RolledBack,
+    /// The release ended: what was open is left as it is.
+    Cancelled {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The release ended: a newer plan took its place.
+    Superseded {
+        /// The newer plan.
+        by: Digest,
+    },
+    /// The release ended well.
+    Done,
+}
+
+/// Why a step failed, good enough to act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// A code of the catalogue: `RELEASE/GROUP_TIMEOUT`, `RELEASE/POD_CRASHES` …
+    pub code: String,
+    /// Arguments of the code's texts.
+    pub args: BTreeMap<String, String>,
+    /// Pods that failed, with reason, event and the last lines of their logs, masked.
+    pub pods: Vec<PodFailure>,
+}
+
+/// One pod that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodFailure {
+    /// `namespace/name`.
+    pub pod: String,
+    /// As Kubernetes says: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable` …
+    pub reason: String,
+    /// What it says about it.
+    pub message: String,
+    /// The last lines of its log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+}
+
+/// What a person asks of a running release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command")]
+pub enum Command {
+    /// The open confirmation of a group, or of a wave when no step is given.
+    Confirm {
+        /// Id of the step; the only open confirmation when absent.
+        step: Option<String>,
+    },
+    /// Open nothing new.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// Go on.
+    Resume,
+    /// Try a failed step again; all failed steps when absent.
+    Retry {
+        /// Id of the step.
+        step: Option<String>,
+    },
+    /// Count a failed step as done: a waiver.
+    Skip {
+        /// Id of the step.
+        step: String,
+        /// Why.
+        reason: String,
+    },
+    /// Go back: one product and whatever is not done yet, or everything.
+    Rollback {
+        /// The product.
+        product: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// End, leaving everything as it is.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a release stands, for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReleasePhase {
+    /// Steps are under way.
+    Running,
+    /// Waits for a person: confirmation or pause.
+    Paused,
+    /// A step failed and waits for a person.
+    Failed,
+    /// Going back.
+    RollingBack,
+    /// Ended well.
+    Done,
+    /// Ended: back where it was.
+    RolledBack,
+    /// Ended by a person.
+    Cancelled,
+    /// Ended by a newer plan.
+    Superseded,
+}
+
+impl ReleasePhase {
+    /// Whether nothing more will happen.
+    pub fn is_ended(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Failed | Self::RollingBack => false,
+            Self::Done | Self::RolledBack | Self::Cancelled | Self::Superseded => true,
+        }
+    }
+}
