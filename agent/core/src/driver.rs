@@ -70,13 +70,19 @@ pub fn is_in_place(live: &Object, form: &Object) -> bool {
         "/spec/strategy/rollingUpdate/maxUnavailable",
     ];
     revision(live) == revision(form)
-        && DECIDED.iter().all(|pointer| {
-            form.get(pointer).is_none_or(|wanted| live.get(pointer) == Some(wanted))
-        })
+        && DECIDED
+            .iter()
+            .all(|pointer| form.get(pointer).is_none_or(|wanted| live.get(pointer) == Some(wanted)))
 }
 
 /// The pods that belong to the first `cumulative` of `total`: those that may and must be new.
-pub fn opened(driver: Driver, pods: &[Pod], wanted: &str, total: u32, cumulative: u32) -> Vec<&Pod> {
+pub fn opened<'a>(
+    driver: Driver,
+    pods: &'a [Pod],
+    wanted: &str,
+    total: u32,
+    cumulative: u32,
+) -> Vec<&'a Pod> {
     match driver {
         Driver::Whole => pods.iter().filter(|pod| pod.revision == wanted).collect(),
         Driver::StatefulSet => {
@@ -135,7 +141,9 @@ mod tests {
     }
 
     fn pod(name: &str, revision: &str) -> Pod {
-        Pod::of(&Object::new(json!({"metadata": {"name": name, "annotations": {REVISION: revision}}})))
+        Pod::of(&Object::new(
+            json!({"metadata": {"name": name, "annotations": {REVISION: revision}}}),
+        ))
     }
 
     #[test]
@@ -170,7 +178,9 @@ mod tests {
     fn the_gate_of_a_deployment_keeps_the_apis_own_rule() {
         let desired = Object::new(json!({"spec": {"replicas": 10}}));
         let gated = form(Driver::Deployment, &desired, None, 10, 4);
-        assert!(gated.integer("/spec/minReadySeconds") < gated.integer("/spec/progressDeadlineSeconds"));
+        assert!(
+            gated.integer("/spec/minReadySeconds") < gated.integer("/spec/progressDeadlineSeconds")
+        );
         assert_eq!(gated.integer("/spec/strategy/rollingUpdate/maxUnavailable"), Some(4));
     }
 }

@@ -135,7 +135,10 @@ pub fn wave_gate(
     let rejected = of_plan(&id, evidence).find(|approval| !approval.approves);
     if let Some(approval) = rejected {
         let need = Finding::note("APPROVAL/REJECTED").with("person", &approval.person);
-        return WaveGate::Waiting { needs: vec![need.with("reason", &approval.reason)], next: None };
+        return WaveGate::Waiting {
+            needs: vec![need.with("reason", &approval.reason)],
+            next: None,
+        };
     }
     match needs(plan, &id, &wave.name, policy, evidence) {
         Ok(approvals) => WaveGate::Open { approvals },
@@ -151,10 +154,7 @@ pub fn reopened(plan: Plan, opened: &Digest, approvals: Vec<String>) -> Option<A
     (plan.id() == *opened).then_some(ApprovedPlan { plan, approvals })
 }
 
-fn of_plan<'a>(
-    id: &Digest,
-    evidence: Evidence<'a>,
-) -> impl Iterator<Item = &'a VerifiedApproval> {
+fn of_plan<'a>(id: &Digest, evidence: Evidence<'a>) -> impl Iterator<Item = &'a VerifiedApproval> {
     let id = id.clone();
     evidence.approvals.iter().filter(move |approval| approval.plan == id.as_str())
 }
@@ -174,8 +174,11 @@ fn needs(
     let usable = usable(id, wave, policy, evidence);
     if !is_preapproved(plan) {
         for rule in policy.rules.iter().filter(|rule| rule.matches(&plan.content.risks)) {
-            let counted: Vec<&VerifiedApproval> =
-                usable.iter().copied().filter(|it| rule.counts(it, plan, policy, evidence.now)).collect();
+            let counted: Vec<&VerifiedApproval> = usable
+                .iter()
+                .copied()
+                .filter(|it| rule.counts(it, plan, policy, evidence.now))
+                .collect();
             let persons = counted.iter().map(|approval| approval.person.as_str()).collect();
             match rule.missing(&persons, &policy.groups) {
                 None => used.extend(counted.iter().map(|approval| approval.name.clone())),

@@ -82,7 +82,10 @@ fn has_status(condition: Option<&Value>, status: &str) -> bool {
 
 fn says(condition: Option<&Value>) -> String {
     let text = |key: &str| {
-        condition.and_then(|condition| condition.get(key)).and_then(Value::as_str).unwrap_or_default()
+        condition
+            .and_then(|condition| condition.get(key))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     };
     match (text("reason"), text("message")) {
         (reason, "") => reason.to_owned(),

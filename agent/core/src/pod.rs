@@ -69,9 +69,9 @@ impl Pod {
             revision: object.annotation(REVISION).unwrap_or_default().to_owned(),
             ordinal: name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()),
             created_at: time(object.get("/metadata/creationTimestamp")),
-            ready_since: ready
-                .filter(|_| is_ready)
-                .map(|ready| time(ready.get("lastTransitionTime")).unwrap_or(Timestamp::UNIX_EPOCH)),
+            ready_since: ready.filter(|_| is_ready).map(|ready| {
+                time(ready.get("lastTransitionTime")).unwrap_or(Timestamp::UNIX_EPOCH)
+            }),
             is_terminating: object.get("/metadata/deletionTimestamp").is_some(),
             trouble: trouble(object),
             name,

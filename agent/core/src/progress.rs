@@ -138,11 +138,7 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let decision = next(work, state, observed, gate, now);
-    if decision.events.is_empty() {
-        decision
-    } else {
-        Decision { effects: Vec::new(), ..decision }
-    }
+    if decision.events.is_empty() { decision } else { Decision { effects: Vec::new(), ..decision } }
 }
 
 fn next(
@@ -159,7 +155,8 @@ fn next(
         return rollback::decide(work, state, rollback, observed);
     }
     let waves = work.plan.content.waves.iter().enumerate();
-    let open = waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
+    let open =
+        waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
     let Some((index, wave)) = open else { return Decision::event(Event::Done) };
     match state.wave(index) {
         None => start_wave(index, wave, state, gate),
@@ -205,7 +202,9 @@ fn finish_wave(
         return Decision::wait_until(finding.with("until", baked_at.to_string()), baked_at);
     }
     if wave.confirm && started.confirmed_by.is_none() {
-        return Decision::wait(Finding::note("RELEASE/AWAIT_WAVE_CONFIRM").with("wave", &wave.name));
+        return Decision::wait(
+            Finding::note("RELEASE/AWAIT_WAVE_CONFIRM").with("wave", &wave.name),
+        );
     }
     if let Some(paused) = &state.paused {
         return Decision::wait(paused.finding());

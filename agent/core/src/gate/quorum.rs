@@ -139,7 +139,8 @@ mod tests {
     use super::*;
 
     fn rule(clauses: &[(&str, u32)]) -> Rule {
-        let clause = |(group, count): &(&str, u32)| Clause { group: (*group).to_owned(), count: *count };
+        let clause =
+            |(group, count): &(&str, u32)| Clause { group: (*group).to_owned(), count: *count };
         Rule { quorum: clauses.iter().map(clause).collect(), ..Rule::default() }
     }
 

@@ -88,7 +88,8 @@ impl Window {
 
     fn denial(&self, local: &Zoned) -> Option<String> {
         let date = local.date();
-        if let Some((.., why)) = self.deny.iter().find(|(from, to, _)| *from <= date && date <= *to) {
+        if let Some((.., why)) = self.deny.iter().find(|(from, to, _)| *from <= date && date <= *to)
+        {
             return Some(why.clone());
         }
         let time = local.time();

@@ -7,7 +7,8 @@ use super::{Health, health};
 use crate::object::Object;
 
 fn of(api: &str, kind: &str, rest: &Value) -> Health {
-    let mut object = json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "generation": 2}});
+    let mut object =
+        json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "generation": 2}});
     for (key, value) in rest.as_object().unwrap() {
         object[key] = value.clone();
     }

@@ -63,7 +63,10 @@ fn confirm(
     by: &str,
 ) -> Result<Vec<Event>, Finding> {
     let asked = |own: &StepState| {
-        own.open.as_ref().filter(|open| open.asked_at.is_some() && open.confirmed_by.is_none()).map(|open| open.group)
+        own.open
+            .as_ref()
+            .filter(|open| open.asked_at.is_some() && open.confirmed_by.is_none())
+            .map(|open| open.group)
     };
     let groups = state
         .steps
@@ -81,9 +84,7 @@ fn confirm(
                     own.ready_at.is_some() && own.confirmed_by.is_none() && !own.is_done()
                 })
         });
-        events.extend(
-            waiting.map(|(wave, _)| Event::WaveConfirmed { wave, by: by.to_owned() }),
-        );
+        events.extend(waiting.map(|(wave, _)| Event::WaveConfirmed { wave, by: by.to_owned() }));
     }
     match events.len() {
         0 => Err(Finding::error("RELEASE/NOTHING_TO_CONFIRM")),

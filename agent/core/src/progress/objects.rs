@@ -44,7 +44,9 @@ pub(super) fn decide_objects(
     if let Some(missing) = wanted().find(|reference| !own.applied.contains(*reference)) {
         let run = wanted()
             .skip_while(|reference| *reference != missing)
-            .take_while(|reference| (&reference.group, &reference.kind) == (&missing.group, &missing.kind))
+            .take_while(|reference| {
+                (&reference.group, &reference.kind) == (&missing.group, &missing.kind)
+            })
             .filter(|reference| !own.applied.contains(*reference));
         return unestablished(wanted(), own, observed)
             .or_else(|| Some(apply(work, step, run, observed)));
@@ -137,11 +139,15 @@ fn refused(step: &Step, observed: &Observed) -> Option<Decision> {
 }
 
 fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> {
-    let mut left = step.prune.iter().filter(|reference| !own.pruned.contains(*reference)).peekable();
+    let mut left =
+        step.prune.iter().filter(|reference| !own.pruned.contains(*reference)).peekable();
     let first = left.peek()?;
     if observed.is_absent(first) {
         let gone = left.take_while(|reference| observed.is_absent(reference)).cloned().collect();
-        return Some(Decision::event(Event::ObjectsPruned { step: step.id.clone(), objects: gone }));
+        return Some(Decision::event(Event::ObjectsPruned {
+            step: step.id.clone(),
+            objects: gone,
+        }));
     }
     let finding = Finding::note("RELEASE/DELETING").with("object", first.to_string());
     let finalizers = observed.object(first).and_then(|live| live.get("/metadata/finalizers"));

@@ -137,15 +137,15 @@ impl Rolling<'_> {
         if held || !is_observed(live) {
             return Some(Decision::wait(waiting));
         }
-        let evictions: Vec<Effect> =
-            driver::to_evict(self.rollout.driver, live, opened, wanted).into_iter().map(|pod| {
-                Effect::Evict {
-                    cluster: self.step.cluster.clone(),
-                    namespace: pod.namespace.clone(),
-                    name: pod.name.clone(),
-                    uid: pod.uid.clone(),
-                }
-            }).collect();
+        let evictions: Vec<Effect> = driver::to_evict(self.rollout.driver, live, opened, wanted)
+            .into_iter()
+            .map(|pod| Effect::Evict {
+                cluster: self.step.cluster.clone(),
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+            })
+            .collect();
         if !evictions.is_empty() {
             return Some(Decision::effects(evictions, waiting));
         }
@@ -200,8 +200,7 @@ impl Rolling<'_> {
     /// The workload in its final form: replicas, strategy and all.
     fn finish(&self, desired: &Object) -> Decision {
         let reference = &self.rollout.workload;
-        let waiting =
-            Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());
+        let waiting = Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());
         if !self.own.applied.contains(reference) {
             let waiting = waiting.with("reason", "takes its final form");
             let effects = vec![self.apply(desired.clone(), true)];
@@ -285,12 +284,16 @@ impl Rolling<'_> {
             let is_older = pod.created_at.is_some_and(|created| created < retry_at);
             pod.revision == wanted && is_older && !pod.is_ready() && !pod.is_terminating
         };
-        let effects: Vec<Effect> = opened.iter().filter(is_stale).map(|pod| Effect::DeletePod {
-            cluster: self.step.cluster.clone(),
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-            uid: pod.uid.clone(),
-        }).collect();
+        let effects: Vec<Effect> = opened
+            .iter()
+            .filter(is_stale)
+            .map(|pod| Effect::DeletePod {
+                cluster: self.step.cluster.clone(),
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+            })
+            .collect();
         let finding = Finding::note("RELEASE/REMAKING").with("app", self.rollout.unit.to_string());
         (!effects.is_empty()).then(|| Decision::effects(effects, finding))
     }
@@ -298,13 +301,12 @@ impl Rolling<'_> {
     fn fail(&self, group: Option<usize>, failure: crate::release::Failure) -> Decision {
         let reason = failure.code.clone();
         let failed = Event::StepFailed { step: self.id(), group, failure };
-        let back = (self.rollout.on_failure == OnFailure::Rollback).then(|| {
-            Event::RollbackStarted {
+        let back =
+            (self.rollout.on_failure == OnFailure::Rollback).then(|| Event::RollbackStarted {
                 product: self.step.product.clone(),
                 by: "tidegate".to_owned(),
                 reason,
-            }
-        });
+            });
         Decision { events: [failed].into_iter().chain(back).collect(), ..Decision::default() }
     }
 }

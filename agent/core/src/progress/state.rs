@@ -177,7 +177,9 @@ impl ReleaseState {
             return ReleasePhase::Failed;
         }
         let asks = self.steps.values().any(|step| {
-            step.open.as_ref().is_some_and(|open| open.asked_at.is_some() && open.confirmed_by.is_none())
+            step.open
+                .as_ref()
+                .is_some_and(|open| open.asked_at.is_some() && open.confirmed_by.is_none())
         });
         let waves = plan.content.waves.iter().enumerate();
         let asks_for_wave = waves.into_iter().any(|(index, wave)| {
