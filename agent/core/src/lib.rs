@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod digest;
 pub mod object;
+pub mod template;
 pub mod snapshot;
 pub mod zone;
 pub mod desired;

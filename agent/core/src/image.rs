@@ -1,0 +1,118 @@
+//! Image references as containers take them: host, path, tag and digest.
+
+/// An image reference in its parts (the grammar of the distribution specification).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// The registry, with its port; `None` when the reference leaves it to the site.
+    pub host: Option<&'a str>,
+    /// The repository.
+    pub path: &'a str,
+    /// The tag.
+    pub tag: Option<&'a str>,
+    /// The digest, `sha256:…`.
+    pub digest: Option<&'a str>,
+}
+
+impl<'a> Image<'a> {
+    /// Takes a reference apart; `None` when it is not written as one.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        if let Some(digest) = digest {
+            let hex = digest.strip_prefix("sha256:")?;
+            if hex.len() != 64 || !hex.chars().all(is_hex) {
+                return None;
+            }
+        }
+        let (host, rest) = match rest.split_once('/') {
+            // Only what looks like a host is one: `iam/core` is a path (distribution reference, "domain").
+            Some((first, path))
+                if first.contains(['.', ':']) || first == "localhost" || first.starts_with('[') =>
+            {
+                (Some(first), path)
+            }
+            _ => (None, rest),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
+            None => (rest, None),
+        };
+        let whole = Self { host, path, tag, digest };
+        (path.split('/').all(is_component) && tag.is_none_or(is_tag) && host.is_none_or(is_host))
+            .then_some(whole)
+    }
+
+    /// Whether the reference may mean another image tomorrow: no digest, and no tag or `latest`.
+    pub fn is_moving(&self) -> bool {
+        self.digest.is_none() && self.tag.is_none_or(|tag| tag == "latest")
+    }
+}
+
+/// The reference with the site's registry in front, unless it names its own.
+pub fn qualify(text: &str, registry: Option<&str>) -> String {
+    match (Image::parse(text), registry) {
+        (Some(Image { host: None, .. }), Some(registry)) => {
+            format!("{}/{text}", registry.trim_end_matches('/'))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn is_component(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.chars().all(is_inner) && text.starts_with(is_edge) && text.ends_with(is_edge)
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.len() <= 128 && text.starts_with(is_first) && text.chars().all(is_inner)
+}
+
+fn is_host(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    !text.is_empty() && text.chars().all(is_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("iam/iamcore:2.43.1", "r.hz.bank/iam/iamcore:2.43.1")]
+    #[case("nginx", "r.hz.bank/nginx")]
+    #[case("quay.io/a/b:1", "quay.io/a/b:1")]
+    #[case("localhost:5000/a", "localhost:5000/a")]
+    fn an_image_without_a_host_comes_from_the_registry(#[case] text: &str, #[case] wanted: &str) {
+        assert_eq!(qualify(text, Some("r.hz.bank/")), wanted);
+        assert_eq!(qualify(text, None), text);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("A/b")]
+    #[case("a//b")]
+    #[case("a:")]
+    #[case("a:b c")]
+    #[case("a@sha256:12")]
+    #[case("-a")]
+    #[case("https://x/a:1")]
+    fn what_is_not_written_as_an_image_is_none(#[case] text: &str) {
+        assert_eq!(Image::parse(text), None);
+    }
+
+    #[test]
+    fn a_digest_never_moves_and_a_missing_tag_does() {
+        let pinned = format!("a/b@sha256:{}", "0".repeat(64));
+        assert!(!Image::parse(&pinned).unwrap().is_moving());
+        assert!(!Image::parse("a/b:1").unwrap().is_moving());
+        assert!(Image::parse("a/b").unwrap().is_moving());
+        assert!(Image::parse("a/b:latest").unwrap().is_moving());
+    }
+}

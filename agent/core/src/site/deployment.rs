@@ -1,0 +1,152 @@
+//! Deployments: the products of the solutions, resolved to what runs in each cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tidegate_schema::app::App;
+use tidegate_schema::finding::Place;
+use tidegate_schema::parameters::SecretReference;
+use tidegate_schema::product::{LoadBalancer, Maturity, Requirement};
+use tidegate_schema::scalar::Quantity;
+use tidegate_schema::solution::Allowance;
+
+use crate::digest::Digest;
+use crate::object::Object;
+use crate::parameter::Effective;
+
+/// A product as the site wants it.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The product.
+    pub product: String,
+    /// Its version.
+    pub version: semver::Version,
+    /// The solution that asks for it.
+    pub solution: String,
+    /// The topology; empty when the version has none (then it consists of every app).
+    pub topology: String,
+    /// The size; empty when the version has none (then there is one of each app, without limits).
+    pub size: String,
+    /// The namespace of its objects.
+    pub namespace: String,
+    /// What runs, by cluster.
+    pub placements: BTreeMap<String, Placement>,
+    /// Products that must be there before.
+    pub requires: Vec<Requirement>,
+    /// The versions that may be upgraded to this one directly; all lower ones when absent.
+    pub upgrades_from: Option<semver::VersionReq>,
+    /// Whether it may be installed unattended.
+    pub maturity: Maturity,
+    /// What the solution allows that is otherwise refused.
+    pub allow: Vec<Allowance>,
+    /// Apps that releases leave alone as they are (YL-048). They are rendered nevertheless, so that nothing of them is
+    /// pruned; the planner plans no step for them.
+    pub exclude: BTreeSet<String>,
+    /// The digest of the version's document and files: a version is immutable.
+    pub digest: Digest,
+    /// Where the solution asks for it.
+    pub place: Place,
+}
+
+impl Deployment {
+    /// `product@version`, as the baseline remembers versions.
+    pub fn version_key(&self) -> String {
+        format!("{}@{}", self.product, self.version)
+    }
+
+    /// The names of its apps, in the order of the version's document.
+    pub fn apps(&self) -> Vec<&str> {
+        self.placements
+            .values()
+            .next()
+            .map(|placement| placement.apps.iter().map(|app| app.app.name.as_str()).collect())
+            .unwrap_or_default()
+    }
+
+    /// The volumes of an app that are kept, by name, with their sizes.
+    pub fn volumes(&self, app: &str) -> BTreeMap<String, Quantity> {
+        let placed = self.placements.values().flat_map(|placement| &placement.apps);
+        placed
+            .filter(|placed| placed.app.name == app)
+            .flat_map(|placed| &placed.app.volumes)
+            .filter_map(|volume| Some((volume.name.to_string(), volume.size.clone()?)))
+            .collect()
+    }
+}
+
+/// A product in one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    /// Parameters that have a value, without the layer of apps.
+    pub parameters: BTreeMap<String, Effective>,
+    /// Its apps, in the order of the version's document.
+    pub apps: Vec<PlacedApp>,
+    /// Its ways in from outside.
+    pub load_balancers: Vec<PlacedLoadBalancer>,
+    /// Plain objects, with their namespace filled in.
+    pub manifests: Vec<Manifest>,
+    /// What it publishes for products that require it.
+    pub published: BTreeMap<String, String>,
+}
+
+/// An app in one cluster, every template filled in.
+#[derive(Clone, Debug)]
+pub struct PlacedApp {
+    /// As the version's document says, templates unfilled.
+    pub app: App,
+    /// Pods wanted; 0 for a `DaemonSet`, 1 for tasks and tests.
+    pub replicas: u32,
+    /// CPU limit of each pod.
+    pub cpu: Option<Quantity>,
+    /// Memory limit of each pod.
+    pub memory: Option<Quantity>,
+    /// The image with its host.
+    pub image: String,
+    /// The command.
+    pub command: Vec<String>,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: BTreeMap<String, EnvValue>,
+    /// Files by path.
+    pub files: BTreeMap<String, String>,
+    /// Storage classes as the cluster calls them, by volume.
+    pub classes: BTreeMap<String, String>,
+    /// Parameters that have a value for this app.
+    pub parameters: BTreeMap<String, Effective>,
+    /// Names of the parameters that its texts use.
+    pub used: BTreeSet<String>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvValue {
+    /// A text.
+    Text(String),
+    /// A key of a Secret in the namespace.
+    Secret(SecretReference),
+}
+
+/// A load balancer in one cluster, every template filled in.
+#[derive(Clone, Debug)]
+pub struct PlacedLoadBalancer {
+    /// As the version's document says.
+    pub spec: LoadBalancer,
+    /// The name that leads to it, lower case, without a dot at the end.
+    pub host: Option<String>,
+    /// The addresses that the name gets.
+    pub addresses: Vec<IpAddr>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// A plain Kubernetes object.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The object; its namespace is filled in when its kind has one.
+    pub body: Object,
+    /// Where it is written.
+    pub place: Place,
+}

@@ -1,0 +1,46 @@
+//! Which rollout policy counts for what.
+
+use tidegate_schema::policy::{OnFailure, RolloutPolicy};
+
+use super::ValidSite;
+
+impl ValidSite {
+    /// How changes of an app go out. The policy for the app counts before the one for its product, that before the one
+    /// that the solution names; what one leaves open the next says, so that a policy with only `groups` for one app keeps
+    /// the waves and times of its solution. `onFailure: rollback` of any of them counts.
+    pub fn rollout_policy(&self, product: &str, app: Option<&str>) -> RolloutPolicy {
+        let mut policies = self.rollout_policies.values().filter_map(|policy| {
+            let target = policy.applies_to.as_ref()?;
+            let is_meant = target.product == product
+                && target.app.as_ref().is_none_or(|name| app.is_some_and(|app| name == app));
+            is_meant.then_some((target.app.is_none(), policy))
+        });
+        // Names order the map, and two policies for one target are a finding.
+        let own = policies.clone().find(|(is_whole, _)| !is_whole).map(|(_, policy)| policy);
+        let whole = policies.find(|(is_whole, _)| *is_whole).map(|(_, policy)| policy);
+        let named = self
+            .deployments
+            .get(product)
+            .and_then(|deployment| self.solution_rollouts.get(&deployment.solution))
+            .and_then(|name| self.rollout_policies.get(name));
+        [own, whole, named].into_iter().flatten().fold(RolloutPolicy::default(), fill)
+    }
+}
+
+/// What `stronger` leaves open, `weaker` says.
+fn fill(mut stronger: RolloutPolicy, weaker: &RolloutPolicy) -> RolloutPolicy {
+    if stronger.waves.is_empty() {
+        stronger.waves.clone_from(&weaker.waves);
+    }
+    if stronger.unattended.is_empty() {
+        stronger.unattended.clone_from(&weaker.unattended);
+    }
+    if weaker.on_failure == OnFailure::Rollback {
+        stronger.on_failure = OnFailure::Rollback;
+    }
+    stronger.groups = stronger.groups.or_else(|| weaker.groups.clone());
+    stronger.beta = stronger.beta.or(weaker.beta);
+    stronger.bake = stronger.bake.or(weaker.bake);
+    stronger.timeout = stronger.timeout.or(weaker.timeout);
+    stronger
+}
