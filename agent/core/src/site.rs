@@ -17,9 +17,11 @@ use crate::digest::Digest;
 use crate::snapshot::Revision;
 use crate::zone::ZoneData;
 
+mod access;
 mod deployment;
 mod rollout;
 
+pub(crate) use access::{allows, closure};
 pub use deployment::{
     Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement,
 };

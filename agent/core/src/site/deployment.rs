@@ -12,7 +12,7 @@ use tidegate_schema::solution::Allowance;
 
 use crate::digest::Digest;
 use crate::object::Object;
-use crate::parameter::Effective;
+use crate::provenance::Effective;
 
 /// A product as the site wants it.
 #[derive(Clone, Debug)]

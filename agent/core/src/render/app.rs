@@ -1,0 +1,152 @@
+//! An app: all its objects, and the unit that tasks and groups speak of.
+
+use serde_json::{Value, json};
+use tidegate_schema::app::{AppKind, Workload};
+use tidegate_schema::scalar::PortReference;
+
+use crate::desired::{Check, DesiredObject, HttpCheck, Layer, Unit, UnitId, UnitKind};
+use crate::digest::Digest;
+use crate::render::scope::Scope;
+use crate::render::{config, network, task, workload};
+use crate::site::{PlacedApp, Placement};
+
+/// The objects of an app and its unit.
+pub(super) fn app(
+    scope: &Scope<'_>,
+    placement: &Placement,
+    app: &PlacedApp,
+) -> (Vec<DesiredObject>, Unit) {
+    let mut objects = vec![service_account(scope, app)];
+    objects.extend(config::config_map(scope, app));
+    let template = workload::pod_template(scope, app);
+    let body = match app.app.kind {
+        AppKind::Standard => {
+            objects.extend(network::headless(scope, app));
+            objects.extend(workload::budget(scope, app));
+            workload::workload(scope, app, template.clone())
+        }
+        AppKind::Task | AppKind::Test => task::job(scope, placement, app, template.clone()),
+    };
+    let kind = unit_kind(app.app.kind);
+    let layer = match kind {
+        UnitKind::Standard => Layer::Workload,
+        UnitKind::Task => Layer::Task,
+        UnitKind::Test => Layer::Test,
+    };
+    let main = scope.object(body, Some(app.app.name.as_str()), layer, &app.place);
+    let unit = unit(scope, placement, app, &template, &main);
+    objects.push(main);
+    (objects, unit)
+}
+
+fn unit(
+    scope: &Scope<'_>,
+    placement: &Placement,
+    app: &PlacedApp,
+    template: &Value,
+    main: &DesiredObject,
+) -> Unit {
+    let request = |name: &str| {
+        let pointer = format!("/spec/containers/0/resources/requests/{name}");
+        template.pointer(&pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let used = app.used.iter();
+    let is_here = |name: &&tidegate_schema::scalar::Name| {
+        placement.apps.iter().any(|other| other.app.name == **name)
+    };
+    Unit {
+        id: UnitId {
+            cluster: scope.cluster.to_owned(),
+            product: scope.deployment.product.clone(),
+            app: app.app.name.to_string(),
+        },
+        solution: scope.deployment.solution.clone(),
+        version: scope.deployment.version.to_string(),
+        kind: unit_kind(app.app.kind),
+        workload: main.reference.clone(),
+        image: app.image.clone(),
+        replicas: app.replicas,
+        cpu: request("cpu"),
+        memory: request("memory"),
+        inputs: inputs(template),
+        parameters: used
+            .filter_map(|name| Some((name.clone(), app.parameters.get(name)?.shown())))
+            .collect(),
+        after: app.app.after.iter().filter(is_here).map(ToString::to_string).collect(),
+        checks: checks(app),
+    }
+}
+
+/// The digest of everything in a pod template but image, CPU and memory.
+pub(super) fn inputs(template: &Value) -> Digest {
+    let mut rest = template.clone();
+    if let Some(Value::Object(container)) = rest.pointer_mut("/spec/containers/0") {
+        container.remove("image");
+        container.remove("resources");
+    }
+    Digest::of(&rest)
+}
+
+fn checks(app: &PlacedApp) -> Vec<Check> {
+    let number = |port: &PortReference| port_number(app, port);
+    app.app
+        .checks
+        .iter()
+        .filter_map(|check| {
+            let name = check.name.to_string();
+            if let Some(http) = &check.http {
+                let status = http.status.unwrap_or(200);
+                let expected = HttpCheck { path: http.path.clone(), status };
+                Some(Check { name, port: number(&http.port)?, http: Some(expected) })
+            } else {
+                let port = number(&check.tcp.as_ref()?.port)?;
+                Some(Check { name, port, http: None })
+            }
+        })
+        .collect()
+}
+
+/// The number of a port that an app listens on.
+fn port_number(app: &PlacedApp, port: &PortReference) -> Option<u16> {
+    match port {
+        PortReference::Number(number) => Some(*number),
+        PortReference::Name(name) => {
+            app.app.ports.iter().find(|port| port.name == *name).map(|port| port.port)
+        }
+    }
+}
+
+fn service_account(scope: &Scope<'_>, app: &PlacedApp) -> DesiredObject {
+    let own = app.app.name.as_str();
+    let body = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": scope.metadata(own, Some(own), Some(component(app.app.kind))),
+    });
+    scope.object(body, Some(own), Layer::Support, &app.place)
+}
+
+/// The kind of an app as its label says it.
+pub(super) fn component(kind: AppKind) -> &'static str {
+    match kind {
+        AppKind::Standard => "standard",
+        AppKind::Task => "task",
+        AppKind::Test => "test",
+    }
+}
+
+fn unit_kind(kind: AppKind) -> UnitKind {
+    match kind {
+        AppKind::Standard => UnitKind::Standard,
+        AppKind::Task => UnitKind::Task,
+        AppKind::Test => UnitKind::Test,
+    }
+}
+
+/// The kind of the object that runs an app.
+pub(super) fn workload_kind(workload: Workload) -> &'static str {
+    match workload {
+        Workload::StatefulSet => "StatefulSet",
+        Workload::Deployment => "Deployment",
+        Workload::DaemonSet => "DaemonSet",
+    }
+}

@@ -1,0 +1,53 @@
+//! Files of apps as ConfigMaps.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::desired::{DesiredObject, Layer};
+use crate::digest::Digest;
+use crate::render::scope::Scope;
+use crate::site::PlacedApp;
+
+/// The name of the ConfigMap of an app's files. It carries a digest of the content, so that pods of the old revision
+/// keep their files while groups are open, even when they start anew.
+pub(super) fn name(app: &PlacedApp) -> Option<String> {
+    if app.files.is_empty() {
+        return None;
+    }
+    let digest = Digest::of(&app.files);
+    let short = digest.short().get(..8).unwrap_or_default().to_owned();
+    Some(format!("{}-files-{short}", app.app.name))
+}
+
+/// The ConfigMap of an app's files.
+pub(super) fn config_map(scope: &Scope<'_>, app: &PlacedApp) -> Option<DesiredObject> {
+    let data: BTreeMap<String, &String> =
+        app.files.iter().map(|(path, content)| (key(path), content)).collect();
+    let own = app.app.name.as_str();
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": scope.metadata(&name(app)?, Some(own), Some("config")),
+        "data": data,
+        "immutable": true,
+    });
+    Some(scope.object(body, Some(own), Layer::Support, &app.place))
+}
+
+/// Where the files are mounted: each alone, so that what else the image has in the folder stays.
+pub(super) fn mounts(app: &PlacedApp) -> Vec<Value> {
+    let mount = |path: &String| {
+        json!({"name": "files", "mountPath": path, "subPath": key(path), "readOnly": true})
+    };
+    app.files.keys().map(mount).collect()
+}
+
+/// The key of a file in the ConfigMap: its path with dots, in the characters that keys may have.
+pub(crate) fn key(path: &str) -> String {
+    let allowed = |c: char| match c {
+        '/' => '.',
+        c if c.is_ascii_alphanumeric() || "._-".contains(c) => c,
+        _ => '-',
+    };
+    path.trim_matches('/').chars().map(allowed).collect()
+}

@@ -1,0 +1,118 @@
+//! Plain Kubernetes objects: labelled as ours, put into the step where they belong.
+
+use serde_json::{Map, Value, json};
+
+use crate::desired::{DesiredObject, Layer};
+use crate::object::Object;
+use crate::render::scope::{Scope, label_value};
+use crate::site::Manifest;
+
+/// Namespaces that Kubernetes keeps for itself (LHC-19).
+pub fn is_protected_namespace(name: &str) -> bool {
+    matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease")
+}
+
+/// Kinds of Kubernetes itself that belong to the whole cluster, by group and kind.
+const CLUSTER_WIDE: &[(&str, &str)] = &[
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "APIService"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("networking.k8s.io", "IngressClass"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("policy", "PodSecurityPolicy"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+
+/// Whether objects of a kind of Kubernetes itself have no namespace. For custom kinds the answer is in their definition,
+/// or in the annotation `tidegate.dev/scope: Cluster` of the object; without either they have one.
+pub fn is_cluster_wide(group: &str, kind: &str) -> bool {
+    CLUSTER_WIDE.contains(&(group, kind))
+}
+
+/// A plain object of a product.
+pub(super) fn manifest(scope: &Scope<'_>, manifest: &Manifest) -> DesiredObject {
+    let deployment = scope.deployment;
+    let mut body = manifest.body.value().clone();
+    let ours = json!({
+        "app.kubernetes.io/managed-by": "tidegate",
+        "app.kubernetes.io/part-of": deployment.solution,
+        "tidegate.dev/site": scope.site.name,
+        "tidegate.dev/solution": deployment.solution,
+        "tidegate.dev/product": deployment.product,
+    });
+    // The author's own name, instance and version stay; without them the product's are of use.
+    let fallback = json!({
+        "app.kubernetes.io/instance": deployment.product,
+        "app.kubernetes.io/version": label_value(&deployment.version.to_string()),
+    });
+    if let Some(labels) = labels_of(&mut body)
+        && let (Value::Object(ours), Value::Object(fallback)) = (ours, fallback)
+    {
+        for (key, value) in fallback {
+            labels.entry(key).or_insert(value);
+        }
+        labels.extend(ours);
+    }
+    scope.object(body, None, layer(&manifest.body), &manifest.place)
+}
+
+fn labels_of(body: &mut Value) -> Option<&mut Map<String, Value>> {
+    let metadata = body.get_mut("metadata")?.as_object_mut()?;
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if labels.is_null() {
+        *labels = json!({});
+    }
+    labels.as_object_mut()
+}
+
+/// The step in which a plain object is applied: first what others stand on, webhooks last, because one whose server
+/// does not run yet refuses everything.
+fn layer(body: &Object) -> Layer {
+    let (group, kind) = (body.group(), body.kind());
+    let is_load_balancer = kind == "Service" && body.text("/spec/type") == "LoadBalancer";
+    if kind.ends_with("WebhookConfiguration") || is_load_balancer {
+        return Layer::Network;
+    }
+    match (group, kind) {
+        ("networking.k8s.io", "Ingress") | ("apiregistration.k8s.io", "APIService") => Layer::Network,
+        ("gateway.networking.k8s.io", kind) if kind != "GatewayClass" => Layer::Network,
+        ("", "ResourceQuota" | "LimitRange") => Layer::Foundation,
+        ("" | "apps" | "batch" | "autoscaling", kind) if runs_pods(kind) => Layer::Workload,
+        _ if is_cluster_wide(group, kind) => Layer::Foundation,
+        _ => Layer::Support,
+    }
+}
+
+fn runs_pods(kind: &str) -> bool {
+    matches!(
+        kind,
+        "Pod"
+            | "ReplicationController"
+            | "Deployment"
+            | "StatefulSet"
+            | "DaemonSet"
+            | "ReplicaSet"
+            | "Job"
+            | "CronJob"
+            | "HorizontalPodAutoscaler"
+    )
+}

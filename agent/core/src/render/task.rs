@@ -1,0 +1,49 @@
+//! Jobs: tasks and tests, named by the digest of their inputs so that none runs twice for the same.
+
+use serde_json::{Value, json};
+use tidegate_schema::app::AppKind;
+
+use crate::digest::Digest;
+use crate::render::app::{component, inputs};
+use crate::render::scope::Scope;
+use crate::render::workload;
+use crate::site::{PlacedApp, Placement};
+
+/// The Job of a task or test.
+///
+/// A task's digest covers its own pod template. A test judges the product, so its digest covers the images and inputs of
+/// the product's standard apps as well: when one of them changes, the test runs again. The Job is kept for its logs.
+pub(super) fn job(
+    scope: &Scope<'_>,
+    placement: &Placement,
+    app: &PlacedApp,
+    mut template: Value,
+) -> Value {
+    let own = app.app.name.as_str();
+    if let Some(Value::Object(spec)) = template.pointer_mut("/spec") {
+        spec.insert("restartPolicy".to_owned(), json!("Never"));
+    }
+    let judged: Vec<(String, Digest)> = match app.app.kind {
+        AppKind::Test => {
+            let standard = placement.apps.iter().filter(|app| app.app.kind == AppKind::Standard);
+            let template = |app| inputs(&workload::pod_template(scope, app));
+            standard.map(|app| (app.image.clone(), template(app))).collect()
+        }
+        AppKind::Task | AppKind::Standard => Vec::new(),
+    };
+    let spec = json!({
+        "backoffLimit": app.app.retries.unwrap_or(0),
+        "activeDeadlineSeconds": app.app.timeout.map(tidegate_schema::scalar::Duration::seconds),
+        "completions": 1,
+        "parallelism": 1,
+        "template": template,
+    });
+    let digest = Digest::of(&(&spec, judged));
+    let short = digest.short().get(..8).unwrap_or_default();
+    let mut metadata =
+        scope.metadata(&format!("{own}-{short}"), Some(own), Some(component(app.app.kind)));
+    if let Value::Object(map) = &mut metadata {
+        map.insert("annotations".to_owned(), json!({"tidegate.dev/inputs": digest}));
+    }
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+}
