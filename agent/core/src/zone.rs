@@ -18,7 +18,7 @@ pub const SOA_REFRESH: u32 = 3_600;
 pub const SOA_RETRY: u32 = 600;
 /// See [`SOA_REFRESH`].
 pub const SOA_EXPIRE: u32 = 1_209_600;
-/// How long "there is no such name" may be remembered, in seconds (RFC 2308); a shorter zone TTL wins. Short, because in a
+/// How long "there is no such name" may be remembered when a zone does not say, in seconds (RFC 2308). Short, because in a
 /// private cloud names appear while clients already ask for them.
 pub const NEGATIVE_TTL: u32 = 60;
 
@@ -40,6 +40,8 @@ pub enum ZoneKind {
     Hosted {
         /// Time to live of the SOA record and of record sets that name none, in seconds.
         ttl: u32,
+        /// How long the absence of a name may be remembered (SOA MINIMUM), in seconds; a shorter `ttl` wins (RFC 2308).
+        negative_ttl: u32,
         /// The primary server's name (SOA MNAME): absolute, lower case, trailing dot.
         primary: String,
         /// The contact's mailbox as a name (SOA RNAME): absolute, lower case, trailing dot.

@@ -18,7 +18,7 @@ use hickory_server::{
 };
 
 use super::{
-    answer::{Answer, Reply, answer, refusal},
+    answer::{Answer, Question, Reply, answer, refusal},
     zones::Zones,
 };
 
@@ -109,8 +109,13 @@ impl Shared {
             return refusal(ResponseCode::FormErr);
         }
         let zones = self.zones.load_full();
-        let all_types = request.protocol() != Protocol::Udp;
-        match answer(&zones, info.query.original().name(), rtype, all_types) {
+        let question = Question {
+            name: info.query.original().name(),
+            rtype,
+            is_recursive: request.metadata.recursion_desired,
+            is_udp: request.protocol() == Protocol::Udp,
+        };
+        match answer(&zones, question) {
             Reply::Answer(answer) => answer,
             Reply::Forward { so_far, .. } if !request.metadata.recursion_desired => so_far,
             Reply::Forward { mut so_far, name, to } => {

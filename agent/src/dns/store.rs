@@ -10,8 +10,7 @@ use hickory_proto::rr::{
     rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT},
 };
 use tidegate_core::zone::{
-    self, NEGATIVE_TTL, PublishedZone, RecordSet, SOA_EXPIRE, SOA_REFRESH, SOA_RETRY, ZoneKind,
-    rdata::Rdata,
+    self, PublishedZone, RecordSet, SOA_EXPIRE, SOA_REFRESH, SOA_RETRY, ZoneKind, rdata::Rdata,
 };
 
 /// Why a zone cannot be served. What a person can put right is a finding of the zone's lint; this is the last check before
@@ -75,10 +74,25 @@ pub(super) struct Set {
     pub(super) records: Vec<Record>,
     /// Where an alias leads (CNAME, DNAME).
     pub(super) alias: Option<Name>,
-    /// Names whose addresses help the asker (NS, MX, SRV, NAPTR).
-    pub(super) targets: Vec<LowerName>,
+    /// Names about which the asker will ask next (NS, MX, SRV, NAPTR).
+    pub(super) helpful: Vec<Helpful>,
     /// Octets of all values, uncompressed: an upper bound of what they take in a message.
     pub(super) data_length: usize,
+}
+
+/// A name in a value, and what to add about it.
+#[derive(Debug)]
+pub(super) struct Helpful {
+    pub(super) name: LowerName,
+    pub(super) with: Help,
+}
+
+/// What to add about a name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Help {
+    Addresses,
+    /// SRV records, and the addresses of their hosts (RFC 3403 section 4.2).
+    Services,
 }
 
 /// One name of the zone. Without sets it is an empty non-terminal (RFC 4592 section 2.2.2).
@@ -121,7 +135,7 @@ pub(super) enum Found<'a> {
 impl Zone {
     pub(super) fn build(published: &PublishedZone) -> Result<Self, Error> {
         let zone = &published.zone;
-        let ZoneKind::Hosted { ttl, primary, contact, records } = &zone.kind else {
+        let ZoneKind::Hosted { ttl, negative_ttl, primary, contact, records } = &zone.kind else {
             return Err(Error::NoServers { zone: zone.name.clone() });
         };
         let builder = Builder::new(&zone.name)?;
@@ -132,7 +146,7 @@ impl Zone {
             SOA_REFRESH.cast_signed(),
             SOA_RETRY.cast_signed(),
             SOA_EXPIRE.cast_signed(),
-            NEGATIVE_TTL,
+            *negative_ttl,
         );
         builder.build(*ttl, soa, records)
     }
@@ -224,15 +238,16 @@ impl<'a> Builder<'a> {
         let apex = self.wire_name(&self.origin)?;
         let origin = LowerName::new(&apex);
         let mut nodes: HashMap<LowerName, Node> = HashMap::with_capacity(records.len() + 1);
+        let minimum = soa.minimum;
         let data_length = 20 + soa.mname.len() + soa.rname.len() + 2;
         let soa = Record::from_rdata(apex, ttl, RData::SOA(soa));
         let mut negative_soa = soa.clone();
-        negative_soa.ttl = ttl.min(NEGATIVE_TTL);
+        negative_soa.ttl = ttl.min(minimum);
         nodes.entry(origin.clone()).or_default().sets.push(Set {
             rtype: RecordType::SOA,
             records: vec![soa],
             alias: None,
-            targets: Vec::new(),
+            helpful: Vec::new(),
             data_length,
         });
         for set in records {
@@ -247,7 +262,7 @@ impl<'a> Builder<'a> {
             for above in owner.ancestors_until(&self.origin) {
                 nodes.entry(LowerName::new(&self.wire_name(&above)?)).or_default();
             }
-            let built = self.set(set, Name::from(name.clone()))?;
+            let built = self.set(set, &Name::from(name.clone()))?;
             let is_apex = name == origin;
             let node = nodes.entry(name).or_default();
             if node.set(built.rtype).is_some() {
@@ -268,12 +283,12 @@ impl<'a> Builder<'a> {
         Ok(Zone { origin, nodes, negative_soa })
     }
 
-    fn set(&self, set: &RecordSet, owner: Name) -> Result<Set, Error> {
+    fn set(&self, set: &RecordSet, owner: &Name) -> Result<Set, Error> {
         let mut built = Set {
             rtype: RecordType::ZERO,
             records: Vec::with_capacity(set.values.len()),
             alias: None,
-            targets: Vec::new(),
+            helpful: Vec::new(),
             data_length: 0,
         };
         for value in &set.values {
@@ -291,11 +306,20 @@ impl<'a> Builder<'a> {
                 Rdata::Cname(target) | Rdata::Dname(target) => {
                     built.alias = Some(self.wire_name(target)?);
                 }
-                Rdata::Ns(target)
-                | Rdata::Mx { exchange: target, .. }
-                | Rdata::Srv { target, .. }
-                | Rdata::Naptr { replacement: target, .. } => {
-                    built.targets.push(LowerName::new(&self.wire_name(target)?));
+                Rdata::Ns(name)
+                | Rdata::Mx { exchange: name, .. }
+                | Rdata::Srv { target: name, .. } => {
+                    let name = LowerName::new(&self.wire_name(name)?);
+                    built.helpful.push(Helpful { name, with: Help::Addresses });
+                }
+                Rdata::Naptr { strings: [flags, ..], replacement, .. } => {
+                    let name = LowerName::new(&self.wire_name(replacement)?);
+                    let with = match flags.to_ascii_lowercase().as_slice() {
+                        b"s" => Some(Help::Services),
+                        b"a" => Some(Help::Addresses),
+                        _ => None,
+                    };
+                    built.helpful.extend(with.map(|with| Helpful { name, with }));
                 }
                 Rdata::A(_)
                 | Rdata::Aaaa(_)

@@ -208,11 +208,12 @@ impl Rdata {
     }
 
     fn checked(self) -> Result<Self, Error> {
-        let strings: &[Vec<u8>] = match &self {
-            Self::Txt(strings) => strings,
-            Self::Naptr { strings, .. } => strings,
-            _ => &[],
-        };
+        let mut strings: &[Vec<u8>] = &[];
+        if let Self::Txt(texts) = &self {
+            strings = texts;
+        } else if let Self::Naptr { strings: texts, .. } = &self {
+            strings = texts;
+        }
         if let Some(long) = strings.iter().find(|string| string.len() > 255) {
             return Err(Error::StringTooLong(long.len()));
         }
@@ -243,7 +244,7 @@ impl Rdata {
                 }
                 target.write_wire(&mut out);
             }
-            Self::Txt(strings) => strings.iter().for_each(|string| write_string(string, &mut out)),
+            Self::Txt(strings) => write_strings(strings, &mut out),
             Self::Caa { flags, tag, value } => {
                 out.push(*flags);
                 write_string(tag.as_bytes(), &mut out);
@@ -252,7 +253,7 @@ impl Rdata {
             Self::Naptr { order, strings, replacement } => {
                 out.extend(order.0.to_be_bytes());
                 out.extend(order.1.to_be_bytes());
-                strings.iter().for_each(|string| write_string(string, &mut out));
+                write_strings(strings, &mut out);
                 replacement.write_wire(&mut out);
             }
             Self::Digest { fields, octets, .. } => {
@@ -278,6 +279,12 @@ impl Rdata {
             | Self::Digest { .. }
             | Self::Opaque(_) => None,
         }
+    }
+}
+
+fn write_strings(strings: &[Vec<u8>], out: &mut Vec<u8>) {
+    for string in strings {
+        write_string(string, out);
     }
 }
 
