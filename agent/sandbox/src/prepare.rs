@@ -1,0 +1,277 @@
+//! What the server adds to a new or changed object beyond defaults: selectors of Jobs, addresses of Services, classes of claims.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use crate::defaults::items_mut;
+use crate::object::{self, set, set_default, text};
+use crate::resource::Resource;
+use crate::status::{Cause, Refusal};
+use crate::world::World;
+
+/// The Service network is 10.96.0.0/16; the first address is the API's.
+const FIRST_ADDRESS: u32 = 0x0A60_0002;
+const LAST_ADDRESS: u32 = 0x0A60_FFFE;
+const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
+
+/// Before a new object is checked.
+pub(crate) fn for_create(
+    world: &World,
+    resource: &Resource,
+    value: &mut Value,
+) -> Result<(), Refusal> {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Namespace") => {
+            object::set(value, "spec", json!({"finalizers": ["kubernetes"]}));
+            object::set(value, "status", json!({"phase": "Active"}));
+        }
+        ("", "Pod") => pod(world, value)?,
+        ("", "PersistentVolumeClaim") => claim_class(world, value),
+        ("batch", "Job") => job_selector(value),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Before a changed object is checked: values that the server gave stay when the change leaves them out.
+pub(crate) fn for_update(resource: &Resource, existing: &Value, value: &mut Value) {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Namespace") => {
+            object::set(value, "spec", existing.get("spec").cloned().unwrap_or(Value::Null));
+        }
+        ("", "Service") => keep_addresses(existing, value),
+        ("", "PersistentVolumeClaim") => {
+            if let Some(spec) = value.get_mut("spec") {
+                for field in ["volumeName", "storageClassName"] {
+                    if let Some(kept) = existing.pointer(&format!("/spec/{field}")) {
+                        set_default(spec, field, kept.clone());
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
+    let class = text(value, "/spec/priorityClassName").to_owned();
+    if !class.is_empty() {
+        let key = crate::control::ObjectKey::new("scheduling.k8s.io", "PriorityClass", "", &class);
+        let Some(found) = world.store.object(&key) else {
+            return Err(Refusal::forbidden(
+                crate::status::Subject { group: "", resource: "pods", name: object::name(value) },
+                &format!("no PriorityClass with name {class} was found"),
+            ));
+        };
+        let priority = found.get("value").cloned().unwrap_or_else(|| 0.into());
+        if let Some(spec) = value.get_mut("spec") {
+            set(spec, "priority", priority);
+        }
+    }
+    let quality = quality_of_service(value);
+    object::set(value, "status", json!({"phase": "Pending", "qosClass": quality}));
+    Ok(())
+}
+
+fn quality_of_service(pod: &Value) -> &'static str {
+    let containers = object::list(pod, "/spec/containers")
+        .iter()
+        .chain(object::list(pod, "/spec/initContainers"));
+    let mut is_guaranteed = true;
+    let mut asks = false;
+    for container in containers {
+        for name in ["cpu", "memory"] {
+            let limit = text(container, &format!("/resources/limits/{name}"));
+            let request = text(container, &format!("/resources/requests/{name}"));
+            asks |= !limit.is_empty() || !request.is_empty();
+            is_guaranteed &= !limit.is_empty() && limit == request;
+        }
+    }
+    match (asks, is_guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// The admission plugin DefaultStorageClass.
+fn claim_class(world: &World, value: &mut Value) {
+    const DEFAULT: &str = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
+    if value.pointer("/spec/storageClassName").is_some() {
+        return;
+    }
+    let class = world
+        .store
+        .of_kind("storage.k8s.io", "StorageClass", None)
+        .find(|class| text(class, DEFAULT) == "true")
+        .map(|class| object::name(class).to_owned());
+    if let (Some(class), Some(spec)) = (class, value.get_mut("spec")) {
+        set(spec, "storageClassName", class.into());
+    }
+}
+
+fn job_selector(value: &mut Value) {
+    if object::is_true(value, "/spec/manualSelector") {
+        return;
+    }
+    let (uid, name) = (object::uid(value).to_owned(), object::name(value).to_owned());
+    let Some(spec) = value.get_mut("spec").filter(|spec| spec.is_object()) else { return };
+    set_default(
+        spec,
+        "selector",
+        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+    );
+    if let Some(template) = spec.get_mut("template")
+        && let Some(metadata) = object::map_mut(template, "metadata")
+    {
+        let labels = metadata.entry("labels".to_owned()).or_insert_with(|| json!({}));
+        for (label, word) in [
+            ("batch.kubernetes.io/controller-uid", &uid),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("job-name", &name),
+        ] {
+            set_default(labels, label, word.as_str());
+        }
+    }
+}
+
+fn keep_addresses(existing: &Value, value: &mut Value) {
+    let kind = text(value, "/spec/type").to_owned();
+    let Some(spec) = value.get_mut("spec") else { return };
+    let had_address = text(existing, "/spec/type") != "ExternalName";
+    if kind != "ExternalName" && had_address {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            let is_given =
+                spec.get(field).is_some_and(|given| given != &json!("") && given != &json!([]));
+            if !is_given && let Some(kept) = existing.pointer(&format!("/spec/{field}")) {
+                set(spec, field, kept.clone());
+            }
+        }
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        for port in items_mut(spec, "/ports") {
+            let number = object::integer(port, "/port");
+            let protocol = text(port, "/protocol").to_owned();
+            let kept = object::list(existing, "/spec/ports").iter().find(|old| {
+                object::integer(old, "/port") == number && text(old, "/protocol") == protocol
+            });
+            if let Some(kept) = kept.and_then(|kept| kept.get("nodePort")) {
+                set_default(port, "nodePort", kept.clone());
+            }
+        }
+    }
+}
+
+/// Gives addresses and node ports to Services. Nothing is reserved: what is taken is read from the store.
+pub(crate) fn allocate(
+    world: &World,
+    resource: &Resource,
+    value: &mut Value,
+    existing: Option<&Value>,
+    _is_dry_run: bool,
+) -> Vec<Cause> {
+    if resource.kind != "Service" || !resource.group.is_empty() {
+        return Vec::new();
+    }
+    let mut causes = Vec::new();
+    let own = (object::namespace(value).to_owned(), object::name(value).to_owned());
+    let others: Vec<_> = world
+        .store
+        .of_kind("", "Service", None)
+        .filter(|other| {
+            (object::namespace(other), object::name(other)) != (own.0.as_str(), own.1.as_str())
+        })
+        .cloned()
+        .collect();
+    let kind = text(value, "/spec/type").to_owned();
+    let Some(spec) = value.get_mut("spec").filter(|spec| spec.is_object()) else { return causes };
+    if kind == "ExternalName" {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            set(spec, field, Value::Null);
+        }
+        return causes;
+    }
+    let taken: BTreeSet<&str> = others.iter().map(|other| text(other, "/spec/clusterIP")).collect();
+    let wanted = text(spec, "/clusterIP").to_owned();
+    if wanted.is_empty() {
+        let free = (FIRST_ADDRESS..=LAST_ADDRESS)
+            .map(|number| Ipv4Addr::from_bits(number).to_string())
+            .find(|address| !taken.contains(address.as_str()));
+        if let Some(address) = free {
+            set(spec, "clusterIP", address.into());
+        }
+    } else if wanted != "None" {
+        let is_in_range = wanted
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| (FIRST_ADDRESS - 1..=LAST_ADDRESS).contains(&address.to_bits()));
+        if !is_in_range {
+            causes.push(Cause::invalid("spec.clusterIPs", &json!([wanted]), &format!(
+                "failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+            )));
+        } else if taken.contains(wanted.as_str()) {
+            causes.push(Cause::invalid(
+                "spec.clusterIPs",
+                &json!([wanted]),
+                &format!("failed to allocate IP {wanted}: provided IP is already allocated"),
+            ));
+        }
+    }
+    let address = text(spec, "/clusterIP").to_owned();
+    set_default(spec, "clusterIPs", json!([address]));
+    set_default(spec, "ipFamilies", json!(["IPv4"]));
+    set_default(spec, "ipFamilyPolicy", "SingleStack");
+    node_ports(spec, &kind, &others, existing, &mut causes);
+    causes
+}
+
+fn node_ports(
+    spec: &mut Value,
+    kind: &str,
+    others: &[std::sync::Arc<Value>],
+    existing: Option<&Value>,
+    causes: &mut Vec<Cause>,
+) {
+    let allocates = kind == "NodePort"
+        || (kind == "LoadBalancer"
+            && spec.get("allocateLoadBalancerNodePorts").and_then(Value::as_bool) != Some(false));
+    if !allocates {
+        // A Service that became internal gives its ports back.
+        if existing.is_some_and(|existing| text(existing, "/spec/type") != kind) {
+            for port in items_mut(spec, "/ports") {
+                set(port, "nodePort", Value::Null);
+            }
+        }
+        return;
+    }
+    let mut taken: BTreeSet<i64> = others
+        .iter()
+        .flat_map(|other| object::list(other, "/spec/ports"))
+        .filter_map(|port| object::integer(port, "/nodePort"))
+        .collect();
+    for (index, port) in items_mut(spec, "/ports").enumerate() {
+        match object::integer(port, "/nodePort").filter(|number| *number != 0) {
+            Some(number) if taken.contains(&number) => causes.push(Cause::invalid(
+                format!("spec.ports[{index}].nodePort"),
+                &number.into(),
+                "provided port is already allocated",
+            )),
+            Some(number) if !NODE_PORTS.contains(&number) => causes.push(Cause::invalid(
+                format!("spec.ports[{index}].nodePort"),
+                &number.into(),
+                "provided port is not in the valid range. The range of valid ports is 30000-32767",
+            )),
+            Some(number) => {
+                taken.insert(number);
+            }
+            None => {
+                if let Some(free) = NODE_PORTS.clone().find(|number| !taken.contains(number)) {
+                    taken.insert(free);
+                    set(port, "nodePort", free.into());
+                }
+            }
+        }
+    }
+}

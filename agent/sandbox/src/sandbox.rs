@@ -1,0 +1,262 @@
+//! One simulated cluster: starting it, reaching it, disturbing it, and the loop that runs its controllers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::access::{Credentials, User};
+use crate::clock::Clock;
+use crate::control::Write;
+use crate::fault::{Fault, Requests};
+use crate::world::World;
+use crate::{controller, custom, garbage, kubelet_silence, object, state, write};
+
+/// How often the controllers may run in a row before the loop lets others have a turn.
+const ROUNDS_IN_A_ROW: usize = 64;
+/// How long the loop waits for more changes before it runs, in tokio's time.
+const COALESCE: Duration = Duration::from_millis(2);
+
+/// What a sandbox starts with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster's name; also the seed of its uids.
+    pub name: String,
+    /// How many nodes it has.
+    pub nodes: u32,
+    /// How many times faster than tokio's clock its clock runs.
+    pub speed: f64,
+    /// What its clock shows at the start; the machine's time when absent.
+    pub start: Option<Timestamp>,
+    /// The file that keeps its objects between runs.
+    pub state: Option<PathBuf>,
+    /// The version that it says it is, as in `1.29`. The API served is that of 1.29 whatever is said here.
+    pub version: String,
+    /// The tokens that `serve` accepts. When empty, one administrator's token is made from the name.
+    pub tokens: Vec<(String, User)>,
+    /// How many changes are kept for watches; older watches get 410.
+    pub history: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "sandbox".to_owned(),
+            nodes: 3,
+            speed: 1.0,
+            start: None,
+            state: None,
+            version: "1.29".to_owned(),
+            tokens: Vec::new(),
+            history: 20_000,
+        }
+    }
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state file is there but cannot be read.
+    #[error("failed to read the sandbox's state from {}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: state::Error,
+    },
+}
+
+/// A running simulated cluster. Clones reach the same one; it ends when the last clone and the last service are dropped.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    world: Mutex<World>,
+    /// Told the newest revision after every change; watches and the loop listen.
+    changed: watch::Sender<u64>,
+    pub(crate) clock: Clock,
+    name: String,
+    state: Option<PathBuf>,
+}
+
+impl Sandbox {
+    /// Starts a cluster and the task that runs its controllers. Must be called inside a tokio runtime.
+    pub fn start(options: Options) -> Result<Self, Error> {
+        let mut credentials = Credentials::default();
+        for (token, user) in options.tokens {
+            credentials.insert(&token, user);
+        }
+        if credentials.administrator_token().is_none() {
+            credentials.insert(&format!("{}-admin", options.name), User::administrator());
+        }
+        let clock = Clock::new(options.start.unwrap_or_else(Timestamp::now), options.speed);
+        let mut world = World::new(&options.name, &options.version, options.history, credentials);
+        if let Some(path) = &options.state {
+            state::load(path, &mut world.store)
+                .map_err(|source| Error::State { path: path.clone(), source })?;
+        }
+        world.settle(options.nodes, clock.now());
+        let revision = world.store.revision();
+        let inner = Arc::new(Inner {
+            world: Mutex::new(world),
+            changed: watch::Sender::new(revision),
+            clock,
+            name: options.name,
+            state: options.state,
+        });
+        tokio::spawn(run(Arc::downgrade(&inner), inner.changed.subscribe()));
+        Ok(Self { inner })
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What the cluster's clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The requests that came in since the start.
+    pub fn requests(&self) -> Requests {
+        self.inner.world().requests.clone()
+    }
+
+    /// Every object, by group, kind, namespace and name.
+    pub fn snapshot(&self) -> Vec<Value> {
+        self.inner.world().store.all().map(|(_, object)| (**object).clone()).collect()
+    }
+
+    /// Puts objects in as they are, replacing those of the same key: status, uid and owner references are kept, nothing is checked or
+    /// defaulted. For copies of a live cluster. Objects without a uid or creation time get one.
+    pub fn seed(&self, objects: impl IntoIterator<Item = Value>) {
+        let now = self.now();
+        let mut world = self.inner.world();
+        for mut value in objects {
+            let key = object::key(&value);
+            if object::uid(&value).is_empty() {
+                let uid = world.draw_uid();
+                object::set_metadata(&mut value, "uid", uid.into());
+            }
+            if object::text(&value, "/metadata/creationTimestamp").is_empty() {
+                let at = crate::clock::seconds(now);
+                object::set_metadata(&mut value, "creationTimestamp", at.into());
+            }
+            world.store.put(&key, value);
+        }
+        custom::refresh(&mut world);
+        self.inner.announce(&world);
+    }
+
+    /// Makes something go wrong.
+    pub fn fault(&self, fault: Fault) {
+        let now = self.now();
+        let mut world = self.inner.world();
+        match &fault {
+            Fault::Refuse { times, .. } | Fault::Delay { times, .. } => {
+                let times = *times;
+                world.faults.wait(fault, times);
+            }
+            Fault::DropWatches => world.faults.watch_generation += 1,
+            Fault::ForgetHistory => world.store.forget_history(),
+            Fault::RefuseWrites(refuses) => world.faults.refuses_writes = *refuses,
+            Fault::KillNode(name) => kubelet_silence::set(&mut world, name, true, now),
+            Fault::ReviveNode(name) => kubelet_silence::set(&mut world, name, false, now),
+        }
+        self.inner.announce(&world);
+        // Watches wait for a change; those that are to end must wake without one.
+        self.inner.changed.send_modify(|_| {});
+    }
+}
+
+impl Inner {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Tells watches and the loop that the store has changed, if it has.
+    pub(crate) fn announce(&self, world: &World) {
+        let revision = world.store.revision();
+        self.changed.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+    }
+
+    /// Runs the controllers until nothing changes, and tells when time alone would change something.
+    fn work(&self) -> Option<Timestamp> {
+        let mut world = self.world();
+        let mut next = None;
+        for _ in 0..ROUNDS_IN_A_ROW {
+            let now = self.clock.now();
+            let before = world.store.revision();
+            let own = garbage::collect(&mut world, now);
+            let round = controller::reconcile(&world.store, now);
+            for wanted in round.writes {
+                carry_out(&mut world, wanted, now);
+            }
+            next = [own, round.next].into_iter().flatten().min();
+            if world.store.revision() == before {
+                self.announce(&world);
+                return next;
+            }
+        }
+        self.announce(&world);
+        // Not quiet yet: go on after others had a turn.
+        Some(next.unwrap_or(Timestamp::MAX).min(self.clock.now()))
+    }
+
+    fn save(&self) {
+        let Some(path) = &self.state else { return };
+        if let Err(error) = state::save(path, &self.world().store) {
+            tracing::warn!(path = %path.display(), %error, "state not saved");
+        }
+    }
+}
+
+/// Carries out what a controller wants. A refusal is no error of the sandbox: the next round sees the store as it is.
+fn carry_out(world: &mut World, wanted: Write, now: Timestamp) {
+    let outcome = match wanted {
+        Write::Create(value) => write::by_controller::create(world, value, now),
+        Write::Update(value) => write::by_controller::update(world, value, "", now),
+        Write::UpdateStatus(value) => write::by_controller::update(world, value, "status", now),
+        Write::Delete(key) => write::by_controller::delete(world, &key, now),
+        Write::Event { about, reason, message, warning } => {
+            write::by_controller::event(world, &about, &reason, &message, warning, now);
+            Ok(())
+        }
+    };
+    if let Err(refusal) = outcome {
+        tracing::debug!(reason = %refusal.reason, message = %refusal.message, "controller's write refused");
+    }
+}
+
+async fn run(inner: Weak<Inner>, mut changed: watch::Receiver<u64>) {
+    loop {
+        changed.mark_unchanged();
+        let sleep = {
+            let Some(inner) = inner.upgrade() else { return };
+            let next = inner.work();
+            changed.mark_unchanged();
+            inner.save();
+            next.map(|moment| inner.clock.until(moment))
+        };
+        let woken = match sleep {
+            Some(sleep) => tokio::time::timeout(sleep, changed.changed()).await,
+            None => Ok(changed.changed().await),
+        };
+        match woken {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) => tokio::time::sleep(COALESCE).await,
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Label and field selectors.
+
+use serde_json::Value;
+
+use crate::object::{list, map, text};
+use crate::status::Refusal;
+
+/// Whether a `LabelSelector` matches a map of labels. An empty selector matches everything.
+pub fn matches(selector: &Value, labels: &Value) -> bool {
+    let label = |key: &str| labels.get(key).and_then(Value::as_str);
+    let is_met = map(selector, "/matchLabels")
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| label(key) == value.as_str());
+    is_met
+        && list(selector, "/matchExpressions").iter().all(|expression| {
+            let found = label(text(expression, "/key"));
+            let values = list(expression, "/values");
+            let is_in = |found: &str| values.iter().any(|value| value.as_str() == Some(found));
+            match text(expression, "/operator") {
+                "In" => found.is_some_and(is_in),
+                "NotIn" => !found.is_some_and(is_in),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
+}
+
+/// One requirement of a selector in a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Requirement {
+    Is(String, Vec<String>),
+    IsNot(String, Vec<String>),
+    Has(String),
+    HasNot(String),
+}
+
+/// Which objects a list, watch or deletion is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    labels: Vec<Requirement>,
+    fields: Vec<Requirement>,
+}
+
+impl Selection {
+    /// Reads `labelSelector` and `fieldSelector` of a query.
+    pub(crate) fn read(labels: &str, fields: &str) -> Result<Self, Refusal> {
+        let wrong = |what: &str, text: &str| {
+            Refusal::bad_request(format!("unable to parse requirement: {what}: \"{text}\""))
+        };
+        let mut selection = Self::default();
+        for part in split(labels) {
+            let requirement =
+                read_label(&part).ok_or_else(|| wrong("invalid label selector", &part))?;
+            selection.labels.push(requirement);
+        }
+        for part in fields.split(',').filter(|part| !part.is_empty()) {
+            let requirement = read_field(part).ok_or_else(|| {
+                Refusal::bad_request(format!(
+                    "invalid selector: '{fields}'; can't understand '{part}'"
+                ))
+            })?;
+            selection.fields.push(requirement);
+        }
+        Ok(selection)
+    }
+
+    /// The name that a field selector asks for alone, which RBAC and watches look at.
+    pub(crate) fn single_name(&self) -> Option<&str> {
+        self.fields.iter().find_map(|requirement| match requirement {
+            Requirement::Is(key, values) if key == "metadata.name" => {
+                values.first().map(String::as_str)
+            }
+            Requirement::Is(..)
+            | Requirement::IsNot(..)
+            | Requirement::Has(_)
+            | Requirement::HasNot(_) => None,
+        })
+    }
+
+    /// Refuses fields that the kind cannot be selected by.
+    pub(crate) fn check(&self, kind: &str, api_version: &str) -> Result<(), Refusal> {
+        for requirement in &self.fields {
+            let (Requirement::Is(key, _) | Requirement::IsNot(key, _)) = requirement else {
+                continue;
+            };
+            if !selectable(kind).contains(&key.as_str()) {
+                return Err(Refusal::bad_request(format!(
+                    "Unable to find \"{api_version}, Resource={kind}\" that match label selector \"\", field selector \"{key}\": field label not supported: {key}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an object is meant.
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        let labels = object.pointer("/metadata/labels").unwrap_or(&Value::Null);
+        let label = |key: &str| labels.get(key).and_then(Value::as_str).map(str::to_owned);
+        let field = |key: &str| {
+            let found = object.pointer(&format!("/{}", key.replace('.', "/")));
+            Some(match found {
+                Some(Value::String(text)) => text.clone(),
+                None | Some(Value::Null) if key == "spec.unschedulable" => "false".to_owned(),
+                None | Some(Value::Null) => String::new(),
+                Some(other) => other.to_string(),
+            })
+        };
+        self.labels.iter().all(|requirement| requirement.is_met(label))
+            && self.fields.iter().all(|requirement| requirement.is_met(field))
+    }
+}
+
+impl Requirement {
+    fn is_met(&self, find: impl Fn(&str) -> Option<String>) -> bool {
+        match self {
+            Self::Is(key, values) => find(key).is_some_and(|found| values.contains(&found)),
+            Self::IsNot(key, values) => !find(key).is_some_and(|found| values.contains(&found)),
+            Self::Has(key) => find(key).is_some(),
+            Self::HasNot(key) => find(key).is_none(),
+        }
+    }
+}
+
+fn selectable(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Pod" => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        "Node" => &["metadata.name", "spec.unschedulable"],
+        "Namespace" => &["metadata.name", "status.phase"],
+        "Secret" => &["metadata.name", "metadata.namespace", "type"],
+        "Job" => &["metadata.name", "metadata.namespace", "status.successful"],
+        "ReplicaSet" | "ReplicationController" => {
+            &["metadata.name", "metadata.namespace", "status.replicas"]
+        }
+        "Event" => &[
+            "metadata.name",
+            "metadata.namespace",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        _ => &["metadata.name", "metadata.namespace"],
+    }
+}
+
+/// Splits at commas outside parentheses.
+fn split(selector: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0_u32;
+    for character in selector.chars() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(character);
+        }
+    }
+    parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+}
+
+fn read_label(part: &str) -> Option<Requirement> {
+    let is_key = |key: &str| {
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+    };
+    let set = |text: &str| {
+        let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
+        Some(inner.split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>())
+    };
+    let requirement = if let Some((key, values)) = part.split_once(" notin ") {
+        Requirement::IsNot(key.trim().to_owned(), set(values)?)
+    } else if let Some((key, values)) = part.split_once(" in ") {
+        Requirement::Is(key.trim().to_owned(), set(values)?)
+    } else if let Some(key) = part.strip_prefix('!') {
+        Requirement::HasNot(key.trim().to_owned())
+    } else if let Some(requirement) = read_field(part) {
+        requirement
+    } else {
+        Requirement::Has(part.to_owned())
+    };
+    let (Requirement::Is(key, _)
+    | Requirement::IsNot(key, _)
+    | Requirement::Has(key)
+    | Requirement::HasNot(key)) = &requirement;
+    is_key(key).then_some(requirement)
+}
+
+fn read_field(part: &str) -> Option<Requirement> {
+    let trimmed = |key: &str, value: &str| (key.trim().to_owned(), vec![value.trim().to_owned()]);
+    if let Some((key, value)) = part.split_once("!=") {
+        let (key, values) = trimmed(key, value);
+        return Some(Requirement::IsNot(key, values));
+    }
+    let (key, value) = part.split_once("==").or_else(|| part.split_once('='))?;
+    let (key, values) = trimmed(key, value);
+    Some(Requirement::Is(key, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_label_selector_is_understood() {
+        let object = json!({"metadata": {"name": "a", "labels": {"app": "shop", "tier": "web"}}});
+        for (selector, wanted) in [
+            ("app=shop", true),
+            ("app==shop,tier=web", true),
+            ("app!=shop", false),
+            ("other!=x", true),
+            ("app in (shop, bank)", true),
+            ("app notin (shop)", false),
+            ("tier", true),
+            ("!tier", false),
+            ("!other", true),
+        ] {
+            let selection = Selection::read(selector, "").unwrap();
+            assert_eq!(selection.matches(&object), wanted, "{selector}");
+        }
+        assert!(Selection::read("app in shop", "").is_err());
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_selected_is_refused() {
+        let selection = Selection::read("", "status.phase=Running").unwrap();
+        assert!(selection.check("Pod", "v1").is_ok());
+        assert_eq!(selection.check("ConfigMap", "v1").unwrap_err().code, 400);
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything that one sandbox holds under one lock: the store, the custom resources, the faults and the counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::access::Credentials;
+use crate::fault::{Faults, Requests};
+use crate::resource::{self, Resource};
+use crate::store::Store;
+
+/// The state of a sandbox. Every request and every round of the controllers has it for itself.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// The objects.
+    pub(crate) store: Store,
+    /// The resources that custom resource definitions made, by group and plural.
+    pub(crate) custom: BTreeMap<(String, String), Arc<Resource>>,
+    /// What goes wrong on demand.
+    pub(crate) faults: Faults,
+    /// What was asked.
+    pub(crate) requests: Requests,
+    /// Who may come in.
+    pub(crate) credentials: Credentials,
+    /// The version that the server says it is, as in `1.29`.
+    pub(crate) version: String,
+    seed: String,
+    drawn: u64,
+}
+
+impl World {
+    pub(crate) fn new(
+        seed: &str,
+        version: &str,
+        history_limit: usize,
+        credentials: Credentials,
+    ) -> Self {
+        Self {
+            store: Store::new(history_limit),
+            custom: BTreeMap::new(),
+            faults: Faults::default(),
+            requests: Requests::default(),
+            credentials,
+            version: version.to_owned(),
+            seed: seed.to_owned(),
+            drawn: 0,
+        }
+    }
+
+    /// Every resource, built-in ones first.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        resource::built_in().iter().chain(self.custom.values())
+    }
+
+    /// The resource with this plural, singular or lower-case kind.
+    pub(crate) fn resource(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
+        self.resources().find(|found| found.group == group && found.plural == plural).cloned()
+    }
+
+    /// The resource of a kind.
+    pub(crate) fn resource_of_kind(&self, group: &str, kind: &str) -> Option<Arc<Resource>> {
+        self.resources().find(|found| found.group == group && found.kind == kind).cloned()
+    }
+
+    /// A new uid. The sequence depends only on the sandbox's name and on what happened before, so that runs repeat.
+    pub(crate) fn draw_uid(&mut self) -> String {
+        let digest = self.draw();
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        format!(
+            "{}-{}-4{}-a{}-{}",
+            part(0, 8),
+            part(8, 12),
+            part(13, 16),
+            part(17, 20),
+            part(20, 32)
+        )
+    }
+
+    /// Five characters for a generated name, from the alphabet that Kubernetes uses.
+    pub(crate) fn draw_suffix(&mut self) -> String {
+        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        self.draw()
+            .iter()
+            .take(5)
+            .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
+            .map(|&byte| char::from(byte))
+            .collect()
+    }
+
+    fn draw(&mut self) -> [u8; 32] {
+        self.drawn += 1;
+        let mut digest = Sha256::new();
+        digest.update(self.seed.as_bytes());
+        digest.update(self.store.revision().to_be_bytes());
+        digest.update(self.drawn.to_be_bytes());
+        digest.finalize().into()
+    }
+
+    /// The clusters' first objects and the custom resources that they define.
+    pub(crate) fn settle(&mut self, nodes: u32, now: Timestamp) {
+        crate::first::fill(self, nodes, now);
+        crate::custom::refresh(self);
+    }
+}
