@@ -25,6 +25,8 @@ pub mod render;
 pub mod live;
 pub mod baseline;
 pub mod change;
+pub mod group;
+pub mod diff;
 pub mod plan;
 pub mod release;
 pub mod approval;

@@ -1,0 +1,329 @@
+//! Compares what should be with what is: the change set, masked.
+//!
+//! The server's dry run is an observation, so this is a comparison of *live* with *predicted*: defaulting and webhooks
+//! count, and nothing is asked here. What was not observed is a gap and never read as "absent".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
+use crate::desired::{DesiredObject, DesiredState};
+use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
+use crate::object::{Object, ObjectRef};
+use crate::zone::PublishedZone;
+
+mod access;
+mod effects;
+mod fields;
+mod keys;
+mod mask;
+mod normalise;
+mod ownership;
+mod zones;
+
+/// Annotation on a live object that says whether it may be pruned: `disabled` keeps it; `enabled` lets a claim or a
+/// namespace with data go.
+pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";
+/// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`.
+pub const REPLACE_ANNOTATION: &str = "tidegate.dev/replace";
+/// Code of the gap with which the server refuses to change a field that cannot change.
+pub const IMMUTABLE: &str = "CLUSTER/IMMUTABLE";
+
+/// All differences between desired and live.
+///
+/// - An object that the server said does not exist is created; one whose live and predicted content differ is
+///   configured; one that only belongs to somebody else from now on is moved.
+/// - What the inventory has and nobody wants any more is pruned: never anything else, never while its cluster has a gap,
+///   never what says that it is to be kept.
+/// - Secret values are masked here.
+pub fn diff(
+    desired: &DesiredState,
+    live: &LiveState,
+    inventory: &Inventory,
+    published: &BTreeMap<String, PublishedZone>,
+) -> ChangeSet {
+    let mut set = ChangeSet::default();
+    for object in &desired.objects {
+        compare(object, live, inventory.entries.get(&object.reference), &mut set);
+    }
+    let wanted: BTreeSet<&ObjectRef> = desired.objects.iter().map(|o| &o.reference).collect();
+    for (reference, entry) in &inventory.entries {
+        if !wanted.contains(reference) {
+            unwanted(reference, entry, live, &mut set);
+        }
+    }
+    keep_namespaces_with_data(live, &mut set);
+    tell_that_nothing_restarts(&mut set);
+    set.changes.sort_by(|left, right| left.object.cmp(&right.object));
+    set.gaps.sort_by(|left, right| gap_key(left).cmp(&gap_key(right)));
+    set.gaps.dedup();
+    set.zones = zones::differences(&desired.zones, published);
+    set
+}
+
+fn gap_key(gap: &ObjectGap) -> (&str, Option<&ObjectRef>, &str) {
+    (&gap.cluster, gap.object.as_ref(), &gap.gap.code)
+}
+
+/// What was observed of an object, or the gap that stands for it.
+fn observed<'a>(
+    reference: &ObjectRef,
+    live: &'a LiveState,
+) -> Result<&'a Observation, Box<ObjectGap>> {
+    let gap = |object: Option<&ObjectRef>, gap: Gap| {
+        let cluster = reference.cluster.clone();
+        Box::new(ObjectGap { cluster, object: object.cloned(), gap })
+    };
+    let not_observed = || Gap { code: "CLUSTER/NOT_OBSERVED".to_owned(), message: String::new() };
+    let Some(cluster) = live.clusters.get(&reference.cluster) else {
+        return Err(gap(None, not_observed()));
+    };
+    match (cluster.objects.get(reference), &cluster.gap) {
+        (Some(observation), _) => Ok(observation),
+        (None, Some(whole)) => Err(gap(None, whole.clone())),
+        (None, None) => Err(gap(Some(reference), not_observed())),
+    }
+}
+
+/// Adds what has to be done to one desired object.
+fn compare(
+    desired: &DesiredObject,
+    live: &LiveState,
+    entry: Option<&InventoryEntry>,
+    set: &mut ChangeSet,
+) {
+    let observation = match observed(&desired.reference, live) {
+        Ok(observation) => observation,
+        Err(gap) => return set.gaps.push(*gap),
+    };
+    let may_replace = desired.body.annotation(REPLACE_ANNOTATION) == Some("enabled");
+    if let Prediction::Refused(gap) = &observation.predicted
+        && !(may_replace && gap.code == IMMUTABLE && observation.live.is_some())
+    {
+        return set.gaps.push(ObjectGap {
+            cluster: desired.reference.cluster.clone(),
+            object: Some(desired.reference.clone()),
+            gap: gap.clone(),
+        });
+    }
+    let change = match &observation.live {
+        None => Some(creation(desired, observation)),
+        Some(object) => configuration(desired, object, observation, entry),
+    };
+    match change {
+        None => set.unchanged += 1,
+        Some(mut change) => {
+            change.drift = is_drift(desired, entry, change.action);
+            set.changes.push(change);
+        }
+    }
+}
+
+/// Drift: we applied exactly this once, so somebody else changed or deleted it.
+fn is_drift(desired: &DesiredObject, entry: Option<&InventoryEntry>, action: Action) -> bool {
+    let was_applied = entry.is_some_and(|entry| entry.applied.as_ref() == Some(&desired.digest));
+    was_applied && matches!(action, Action::Create | Action::Configure)
+}
+
+fn creation(desired: &DesiredObject, observation: &Observation) -> Change {
+    let content = normalise::normalised(&desired.body);
+    let differences = fields::leaves(is_builtin(&desired.reference), &content);
+    let mut change = blank(&desired.reference, Action::Create, desired, observation);
+    change.effects = access::effects(&desired.reference, None, Some(&content));
+    change.fields = mask::masked(desired.body.is_secret(), differences);
+    change
+}
+
+fn configuration(
+    desired: &DesiredObject,
+    live: &Object,
+    observation: &Observation,
+    entry: Option<&InventoryEntry>,
+) -> Option<Change> {
+    let reference = &desired.reference;
+    let predicted = match &observation.predicted {
+        Prediction::Exact(object) => Object::clone(object),
+        Prediction::Simulated(object) | Prediction::Unverified(object, _) => {
+            ownership::overlaid(live, object)
+        }
+        Prediction::NotDesired | Prediction::Refused(_) => ownership::overlaid(live, &desired.body),
+    };
+    let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
+    let differences = fields::differences(is_builtin(reference), &before, &after);
+    let is_ours = entry.is_some_and(|entry| entry.owner == desired.owner);
+    let action = if matches!(observation.predicted, Prediction::Refused(_)) {
+        Action::Replace
+    } else if !differences.is_empty() {
+        Action::Configure
+    } else if !is_ours {
+        Action::Move
+    } else {
+        return None;
+    };
+    let mut change = blank(reference, action, desired, observation);
+    change.effects = effects::effects(reference, action, Some(live), Some(&after), &differences);
+    change.effects.extend(access::effects(reference, Some(&before), Some(&after)));
+    change.live = Some(ownership::fingerprint(live, &differences));
+    change.fields = mask::masked(live.is_secret() || desired.body.is_secret(), differences);
+    Some(change)
+}
+
+fn blank(
+    reference: &ObjectRef,
+    action: Action,
+    desired: &DesiredObject,
+    observation: &Observation,
+) -> Change {
+    let mut warnings = observation.warnings.clone();
+    let confidence = match &observation.predicted {
+        Prediction::Exact(_) => Confidence::Exact,
+        Prediction::Simulated(_) => Confidence::Simulated,
+        Prediction::Unverified(_, gap) => {
+            warnings.push(format!("{}: {}", gap.code, gap.message));
+            Confidence::Unverified
+        }
+        Prediction::Refused(_) | Prediction::NotDesired => Confidence::Unverified,
+    };
+    Change {
+        object: reference.clone(),
+        action,
+        owner: desired.owner.clone(),
+        confidence,
+        drift: false,
+        fields: Vec::new(),
+        conflicts: observation.conflicts.clone(),
+        warnings,
+        effects: Vec::new(),
+        live: None,
+        desired: Some(desired.digest.clone()),
+    }
+}
+
+/// Adds what has to be done to an object of ours that nobody wants any more.
+fn unwanted(reference: &ObjectRef, entry: &InventoryEntry, live: &LiveState, set: &mut ChangeSet) {
+    let observation = match observed(reference, live) {
+        Ok(observation) => observation,
+        Err(gap) => return set.gaps.push(*gap),
+    };
+    let whole = live.clusters.get(&reference.cluster).and_then(|cluster| cluster.gap.clone());
+    if let Some(gap) = whole {
+        let cluster = reference.cluster.clone();
+        return set.gaps.push(ObjectGap { cluster, object: None, gap });
+    }
+    // Gone already: there is nothing to do, and the inventory forgets it with the next release.
+    let Some(object) = &observation.live else { return };
+    let (action, warnings) = match reason_to_keep(reference, entry, object) {
+        Some(reason) => (Action::Keep, vec![reason.to_owned()]),
+        None => (Action::Prune, Vec::new()),
+    };
+    let before = normalise::normalised(object);
+    let mut effects = effects::effects(reference, action, Some(object), None, &[]);
+    let mut differences = Vec::new();
+    if action == Action::Prune {
+        effects.extend(access::effects(reference, Some(&before), None));
+        differences = fields::removed_leaves(is_builtin(reference), &before);
+    }
+    set.changes.push(Change {
+        object: reference.clone(),
+        action,
+        owner: entry.owner.clone(),
+        confidence: Confidence::Exact,
+        drift: false,
+        live: Some(ownership::fingerprint(object, &differences)),
+        fields: mask::masked(object.is_secret(), differences),
+        conflicts: Vec::new(),
+        warnings,
+        effects,
+        desired: None,
+    });
+}
+
+/// Why an unwanted object stays: it says so, it holds data, or it is not the one that we made (A25, A26, A28).
+fn reason_to_keep(
+    reference: &ObjectRef,
+    entry: &InventoryEntry,
+    live: &Object,
+) -> Option<&'static str> {
+    let annotation = live.annotation(PRUNE_ANNOTATION);
+    match &entry.uid {
+        Some(uid) if uid != live.uid() => return Some("made anew by somebody else"),
+        None if ownership::owned_fields(live).is_none() => return Some("never applied by us"),
+        Some(_) | None => {}
+    }
+    if annotation == Some("disabled") {
+        return Some("tidegate.dev/prune: disabled");
+    }
+    let holds_data = effects::is_volume(reference);
+    (holds_data && annotation != Some("enabled")).then_some("holds data")
+}
+
+/// A namespace takes everything in it along: it stays while something in it is kept, and while a pruned `StatefulSet`
+/// leaves its claims there (they are not in our inventory).
+fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
+    let leaves_data = |change: &Change| match change.action {
+        Action::Keep => true,
+        Action::Prune => {
+            let observation = live.observation(&change.object);
+            let object = observation.and_then(|observation| observation.live.as_ref());
+            let claims = object.and_then(|object| object.get("/spec/volumeClaimTemplates"));
+            claims.and_then(Value::as_array).is_some_and(|claims| !claims.is_empty())
+        }
+        Action::Create | Action::Configure | Action::Replace | Action::Move => false,
+    };
+    let kept: BTreeSet<(String, String)> = set
+        .changes
+        .iter()
+        .filter(|change| !change.object.namespace.is_empty() && leaves_data(change))
+        .map(|change| (change.object.cluster.clone(), change.object.namespace.clone()))
+        .collect();
+    for change in &mut set.changes {
+        if change.action != Action::Prune || !effects::is_namespace(&change.object) {
+            continue;
+        }
+        let observation = live.observation(&change.object);
+        let object = observation.and_then(|observation| observation.live.as_ref());
+        let is_let_go =
+            object.and_then(|object| object.annotation(PRUNE_ANNOTATION)) == Some("enabled");
+        let place = (change.object.cluster.clone(), change.object.name.clone());
+        if kept.contains(&place) && !is_let_go {
+            change.action = Action::Keep;
+            change.warnings.push("holds data".to_owned());
+            change.fields.clear();
+            change.effects.clear();
+        }
+    }
+}
+
+/// A changed ConfigMap or Secret restarts nothing unless the app's pod template changes with it (D65): worth a line.
+fn tell_that_nothing_restarts(set: &mut ChangeSet) {
+    let place = |change: &Change| {
+        (change.object.cluster.clone(), change.owner.product.clone(), change.owner.app.clone())
+    };
+    let is_restart = |effect: &Effect| matches!(effect, Effect::PodsRestart { .. });
+    // What belongs to the whole product may be used by any of its apps.
+    let restarting: BTreeSet<_> = set
+        .changes
+        .iter()
+        .filter(|change| change.effects.iter().any(is_restart))
+        .map(place)
+        .flat_map(|(cluster, product, app)| {
+            [(cluster.clone(), product.clone(), None), (cluster, product, app)]
+        })
+        .collect();
+    for change in &mut set.changes {
+        let is_config = change.object.group.is_empty()
+            && matches!(change.object.kind.as_str(), "ConfigMap" | "Secret");
+        if is_config && change.action == Action::Configure && !restarting.contains(&place(change)) {
+            change.effects.push(Effect::NoPodRestarts);
+        }
+    }
+}
+
+/// Whether the kind is one of Kubernetes itself, whose lists we know.
+fn is_builtin(reference: &ObjectRef) -> bool {
+    !reference.group.contains('.') || reference.group.ends_with(".k8s.io")
+}
+
+#[cfg(test)]
+mod tests;

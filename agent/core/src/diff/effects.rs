@@ -1,0 +1,108 @@
+//! What a change of one object means for pods, data and addresses.
+
+use serde_json::Value;
+
+use super::fields::Difference;
+use crate::change::{Action, Effect};
+use crate::object::{Object, ObjectRef};
+
+/// Whether the kind runs pods from a template for good.
+pub(super) fn is_workload(reference: &ObjectRef) -> bool {
+    reference.group == "apps"
+        && matches!(reference.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet")
+}
+
+/// Whether the kind holds data of its own.
+pub(super) fn is_volume(reference: &ObjectRef) -> bool {
+    reference.group.is_empty()
+        && matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "PersistentVolume")
+}
+
+/// Whether the object is a namespace.
+pub(super) fn is_namespace(reference: &ObjectRef) -> bool {
+    reference.group.is_empty() && reference.kind == "Namespace"
+}
+
+/// The effects of an action on one object, apart from permissions.
+pub(super) fn effects(
+    reference: &ObjectRef,
+    action: Action,
+    live: Option<&Object>,
+    after: Option<&Value>,
+    differences: &[Difference],
+) -> Vec<Effect> {
+    let goes_away = matches!(action, Action::Prune | Action::Replace);
+    let mut effects = Vec::new();
+    if goes_away && is_volume(reference) {
+        effects.push(Effect::VolumeLost);
+    }
+    if goes_away && is_namespace(reference) {
+        effects.push(Effect::NamespaceLost);
+    }
+    if address_changes(reference, action, differences) {
+        effects.push(Effect::AddressChanges);
+    }
+    if is_workload(reference) {
+        effects.extend(pods(action, live, after, differences));
+    }
+    effects
+}
+
+/// Services keep their address unless they are made anew or these fields change (Kubernetes API, `ServiceSpec`).
+fn address_changes(reference: &ObjectRef, action: Action, differences: &[Difference]) -> bool {
+    const ADDRESS: [&str; 5] =
+        ["type", "clusterIP", "clusterIPs", "loadBalancerIP", "loadBalancerClass"];
+    let is_service = reference.group.is_empty() && reference.kind == "Service";
+    is_service
+        && match action {
+            Action::Replace => true,
+            Action::Configure => {
+                let is_address = |difference: &Difference| {
+                    ADDRESS.iter().any(|field| difference.is_under(&["spec", field]))
+                };
+                differences.iter().any(is_address)
+            }
+            Action::Create | Action::Move | Action::Prune | Action::Keep => false,
+        }
+}
+
+fn pods(
+    action: Action,
+    live: Option<&Object>,
+    after: Option<&Value>,
+    differences: &[Difference],
+) -> Vec<Effect> {
+    let Some(live) = live else { return Vec::new() };
+    let from = replicas(live);
+    match action {
+        Action::Prune => vec![Effect::PodsScale { from, to: 0 }],
+        Action::Configure | Action::Replace => {
+            let to = after.map_or(from, |after| replicas(&Object::new(after.clone())));
+            let to = if live.kind() == "DaemonSet" { from } else { to };
+            let mut effects = Vec::new();
+            let restarts = action == Action::Replace
+                || differences.iter().any(|difference| difference.is_under(&["spec", "template"]));
+            if restarts {
+                effects.push(Effect::PodsRestart { pods: from.min(to) });
+            }
+            if from != to {
+                effects.push(Effect::PodsScale { from, to });
+            }
+            if effects.is_empty() {
+                effects.push(Effect::NoPodRestarts);
+            }
+            effects
+        }
+        Action::Create | Action::Move | Action::Keep => Vec::new(),
+    }
+}
+
+/// Pods that a workload asks for; a `DaemonSet` as many as nodes fit. Absent `replicas` means 1 (Kubernetes API).
+pub(crate) fn replicas(workload: &Object) -> u32 {
+    let count = if workload.kind() == "DaemonSet" {
+        workload.integer("/status/desiredNumberScheduled").unwrap_or(0)
+    } else {
+        workload.integer("/spec/replicas").unwrap_or(1)
+    };
+    u32::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,61 @@
+//! Secrets lose their values here, by what they are, and nowhere later.
+
+use serde_json::Value;
+
+use super::fields::Difference;
+use crate::change::{FieldChange, Shown};
+
+/// What of a Secret may be shown. Everything else is masked, so that what is malformed fails closed.
+const SHOWN_OF_SECRETS: [&[&str]; 8] = [
+    &["apiVersion"],
+    &["kind"],
+    &["type"],
+    &["immutable"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "labels"],
+    &["metadata", "ownerReferences"],
+];
+/// Prefix of annotations that are ours and hold no secrets.
+const OUR_ANNOTATIONS: &str = "tidegate.dev/";
+/// Parts of names of annotations that hold a copy of a whole object, perhaps of a Secret.
+const COPIES: [&str; 3] =
+    ["last-applied", "kapp.k14s.io/original", "objectset.rio.cattle.io/applied"];
+
+/// Turns the differences of one object into what may be shown. Two masked values of one change have the same number
+/// when they are equal (D48); neither length nor content can be told.
+pub(super) fn masked(is_secret: bool, differences: Vec<Difference>) -> Vec<FieldChange> {
+    let mut seen: Vec<Value> = Vec::new();
+    let mut changes = Vec::with_capacity(differences.len());
+    for difference in differences {
+        let path = difference.path();
+        let hidden = is_hidden(is_secret, &difference);
+        let mut show = |value: Value| {
+            if hidden { Shown::Secret(number(&mut seen, value)) } else { Shown::Value(value) }
+        };
+        let before = difference.before.map(&mut show);
+        let after = difference.after.map(&mut show);
+        changes.push(FieldChange { path, before, after });
+    }
+    changes
+}
+
+fn is_hidden(is_secret: bool, difference: &Difference) -> bool {
+    if let [metadata, annotations, name, ..] = difference.segments.as_slice()
+        && metadata == "metadata"
+        && annotations == "annotations"
+    {
+        return COPIES.iter().any(|copy| name.contains(copy))
+            || (is_secret && !name.starts_with(OUR_ANNOTATIONS));
+    }
+    is_secret && !SHOWN_OF_SECRETS.iter().any(|shown| difference.is_under(shown))
+}
+
+/// 1, 2, 3 … in the order of appearance; equal values share one.
+fn number(seen: &mut Vec<Value>, value: Value) -> u32 {
+    let index = seen.iter().position(|known| *known == value).unwrap_or_else(|| {
+        seen.push(value);
+        seen.len() - 1
+    });
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+}

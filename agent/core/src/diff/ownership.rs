@@ -1,0 +1,164 @@
+//! What of a live object is ours, by the server's own account (`metadata.managedFields`, server-side apply).
+
+use serde_json::{Map, Value, json};
+
+use super::fields::Difference;
+use super::keys;
+use crate::digest::Digest;
+use crate::object::{FIELD_MANAGER, Object};
+
+/// The set of fields that we own, in the form of `fieldsV1`. `None` when the object was never applied by us.
+pub(super) fn owned_fields(live: &Object) -> Option<Value> {
+    let entries = live.get("/metadata/managedFields")?.as_array()?;
+    let is_ours = |entry: &&Value| {
+        let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
+        text("manager") == FIELD_MANAGER && text("subresource").is_empty()
+    };
+    let mut owned = Map::new();
+    for entry in entries.iter().filter(is_ours) {
+        if let Some(Value::Object(fields)) = entry.get("fieldsV1") {
+            unite(&mut owned, fields);
+        }
+    }
+    (!owned.is_empty()).then_some(Value::Object(owned))
+}
+
+fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (name, inner) in from {
+        match (into.get_mut(name), inner) {
+            (Some(Value::Object(mine)), Value::Object(theirs)) => unite(mine, theirs),
+            _ => {
+                into.insert(name.clone(), inner.clone());
+            }
+        }
+    }
+}
+
+/// The digest of what matters to a change: which object it is, what of it is ours and what would change.
+///
+/// A Secret is named by its resource version instead: a digest of a short password could be guessed.
+pub(super) fn fingerprint(live: &Object, differences: &[Difference]) -> Digest {
+    if live.is_secret() {
+        return Digest::of(&(live.uid(), live.resource_version()));
+    }
+    let ours = owned_fields(live).map(|owned| part(live.value(), &owned)).unwrap_or_default();
+    let changed: Vec<_> = differences.iter().map(|d| (d.path(), &d.before)).collect();
+    Digest::of(&(live.uid(), ours, changed))
+}
+
+/// The part of a value that a set of fields names.
+fn part(value: &Value, owned: &Value) -> Value {
+    let Some(owned) = owned.as_object() else { return Value::Null };
+    if owned.keys().all(|name| name == ".") {
+        return value.clone();
+    }
+    let mut parts = Map::new();
+    for (name, inner) in owned {
+        if let Some(found) = find(value, name) {
+            parts.insert(name.clone(), part(found, inner));
+        }
+    }
+    Value::Object(parts)
+}
+
+/// The value that one name of `fieldsV1` stands for: `f:field`, `k:{key of an element}`, `v:value of a set`.
+fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match name.split_once(':')? {
+        ("f", field) => value.get(field),
+        ("k", key) => {
+            let key: Map<String, Value> = serde_json::from_str(key).ok()?;
+            value.as_array()?.iter().find(|item| has_key(item, &key))
+        }
+        ("v", wanted) => {
+            let wanted: Value = serde_json::from_str(wanted).ok()?;
+            value.as_array()?.iter().find(|item| **item == wanted)
+        }
+        _ => None,
+    }
+}
+
+fn has_key(item: &Value, key: &Map<String, Value>) -> bool {
+    key.iter().all(|(name, wanted)| match item.get(name) {
+        Some(value) => value == wanted,
+        None => name == "protocol" && *wanted == json!("TCP"),
+    })
+}
+
+/// What applying would probably give, worked out without the server: the live object without what we own and no longer
+/// want, with what we want laid over it.
+pub(super) fn overlaid(live: &Object, desired: &Object) -> Object {
+    let mut result = live.value().clone();
+    if let Some(owned) = owned_fields(live) {
+        drop_unwanted(&mut result, Some(desired.value()), &owned);
+    }
+    lay_over("", &mut result, desired.value());
+    Object::new(result)
+}
+
+fn drop_unwanted(result: &mut Value, desired: Option<&Value>, owned: &Value) {
+    for (name, inner) in owned.as_object().into_iter().flatten() {
+        let wanted = desired.and_then(|desired| find(desired, name));
+        let is_leaf = inner.as_object().is_none_or(Map::is_empty);
+        let is_element = inner.as_object().is_some_and(|fields| fields.contains_key("."));
+        if wanted.is_none() && (is_leaf || is_element) {
+            remove(result, name);
+        } else if let Some(found) = find_mut(result, name) {
+            drop_unwanted(found, wanted, inner);
+        }
+    }
+}
+
+fn find_mut<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+    match name.split_once(':')? {
+        ("f", field) => value.get_mut(field),
+        ("k", key) => {
+            let key: Map<String, Value> = serde_json::from_str(key).ok()?;
+            value.as_array_mut()?.iter_mut().find(|item| has_key(item, &key))
+        }
+        _ => None,
+    }
+}
+
+fn remove(value: &mut Value, name: &str) {
+    match (name.split_once(':'), value) {
+        (Some(("f", field)), Value::Object(map)) => {
+            map.remove(field);
+        }
+        (Some(("k", key)), Value::Array(items)) => {
+            if let Ok(key) = serde_json::from_str::<Map<String, Value>>(key) {
+                items.retain(|item| !has_key(item, &key));
+            }
+        }
+        (Some(("v", unwanted)), Value::Array(items)) => {
+            if let Ok(unwanted) = serde_json::from_str::<Value>(unwanted) {
+                items.retain(|item| *item != unwanted);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn lay_over(field: &str, result: &mut Value, desired: &Value) {
+    match (result, desired) {
+        (Value::Object(result), Value::Object(desired)) => {
+            for (name, value) in desired {
+                lay_over(name, result.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(result), Value::Array(desired)) => {
+            let (Some(have), Some(want)) = (keys::keys(field, result), keys::keys(field, desired))
+            else {
+                result.clone_from(desired);
+                return;
+            };
+            for (key, value) in want.iter().zip(desired) {
+                let at = have.iter().position(|other| other == key);
+                match at.and_then(|at| result.get_mut(at)) {
+                    Some(found) => lay_over("", found, value),
+                    None => result.push(value.clone()),
+                }
+            }
+        }
+        (result, desired) => result.clone_from(desired),
+    }
+}

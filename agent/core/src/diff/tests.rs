@@ -1,0 +1,695 @@
+//! Golden triples: declared, live and predicted, and what a person is told about them.
+
+use proptest::prelude::{Just, ProptestConfig, any, prop, proptest};
+use proptest::strategy::Strategy as _;
+use proptest::{prop_assert, prop_assert_eq, prop_oneof};
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::change::Shown;
+use crate::desired::{Layer, Owner};
+use crate::live::ClusterObservation;
+
+const CLUSTER: &str = "room-a";
+
+fn owner() -> Owner {
+    Owner {
+        solution: Some("platform".to_owned()),
+        product: Some("shop".to_owned()),
+        app: Some("web".to_owned()),
+        access: None,
+        layer: Layer::Workload,
+    }
+}
+
+/// One cluster with desired objects, what is there, and what is ours.
+#[derive(Default)]
+struct World {
+    desired: DesiredState,
+    live: LiveState,
+    inventory: Inventory,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self::default();
+        let cluster = ClusterObservation {
+            uid: Some("cluster-uid".to_owned()),
+            version: None,
+            observed_at: jiff::Timestamp::UNIX_EPOCH,
+            gap: None,
+            objects: BTreeMap::new(),
+        };
+        world.live.clusters.insert(CLUSTER.to_owned(), cluster);
+        world
+    }
+
+    fn cluster(&mut self) -> &mut ClusterObservation {
+        self.live.clusters.get_mut(CLUSTER).unwrap()
+    }
+
+    fn want(&mut self, body: &Value) -> ObjectRef {
+        let body = Object::new(body.clone());
+        let reference = body.reference(CLUSTER);
+        let digest = body.digest();
+        self.desired.objects.push(DesiredObject {
+            reference: reference.clone(),
+            body,
+            digest,
+            owner: owner(),
+            place: None,
+        });
+        self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+        reference
+    }
+
+    fn observe(&mut self, reference: &ObjectRef, live: Option<&Value>, predicted: Prediction) {
+        let live = live.cloned().map(Object::new);
+        let (conflicts, warnings) = (Vec::new(), Vec::new());
+        let observation = Observation { live, predicted, conflicts, warnings };
+        self.cluster().objects.insert(reference.clone(), observation);
+    }
+
+    fn own(&mut self, reference: &ObjectRef, uid: &str, applied: Option<Digest>) {
+        let entry = InventoryEntry {
+            api_version: "v1".to_owned(),
+            uid: Some(uid.to_owned()),
+            applied,
+            owner: owner(),
+        };
+        self.inventory.entries.insert(reference.clone(), entry);
+    }
+
+    fn diff(&self) -> ChangeSet {
+        diff(&self.desired, &self.live, &self.inventory, &BTreeMap::new())
+    }
+}
+
+use crate::digest::Digest;
+
+/// The changes between a live object and what the server predicts for one that is ours.
+fn compared(live: &Value, predicted: &Value) -> ChangeSet {
+    let mut world = World::new();
+    let reference = world.want(predicted);
+    world.observe(
+        &reference,
+        Some(live),
+        Prediction::Exact(Box::new(Object::new(predicted.clone()))),
+    );
+    world.own(&reference, "", None);
+    world.diff()
+}
+
+fn deployment(spec: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+}
+
+fn pod_spec(containers: &Value) -> Value {
+    deployment(&json!({"replicas": 3, "template": {"spec": {"containers": containers}}}))
+}
+
+/// `path: before -> after`, one per field.
+fn lines(set: &ChangeSet) -> Vec<String> {
+    let show = |value: &Option<Shown>| match value {
+        None => "-".to_owned(),
+        Some(Shown::Value(value)) => value.to_string(),
+        Some(Shown::Secret(number)) => format!("secret {number}"),
+    };
+    set.changes
+        .iter()
+        .flat_map(|change| &change.fields)
+        .map(|field| format!("{}: {} -> {}", field.path, show(&field.before), show(&field.after)))
+        .collect()
+}
+
+#[test]
+fn a_state_compared_with_itself_is_empty() {
+    let live = pod_spec(&json!([{"name": "web", "image": "shop/web:1"}]));
+    let set = compared(&live, &live);
+    assert!(set.is_empty());
+    assert_eq!(set.unchanged, 1);
+}
+
+#[test]
+fn noise_of_the_server_is_no_difference() {
+    let mut live = pod_spec(&json!([{"name": "web"}]));
+    let mut predicted = live.clone();
+    live["metadata"]["resourceVersion"] = json!("17");
+    live["metadata"]["managedFields"] = json!([{"manager": "tidegate"}]);
+    live["metadata"]["generation"] = json!(4);
+    live["metadata"]["creationTimestamp"] = json!("2026-11-21T00:00:00Z");
+    live["metadata"]["annotations"] = json!({
+        "deployment.kubernetes.io/revision": "3",
+        "kubectl.kubernetes.io/last-applied-configuration": "{\"data\":\"hunter2\"}",
+    });
+    live["status"] = json!({"readyReplicas": 3});
+    predicted["metadata"]["creationTimestamp"] = json!(null);
+    predicted["spec"]["template"]["metadata"] = json!({"creationTimestamp": null});
+    assert!(compared(&live, &predicted).is_empty());
+}
+
+#[rstest]
+#[case(json!({"cpu": "1000m"}), json!({"cpu": "1"}))]
+#[case(json!({"cpu": "0.1"}), json!({"cpu": "100m"}))]
+#[case(json!({"cpu": 1}), json!({"cpu": "1"}))]
+#[case(json!({"memory": "1024Mi"}), json!({"memory": "1Gi"}))]
+fn equal_quantities_are_no_difference(#[case] before: Value, #[case] after: Value) {
+    let with =
+        |limits: &Value| pod_spec(&json!([{"name": "web", "resources": {"limits": limits}}]));
+    assert!(compared(&with(&before), &with(&after)).is_empty());
+}
+
+#[rstest]
+#[case(json!({"a": null}), json!({}))]
+#[case(json!({"a": {}}), json!({}))]
+#[case(json!({"a": []}), json!({"a": null}))]
+#[case(json!({"a": ""}), json!({}))]
+#[case(json!({"a": 1}), json!({"a": 1.0}))]
+fn absent_null_and_empty_are_the_same(#[case] before: Value, #[case] after: Value) {
+    assert!(compared(&deployment(&before), &deployment(&after)).is_empty());
+}
+
+#[test]
+fn an_empty_directory_is_a_kind_of_volume() {
+    let with = |volume: Value| deployment(&json!({"template": {"spec": {"volumes": [volume]}}}));
+    let before = with(json!({"name": "tmp", "emptyDir": {}}));
+    let after = with(json!({"name": "tmp", "hostPath": {"path": "/tmp"}}));
+    assert_eq!(
+        lines(&compared(&before, &after)),
+        [
+            "spec.template.spec.volumes[name=tmp].emptyDir: {} -> -",
+            "spec.template.spec.volumes[name=tmp].hostPath.path: - -> \"/tmp\"",
+        ]
+    );
+}
+
+#[test]
+fn elements_of_lists_are_matched_by_their_keys() {
+    let before = pod_spec(&json!([
+        {"name": "side", "image": "s:1"},
+        {"name": "web", "image": "w:1", "ports": [
+            {"containerPort": 53, "protocol": "TCP", "name": "a"}, {"containerPort": 53, "protocol": "UDP", "name": "b"}
+        ], "args": ["a", "b"], "volumeMounts": [{"name": "v", "mountPath": "/a"}]},
+    ]));
+    let after = pod_spec(&json!([
+        {"name": "web", "image": "w:2", "ports": [
+            {"containerPort": 53, "protocol": "UDP", "name": "c"}, {"containerPort": 53, "name": "a"}
+        ], "args": ["b", "a"], "volumeMounts": [{"name": "v", "mountPath": "/b"}]},
+    ]));
+    assert_eq!(
+        lines(&compared(&before, &after)),
+        [
+            "spec.template.spec.containers[name=side].image: \"s:1\" -> -",
+            "spec.template.spec.containers[name=side].name: \"side\" -> -",
+            "spec.template.spec.containers[name=web].args: [\"a\",\"b\"] -> [\"b\",\"a\"]",
+            "spec.template.spec.containers[name=web].image: \"w:1\" -> \"w:2\"",
+            "spec.template.spec.containers[name=web].ports[containerPort=53,protocol=TCP].protocol: \"TCP\" -> -",
+            "spec.template.spec.containers[name=web].ports[containerPort=53,protocol=UDP].name: \"b\" -> \"c\"",
+            "spec.template.spec.containers[name=web].volumeMounts[mountPath=/a].mountPath: \"/a\" -> -",
+            "spec.template.spec.containers[name=web].volumeMounts[mountPath=/a].name: \"v\" -> -",
+            "spec.template.spec.containers[name=web].volumeMounts[mountPath=/b].mountPath: - -> \"/b\"",
+            "spec.template.spec.containers[name=web].volumeMounts[mountPath=/b].name: - -> \"v\"",
+        ]
+    );
+}
+
+#[test]
+fn the_order_of_init_containers_is_a_difference_and_that_of_volumes_is_none() {
+    let with = |field: &str, names: [&str; 2]| {
+        let items: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+        deployment(&json!({"template": {"spec": {field: items}}}))
+    };
+    let reordered = |field| compared(&with(field, ["a", "b"]), &with(field, ["b", "a"]));
+    assert_eq!(
+        lines(&reordered("initContainers")),
+        [
+            r#"spec.template.spec.initContainers: ["[name=a]","[name=b]"] -> ["[name=b]","[name=a]"]"#
+        ]
+    );
+    assert!(reordered("volumes").is_empty());
+}
+
+#[test]
+fn elements_that_share_a_key_are_compared_as_a_whole() {
+    let ports = |ports: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": ports}});
+    let before = ports(json!([{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]));
+    let after = ports(json!([{"port": 80, "name": "a"}]));
+    assert_eq!(lines(&compared(&before, &after)).len(), 1);
+}
+
+#[test]
+fn names_with_dots_are_quoted() {
+    let with = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"app.properties": value}});
+    let set = compared(&with("a"), &with("b"));
+    assert_eq!(lines(&set), [r#"data["app.properties"]: "a" -> "b""#]);
+    assert_eq!(set.changes[0].effects, [Effect::NoPodRestarts]);
+}
+
+fn secret(fields: &Value) -> Value {
+    let mut secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}});
+    for (name, value) in fields.as_object().unwrap() {
+        secret[name] = value.clone();
+    }
+    secret
+}
+
+#[test]
+fn secrets_show_only_which_values_are_equal() {
+    let before = secret(&json!({"data": {"a": "aHVudGVyMg==", "b": "YWJj", "same": "eA=="}}));
+    let after =
+        secret(&json!({"data": {"a": "YWJj", "b": "aHVudGVyMg==", "same": "eA==", "c": "YWJj"}}));
+    assert_eq!(
+        lines(&compared(&before, &after)),
+        ["data.a: secret 1 -> secret 2", "data.b: secret 2 -> secret 1", "data.c: - -> secret 2"]
+    );
+}
+
+#[test]
+fn texts_of_secrets_equal_their_encoded_form() {
+    let before = secret(&json!({"data": {"a": "aHVudGVyMg=="}}));
+    assert!(compared(&before, &secret(&json!({"stringData": {"a": "hunter2"}}))).is_empty());
+}
+
+#[rstest]
+#[case(json!({"data": "hunter2"}))]
+#[case(json!({"data": ["hunter2"]}))]
+#[case(json!({"stringData": {"a": ["hunter2"]}}))]
+#[case(json!({"stringData": "hunter2"}))]
+#[case(json!({"dta": {"password": "hunter2"}}))]
+#[case(json!({"metadata": {"name": "s", "namespace": "n", "annotations": {"note": "hunter2"}}}))]
+#[case(json!({"metadata": {"name": "s", "namespace": "n", "annotations": {
+    "kubectl.kubernetes.io/last-applied-configuration": "{\"data\":{\"a\":\"hunter2\""}}}))]
+#[case(json!({"data": "hunter2", "stringData": {"a": "hunter2"}}))]
+fn malformed_secrets_fail_closed(#[case] fields: Value) {
+    let malformed = secret(&fields);
+    let plain = secret(&json!({"data": {"x": "eA=="}}));
+    for set in [compared(&plain, &malformed), compared(&malformed, &plain)] {
+        assert!(!serde_json::to_string(&set).unwrap().contains("hunter2"));
+    }
+    let mut world = World::new();
+    let reference = world.want(&malformed);
+    world.observe(&reference, None, Prediction::NotDesired);
+    assert!(!serde_json::to_string(&world.diff()).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn a_copy_of_a_secret_in_an_annotation_is_masked() {
+    let with = |value: &str| {
+        let annotations = json!({"kapp.k14s.io/original": value});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n", "annotations": annotations}})
+    };
+    let set = compared(&with("hunter2"), &with("hunter3"));
+    assert_eq!(
+        lines(&set),
+        [r#"metadata.annotations["kapp.k14s.io/original"]: secret 1 -> secret 2"#]
+    );
+}
+
+#[test]
+fn what_is_not_there_is_created_with_every_leaf() {
+    let mut world = World::new();
+    let body = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    let reference = world.want(&body);
+    world.observe(&reference, None, Prediction::Simulated(Box::new(Object::new(body))));
+    let set = world.diff();
+    assert_eq!(set.changes[0].action, Action::Create);
+    assert_eq!(set.changes[0].confidence, Confidence::Simulated);
+    assert_eq!(set.changes[0].live, None);
+    assert!(
+        lines(&set)
+            .contains(&"spec.template.spec.containers[name=web].image: - -> \"w:1\"".to_owned())
+    );
+}
+
+#[test]
+fn a_gap_is_never_read_as_absent() {
+    let body = pod_spec(&json!([{"name": "web"}]));
+    let unreachable = Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: String::new() };
+    // The whole cluster: one gap, and neither a creation nor a prune.
+    let mut world = World::new();
+    let reference = world.want(&body);
+    let other = ObjectRef { name: "old".to_owned(), ..reference.clone() };
+    world.own(&reference, "", None);
+    world.own(&other, "", None);
+    world.cluster().gap = Some(unreachable.clone());
+    let set = world.diff();
+    assert!(set.changes.is_empty());
+    assert_eq!(set.gaps.len(), 1);
+    assert_eq!(set.gaps[0].object, None);
+    // Part of a cluster: what was seen may be configured, but nothing is pruned.
+    world.observe(&other, Some(&json!({"metadata": {"uid": ""}})), Prediction::NotDesired);
+    let set = world.diff();
+    assert!(set.changes.is_empty(), "{set:?}");
+    // One object that was not looked at.
+    world.cluster().gap = None;
+    world.cluster().objects.clear();
+    let set = world.diff();
+    assert!(set.changes.is_empty());
+    assert_eq!(set.gaps.len(), 2);
+    // A cluster of which there is no word at all.
+    world.live.clusters.clear();
+    let set = world.diff();
+    assert!(set.changes.is_empty());
+    assert_eq!((set.gaps.len(), set.gaps[0].object.is_none()), (1, true));
+}
+
+#[test]
+fn only_what_is_ours_is_pruned() {
+    let mut world = World::new();
+    let mut live = pod_spec(&json!([{"name": "web"}]));
+    live["metadata"]["uid"] = json!("1");
+    let reference = Object::new(live.clone()).reference(CLUSTER);
+    world.observe(&reference, Some(&live), Prediction::NotDesired);
+    assert!(world.diff().is_empty(), "not in the inventory");
+    world.own(&reference, "1", None);
+    let set = world.diff();
+    assert_eq!(set.changes[0].action, Action::Prune);
+    assert_eq!(set.changes[0].effects, [Effect::PodsScale { from: 3, to: 0 }]);
+    world.own(&reference, "2", None);
+    assert_eq!(world.diff().changes[0].action, Action::Keep, "another object under the same name");
+    world.own(&reference, "1", None);
+    live["metadata"]["annotations"] = json!({PRUNE_ANNOTATION: "disabled"});
+    world.observe(&reference, Some(&live), Prediction::NotDesired);
+    assert_eq!(world.diff().changes[0].action, Action::Keep, "it says so");
+    world.observe(&reference, None, Prediction::NotDesired);
+    assert!(world.diff().is_empty(), "gone already");
+}
+
+#[test]
+fn what_was_never_applied_by_us_is_not_pruned() {
+    let mut world = World::new();
+    let live = pod_spec(&json!([{"name": "web"}]));
+    let reference = Object::new(live.clone()).reference(CLUSTER);
+    world.observe(&reference, Some(&live), Prediction::NotDesired);
+    world.own(&reference, "1", None);
+    world.inventory.entries.get_mut(&reference).unwrap().uid = None;
+    assert_eq!(world.diff().changes[0].action, Action::Keep);
+}
+
+#[test]
+fn claims_are_kept_and_so_is_the_namespace_around_them() {
+    let mut world = World::new();
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop", "uid": "1"}});
+    let mut namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "uid": "2"}});
+    let actions = |world: &World| world.diff().changes.iter().map(|c| c.action).collect::<Vec<_>>();
+    for (live, uid) in [(&claim, "1"), (&namespace, "2")] {
+        let reference = Object::new(live.clone()).reference(CLUSTER);
+        world.observe(&reference, Some(live), Prediction::NotDesired);
+        world.own(&reference, uid, None);
+    }
+    assert_eq!(actions(&world), [Action::Keep, Action::Keep]);
+    namespace["metadata"]["annotations"] = json!({PRUNE_ANNOTATION: "enabled"});
+    let reference = Object::new(namespace.clone()).reference(CLUSTER);
+    world.observe(&reference, Some(&namespace), Prediction::NotDesired);
+    let set = world.diff();
+    let of_namespace = set.changes.iter().find(|c| c.object.kind == "Namespace").unwrap();
+    assert_eq!(of_namespace.action, Action::Prune);
+    assert_eq!(of_namespace.effects, [Effect::NamespaceLost]);
+}
+
+#[test]
+fn a_pruned_set_with_claims_keeps_its_namespace() {
+    let mut world = World::new();
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop", "uid": "1"},
+        "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "uid": "1"}});
+    for live in [&set, &namespace] {
+        let reference = Object::new(live.clone()).reference(CLUSTER);
+        world.observe(&reference, Some(live), Prediction::NotDesired);
+        world.own(&reference, "1", None);
+    }
+    let changes = world.diff().changes;
+    let actions: Vec<_> = changes.iter().map(|c| (c.object.kind.as_str(), c.action)).collect();
+    assert_eq!(actions, [("Namespace", Action::Keep), ("StatefulSet", Action::Prune)]);
+}
+
+#[test]
+fn a_change_of_what_was_applied_is_drift() {
+    let mut world = World::new();
+    let body = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    let live = pod_spec(&json!([{"name": "web", "image": "w:evil"}]));
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    world.own(&reference, "", Some(Object::new(body).digest()));
+    assert!(world.diff().changes[0].drift);
+    world.own(&reference, "", Some(Object::new(live).digest()));
+    assert!(!world.diff().changes[0].drift);
+}
+
+#[test]
+fn another_owner_is_a_move() {
+    let mut world = World::new();
+    let body = pod_spec(&json!([{"name": "web"}]));
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&body), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    assert_eq!(world.diff().changes[0].action, Action::Move, "adopted");
+    world.own(&reference, "", None);
+    assert!(world.diff().is_empty());
+    let entry = world.inventory.entries.get_mut(&reference).unwrap();
+    entry.owner.solution = Some("other".to_owned());
+    assert_eq!(world.diff().changes[0].action, Action::Move);
+}
+
+#[test]
+fn what_the_server_refuses_is_a_gap_unless_it_may_be_replaced() {
+    let refused = || {
+        Prediction::Refused(Gap {
+            code: IMMUTABLE.to_owned(),
+            message: "field is immutable".to_owned(),
+        })
+    };
+    let mut body = pod_spec(&json!([{"name": "web", "image": "w:2"}]));
+    let live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    let mut world = World::new();
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&live), refused());
+    let set = world.diff();
+    assert!(set.changes.is_empty());
+    assert_eq!(set.gaps[0].object.as_ref(), Some(&reference));
+    body["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
+    let mut world = World::new();
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&live), refused());
+    let set = world.diff();
+    assert_eq!(set.changes[0].action, Action::Replace);
+    assert_eq!(set.changes[0].effects, [Effect::PodsRestart { pods: 3 }]);
+}
+
+#[test]
+fn without_the_server_only_what_is_ours_is_compared() {
+    let owned = json!([{"manager": "tidegate", "operation": "Apply", "fieldsV1": {
+        "f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {
+            ".": {}, "f:name": {}, "f:image": {}, "f:tty": {}
+        }, "k:{\"name\":\"old\"}": {".": {}, "f:name": {}}}}}}
+    }}]);
+    let mut live = pod_spec(&json!([
+        {"name": "web", "image": "w:1", "tty": true, "terminationMessagePath": "/dev/termination-log"},
+        {"name": "old"}, {"name": "injected"},
+    ]));
+    live["metadata"]["managedFields"] = owned;
+    let body = pod_spec(&json!([{"name": "web", "image": "w:2"}]));
+    let mut world = World::new();
+    let reference = world.want(&body);
+    let gap = Gap { code: "CLUSTER/WEBHOOK".to_owned(), message: "no dry run".to_owned() };
+    world.observe(
+        &reference,
+        Some(&live),
+        Prediction::Unverified(Box::new(Object::new(body)), gap),
+    );
+    let set = world.diff();
+    assert_eq!(
+        lines(&set),
+        [
+            "spec.template.spec.containers[name=web].image: \"w:1\" -> \"w:2\"",
+            "spec.template.spec.containers[name=web].tty: true -> -",
+            "spec.template.spec.containers[name=old].name: \"old\" -> -",
+        ]
+    );
+    assert_eq!(set.changes[0].confidence, Confidence::Unverified);
+    assert_eq!(set.changes[0].warnings, ["CLUSTER/WEBHOOK: no dry run"]);
+}
+
+#[test]
+fn the_fingerprint_follows_what_is_ours_and_what_changes_and_nothing_else() {
+    let owned = json!([{"manager": "tidegate", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]);
+    let fingerprint = |change: fn(&mut Value)| {
+        let mut live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+        live["metadata"]["managedFields"] = owned.clone();
+        live["metadata"]["uid"] = json!("1");
+        change(&mut live);
+        let mut predicted = live.clone();
+        predicted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("w:2");
+        compared(&live, &predicted).changes[0].live.clone().unwrap()
+    };
+    let base = fingerprint(|_| {});
+    assert_eq!(base, fingerprint(|live| live["status"] = json!({"readyReplicas": 1})));
+    assert_eq!(base, fingerprint(|live| live["metadata"]["labels"] = json!({"foreign": "x"})));
+    assert_ne!(base, fingerprint(|live| live["metadata"]["uid"] = json!("2")));
+    assert_ne!(base, fingerprint(|live| live["spec"]["replicas"] = json!(4)));
+    let image = |live: &mut Value| {
+        live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("w:0");
+    };
+    assert_ne!(base, fingerprint(image));
+}
+
+fn role(rules: &Value) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "ops"}, "rules": rules})
+}
+
+#[rstest]
+#[case(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]),
+       json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]), true, false)]
+#[case(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}]),
+       json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]), false, true)]
+#[case(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["a"]}]),
+       json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]), true, false)]
+#[case(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]),
+       json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+              {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["a"]}]), false, false)]
+#[case(json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]),
+       json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]), true, true)]
+fn roles_gain_and_lose(
+    #[case] before: Value,
+    #[case] after: Value,
+    #[case] gains: bool,
+    #[case] loses: bool,
+) {
+    let effects = compared(&role(&before), &role(&after)).changes[0].effects.clone();
+    assert_eq!(effects.iter().any(|e| matches!(e, Effect::GainsPermission { .. })), gains);
+    assert_eq!(effects.iter().any(|e| matches!(e, Effect::LosesPermission { .. })), loses);
+}
+
+#[test]
+fn bindings_say_who_gains_and_who_loses() {
+    let binding = |name: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "b", "namespace": "shop"},
+            "roleRef": {"kind": "ClusterRole", "name": "ops"}, "subjects": [{"kind": "User", "name": name}]})
+    };
+    let set = compared(&binding("li-na"), &binding("wang-wei"));
+    assert_eq!(
+        set.changes[0].effects,
+        [
+            Effect::GainsPermission { access: "User wang-wei: ClusterRole ops in shop".to_owned() },
+            Effect::LosesPermission { access: "User li-na: ClusterRole ops in shop".to_owned() },
+        ]
+    );
+}
+
+#[test]
+fn effects_of_workloads_and_services() {
+    let spec = |replicas: u32, image: &str| {
+        deployment(
+            &json!({"replicas": replicas, "template": {"spec": {"containers": [{"name": "w", "image": image}]}}}),
+        )
+    };
+    let effects =
+        |before: &Value, after: &Value| compared(before, after).changes[0].effects.clone();
+    assert_eq!(effects(&spec(3, "a"), &spec(3, "b")), [Effect::PodsRestart { pods: 3 }]);
+    assert_eq!(effects(&spec(3, "a"), &spec(5, "a")), [Effect::PodsScale { from: 3, to: 5 }]);
+    let paused = deployment(
+        &json!({"replicas": 3, "minReadySeconds": 5, "template": {"spec": {"containers": [{"name": "w", "image": "a"}]}}}),
+    );
+    assert_eq!(effects(&spec(3, "a"), &paused), [Effect::NoPodRestarts]);
+    let service = |kind: &str| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {"type": kind}});
+    assert_eq!(effects(&service("ClusterIP"), &service("LoadBalancer")), [Effect::AddressChanges]);
+}
+
+#[test]
+fn zones_are_compared_record_set_by_record_set() {
+    use crate::zone::{RecordSet, ZoneData, ZoneKind};
+    let record = |name: &str, value: &str| RecordSet {
+        name: format!("{name}.bank.internal."),
+        rtype: "A".to_owned(),
+        ttl: 60,
+        values: vec![value.to_owned()],
+    };
+    let zone = |records: Vec<RecordSet>| ZoneData {
+        name: "bank.internal".to_owned(),
+        kind: ZoneKind::Hosted {
+            ttl: 300,
+            primary: "ns1.bank.internal.".to_owned(),
+            contact: "hostmaster.bank.internal.".to_owned(),
+            records,
+        },
+    };
+    let old = zone(vec![record("a", "10.0.0.1"), record("b", "10.0.0.2")]);
+    let published = PublishedZone { digest: String::new(), zone: old.clone(), serial: 7 };
+    let published = BTreeMap::from([("bank.internal".to_owned(), published)]);
+    let mut world = World::new();
+    let differ = |world: &World| diff(&world.desired, &world.live, &world.inventory, &published);
+    world.desired.zones = vec![old];
+    assert!(differ(&world).is_empty());
+    world.desired.zones = vec![zone(vec![record("a", "10.0.0.9"), record("c", "10.0.0.3")])];
+    let set = differ(&world);
+    assert_eq!((set.zones[0].action, set.zones[0].serial), (Action::Configure, Some(7)));
+    let names: Vec<_> =
+        set.zones[0].records.iter().map(|r| (r.before.is_some(), r.after.is_some())).collect();
+    assert_eq!(names, [(true, true), (true, false), (false, true)]);
+    world.desired.zones.clear();
+    assert_eq!(differ(&world).zones[0].action, Action::Prune);
+}
+
+/// Any JSON of the size of a small object.
+fn json_values() -> impl proptest::strategy::Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-z]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        let name = prop_oneof![
+            Just("containers".to_owned()),
+            Just("env".to_owned()),
+            Just("name".to_owned()),
+            Just("data".to_owned()),
+            "[a-z.]{1,3}",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_state_compared_with_itself_is_empty(spec in json_values()) {
+        let live = deployment(&spec);
+        prop_assert!(compared(&live, &live).is_empty());
+    }
+
+    #[test]
+    fn differences_are_symmetric(before in json_values(), after in json_values()) {
+        let (before, after) = (deployment(&before), deployment(&after));
+        let count = |set: ChangeSet| set.changes.iter().map(|change| change.fields.len()).sum::<usize>();
+        prop_assert_eq!(count(compared(&before, &after)), count(compared(&after, &before)));
+    }
+
+    #[test]
+    fn no_secret_value_is_ever_shown(content in json_values(), note in "[a-z]{2}") {
+        let mut hidden = content;
+        mark(&mut hidden);
+        let fields = json!({"data": hidden, "stringData": hidden, "metadata": {"name": "s", "namespace": "n", "annotations": {note: hidden}}});
+        let set = compared(&secret(&json!({"data": {"x": "eA=="}})), &secret(&fields));
+        let text = serde_json::to_string(&set).unwrap();
+        prop_assert!(!text.contains("SECRET") && !text.contains("U0VDUkVU"));
+    }
+}
+
+/// Puts a mark into every text.
+fn mark(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = format!("SECRET{text}"),
+        Value::Array(items) => items.iter_mut().for_each(mark),
+        Value::Object(map) => map.values_mut().for_each(mark),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
