@@ -1,0 +1,173 @@
+//! A real control plane as a test's companion: `tests/real-cluster` starts it, a fake kubelet makes its pods run.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Once, OnceLock};
+use std::thread::JoinHandle;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::oneshot;
+
+use crate::kubelet;
+
+/// How many nodes a control plane gets, unless a test asks for another number.
+pub const NODES: usize = 5;
+
+/// What is left out without the binaries, and how to get them.
+pub const LEFT_OUT: &str = "left out: everything that needs a real kube-apiserver, since there are no \
+     binaries; get them once with `tests/real-cluster install`, or set KUBEBUILDER_ASSETS";
+
+/// A kube-apiserver with etcd and, where there is one, a kube-controller-manager. Dropping it stops it; so does the end
+/// of the process, however it comes.
+#[derive(Debug)]
+pub struct RealCluster {
+    folder: PathBuf,
+    script: Child,
+    /// The script stops everything when this closes.
+    input: Option<ChildStdin>,
+    kubelet: Option<KubeletThread>,
+}
+
+/// A thread of its own, so that a kubelet outlives the test (and its runtime) that happened to start the cluster.
+#[derive(Debug)]
+struct KubeletThread {
+    /// Dropped to end the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RealCluster {
+    /// A fresh control plane with [`NODES`] nodes; `None` when there are no binaries, which is then said once on the
+    /// standard error.
+    ///
+    /// # Panics
+    /// When there are binaries and they do not start.
+    pub fn start() -> Option<Self> {
+        Self::start_with(NODES)
+    }
+
+    /// The same with another number of nodes. With none nothing binds pods or runs them.
+    pub fn start_with(nodes: usize) -> Option<Self> {
+        binaries()?;
+        let mut script = Command::new(script_path())
+            .arg("run")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("failed to run tests/real-cluster");
+        let input = script.stdin.take();
+        let output = script.stdout.take().expect("the output was asked for");
+        let mut line = String::new();
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("failed to read from tests/real-cluster");
+        let folder = line.trim_end().strip_prefix("ready ").map(PathBuf::from);
+        let folder = folder.expect("tests/real-cluster did not become ready; it says why above");
+        let mut cluster = Self { folder, script, input, kubelet: None };
+        if nodes > 0 && cluster.has_controllers() {
+            cluster.kubelet = Some(KubeletThread::start(cluster.kubeconfig(), nodes));
+        }
+        Some(cluster)
+    }
+
+    /// The one control plane that the tests of a binary share; they keep apart by their namespaces.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<RealCluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// A kubeconfig for an administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Whether a controller manager runs; envtest's binaries come without one.
+    pub fn has_controllers(&self) -> bool {
+        self.folder.join("kube-controller-manager.log").exists()
+    }
+
+    /// A client for an administrator. It belongs to the runtime it is made in.
+    pub async fn client(&self) -> Client {
+        client(&self.kubeconfig()).await
+    }
+}
+
+impl Drop for RealCluster {
+    fn drop(&mut self) {
+        drop(self.kubelet.take());
+        drop(self.input.take());
+        if let Err(error) = self.script.wait() {
+            say(&format!("failed to wait for tests/real-cluster: {error}"));
+        }
+    }
+}
+
+impl KubeletThread {
+    fn start(kubeconfig: PathBuf, nodes: usize) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("failed to make a runtime").block_on(async {
+                let client = client(&kubeconfig).await;
+                tokio::select! {
+                    _ = stopped => {}
+                    ended = kubelet::run(client, nodes) => {
+                        say(&format!("the fake kubelet ended: {ended:?}"));
+                    }
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("kubelet".to_owned()).spawn(run);
+        Self { stop: Some(stop), thread: Some(thread.expect("failed to start a thread")) }
+    }
+}
+
+impl Drop for KubeletThread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            say("the fake kubelet panicked");
+        }
+    }
+}
+
+/// The folder with the binaries; says once what is left out without them.
+pub fn binaries() -> Option<PathBuf> {
+    let output = Command::new(script_path()).arg("where").stderr(Stdio::null()).output();
+    let output = output.expect("failed to run tests/real-cluster");
+    if output.status.success() {
+        let folder = String::from_utf8(output.stdout).expect("a path in UTF-8");
+        return Some(PathBuf::from(folder.trim_end()));
+    }
+    static SAID: Once = Once::new();
+    SAID.call_once(|| say(LEFT_OUT));
+    None
+}
+
+/// A kubectl: of the machine, else the one beside the control plane's binaries.
+pub fn kubectl() -> Option<PathBuf> {
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.exists())
+    });
+    found.or_else(|| binaries().map(|folder| folder.join("kubectl")).filter(|file| file.exists()))
+}
+
+/// A client from a kubeconfig's current context.
+pub async fn client(kubeconfig: &Path) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).expect("failed to read the kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(file, &options).await.expect("a usable kubeconfig");
+    Client::try_from(config).expect("failed to make a client")
+}
+
+fn script_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("real-cluster")
+}
+
+/// Past the test runner's capture, so that it is seen when all tests pass.
+pub(crate) fn say(text: &str) {
+    // Nobody is left to be told when the standard error is closed.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
