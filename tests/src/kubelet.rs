@@ -71,15 +71,18 @@ struct Kubelet {
 
 /// Creates the nodes `node-1` to `node-N` and serves them until it is dropped.
 pub async fn run(client: Client, nodes: usize) -> Result<std::convert::Infallible, Error> {
+    // Known before the first pod is placed, and not only when the watch tells of them.
+    let mut known = BTreeMap::new();
     for number in 1..=nodes {
-        create_node(&client, &format!("node-{number}")).await?;
+        let name = format!("node-{number}");
+        known.insert(name.clone(), create_node(&client, &name).await?);
     }
     let mut events = watch(&client);
     let mut kubelet = Kubelet {
         client,
         pods: BTreeMap::new(),
         bound: BTreeMap::new(),
-        nodes: BTreeMap::new(),
+        nodes: known,
         claims: BTreeMap::new(),
         under_way: BTreeMap::new(),
         steps: FuturesUnordered::new(),
@@ -299,7 +302,7 @@ async fn carry_out(
     Ok(())
 }
 
-async fn create_node(client: &Client, name: &str) -> Result<(), Error> {
+async fn create_node(client: &Client, name: &str) -> Result<Node, Error> {
     let nodes = Api::<Node>::all(client.clone());
     let room = json!({"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti"});
     let node = json!({
@@ -332,8 +335,7 @@ async fn create_node(client: &Client, name: &str) -> Result<(), Error> {
     let untaint = json!({"spec": {"taints": null}});
     nodes.patch(name, &PatchParams::default(), &Patch::Merge(&untaint)).await.map_err(failed)?;
     let patch = Patch::Merge(&status);
-    nodes.patch_status(name, &PatchParams::default(), &patch).await.map_err(failed)?;
-    Ok(())
+    nodes.patch_status(name, &PatchParams::default(), &patch).await.map_err(failed)
 }
 
 /// A volume that waits for this claim and for no other.

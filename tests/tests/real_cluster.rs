@@ -1,9 +1,14 @@
 //! The real control plane and its fake kubelet do what the other tests count on.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test is to stop at what it did not expect"
+)]
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service};
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
@@ -94,7 +99,7 @@ async fn a_stateful_set_with_claims_gets_its_volumes_and_goes_away_with_its_name
     );
 
     let namespaces = Api::<Namespace>::all(client);
-    namespaces.delete(&namespace, &Default::default()).await.unwrap();
+    namespaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
     until(&namespaces, |found| found.iter().all(|other| other.name_any() != namespace)).await;
 }
 
@@ -134,7 +139,7 @@ async fn jobs_end_and_pods_with_words_fail_as_told() {
 async fn a_load_balancer_gets_an_address() {
     let Some((client, namespace)) = namespace("kubelet-address").await else { return };
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
-        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP"}]}});
     apply(&client, &namespace, "", &service).await;
     let services = Api::<Service>::namespaced(client, &namespace);
     let has_address = |service: &Service| {
