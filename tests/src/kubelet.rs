@@ -263,7 +263,7 @@ fn report<T>(what: &str, result: Result<T, kube::Error>) {
     match result {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
         Err(error) => {
-            crate::real_cluster::say(&format!("the fake kubelet failed to {what}: {error}"))
+            crate::real_cluster::say(&format!("the fake kubelet failed to {what}: {error}"));
         }
         Ok(_) => {}
     }

@@ -135,13 +135,13 @@ impl Drop for KubeletThread {
 
 /// The folder with the binaries; says once what is left out without them.
 pub fn binaries() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
     let output = Command::new(script_path()).arg("where").stderr(Stdio::null()).output();
     let output = output.expect("failed to run tests/real-cluster");
     if output.status.success() {
         let folder = String::from_utf8(output.stdout).expect("a path in UTF-8");
         return Some(PathBuf::from(folder.trim_end()));
     }
-    static SAID: Once = Once::new();
     SAID.call_once(|| say(LEFT_OUT));
     None
 }

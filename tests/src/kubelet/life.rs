@@ -29,7 +29,7 @@ const HEALTHY: Duration = Duration::from_secs(3);
 /// From one word of a failing container to the next, as in `ErrImagePull` to `ImagePullBackOff`.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The kubelet's first back-off and its longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 
 /// What is to be done with a pod, and when.
 #[derive(Debug)]
@@ -200,10 +200,10 @@ fn step_of(
             let code = i32::from(matches!(word, Word::Fail | Word::ReadyThenCrash));
             Some((run, State::Ended { code }, restarts))
         }
-        State::Started => match word {
-            Word::Slow(after) => Some((after, State::Ready, restarts)),
-            _ => None,
-        },
+        State::Started => {
+            let Word::Slow(after) = word else { return None };
+            Some((after, State::Ready, restarts))
+        }
         State::Ready if word == Word::ReadyThenCrash => {
             Some((HEALTHY, State::Ended { code: 1 }, restarts))
         }
@@ -262,9 +262,9 @@ fn gates_are_open(pod: &Pod, spec: &PodSpec) -> bool {
 
 fn pod_status(pod: &Pod, spec: &PodSpec, states: &[(State, i32)], now: Timestamp) -> Value {
     let is_restarted = spec.restart_policy.as_deref() != Some("Never");
-    let code = |state: &State| match state {
-        State::Ended { code } if *code == 0 || !is_restarted => Some(*code),
-        _ => None,
+    let code = |state: &State| {
+        let State::Ended { code } = state else { return None };
+        (*code == 0 || !is_restarted).then_some(*code)
     };
     let codes: Option<Vec<i32>> = states.iter().map(|(state, _)| code(state)).collect();
     let waits =
@@ -306,8 +306,8 @@ fn pod_status(pod: &Pod, spec: &PodSpec, states: &[(State, i32)], now: Timestamp
         ],
         "containerStatuses": containers.collect::<Vec<_>>(),
     });
-    if let Some(initial) = initial_statuses(spec, now) {
-        status["initContainerStatuses"] = initial;
+    if let (Some(initial), Some(status)) = (initial_statuses(spec, now), status.as_object_mut()) {
+        status.insert("initContainerStatuses".to_owned(), initial);
     }
     status
 }
