@@ -20,6 +20,7 @@ use crate::finding::Lang;
 
 /// The embedded files: category (the part of the code before `/`) and text.
 const FILES: &[(&str, &str)] = &[
+    ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),
     ("GROUP", include_str!("../catalogue/group.yaml")),
     ("YAML", include_str!("../catalogue/yaml.yaml")),

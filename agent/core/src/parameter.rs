@@ -46,10 +46,9 @@ fn of_product(deployment: &Deployment) -> Vec<ParameterRow> {
     let mut rows = Vec::new();
     for (cluster, placement) in &deployment.placements {
         for (name, effective) in &placement.parameters {
-            let is_same = deployment
-                .placements
-                .values()
-                .all(|other| other.parameters.get(name).map(Effective::value) == Some(effective.value()));
+            let is_same = deployment.placements.values().all(|other| {
+                other.parameters.get(name).map(Effective::value) == Some(effective.value())
+            });
             let is_first = deployment.placements.keys().next() == Some(cluster);
             if is_same && !is_first {
                 continue;

@@ -121,13 +121,15 @@ pub fn resolve(
             place: place.clone(),
         });
         let mut given: Vec<Given> = default.into_iter().collect();
-        given.extend(layers.iter().filter(|layer| layer.counts_for(product, cluster, app)).filter_map(
-            |layer| {
-                let value = layer.document.values.get(&declaration.name)?.clone();
-                let place = layer.places.get(&declaration.name).cloned().unwrap_or_default();
-                Some(Given { layer: layer.layer, value, place })
-            },
-        ));
+        given.extend(
+            layers.iter().filter(|layer| layer.counts_for(product, cluster, app)).filter_map(
+                |layer| {
+                    let value = layer.document.values.get(&declaration.name)?.clone();
+                    let place = layer.places.get(&declaration.name).cloned().unwrap_or_default();
+                    Some(Given { layer: layer.layer, value, place })
+                },
+            ),
+        );
         // Stable, and places are ordered: two values in one layer are a finding, but the same one wins every time.
         given.sort_by(|left, right| (right.layer, &left.place).cmp(&(left.layer, &right.place)));
         let mut given = given.into_iter();
@@ -144,7 +146,10 @@ pub fn resolve(
 fn plain(value: &serde_json::Value) -> ParameterValue {
     match value {
         serde_json::Value::Array(items) => ParameterValue::List(
-            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect(),
+            items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                .collect(),
         ),
         other => ParameterValue::Plain(other.clone()),
     }

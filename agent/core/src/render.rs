@@ -44,12 +44,15 @@ pub(crate) fn everything(site: &ValidSite, now: Timestamp) -> (Vec<DesiredObject
                 objects.append(&mut own);
                 units.push(unit);
             }
-            objects.extend(placement.load_balancers.iter().map(|balancer| {
-                network::load_balancer(&scope, balancer)
-            }));
-            objects.extend(placement.manifests.iter().map(|manifest| {
-                manifest::manifest(&scope, manifest)
-            }));
+            objects.extend(
+                placement
+                    .load_balancers
+                    .iter()
+                    .map(|balancer| network::load_balancer(&scope, balancer)),
+            );
+            objects.extend(
+                placement.manifests.iter().map(|manifest| manifest::manifest(&scope, manifest)),
+            );
         }
     }
     objects.extend(namespaces(site, &objects));
@@ -80,9 +83,8 @@ fn namespaces(site: &ValidSite, objects: &[DesiredObject]) -> Vec<DesiredObject>
         };
         scope::desired(cluster, body, owner, place)
     };
-    let is_declared = |object: &DesiredObject| {
-        objects.iter().any(|other| other.reference == object.reference)
-    };
+    let is_declared =
+        |object: &DesiredObject| objects.iter().any(|other| other.reference == object.reference);
     wanted.into_iter().map(namespace).filter(|object| !is_declared(object)).collect()
 }
 

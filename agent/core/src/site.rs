@@ -22,9 +22,7 @@ mod deployment;
 mod rollout;
 
 pub(crate) use access::{allows, closure};
-pub use deployment::{
-    Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement,
-};
+pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.
 #[derive(Clone, Debug)]
@@ -95,7 +93,10 @@ impl ValidSite {
 
     /// The products that must be there before a product; none for a product that is not deployed.
     pub fn requires(&self, product: &str) -> &[Requirement] {
-        self.deployments.get(product).map(|deployment| deployment.requires.as_slice()).unwrap_or_default()
+        self.deployments
+            .get(product)
+            .map(|deployment| deployment.requires.as_slice())
+            .unwrap_or_default()
     }
 
     /// The rules of all approval policies that are for this site's tier, each with its policy's name and its index in
@@ -138,7 +139,8 @@ impl ValidSite {
 
     /// The members of a group whose word counts.
     pub fn members(&self, group: &str) -> BTreeSet<&str> {
-        let members = self.groups.get(group).map(|group| group.members.as_slice()).unwrap_or_default();
+        let members =
+            self.groups.get(group).map(|group| group.members.as_slice()).unwrap_or_default();
         members
             .iter()
             .map(Name::as_str)
@@ -180,9 +182,8 @@ impl ValidSite {
     ) -> BTreeSet<String> {
         let all = self.clusters.iter();
         all.filter(|(name, cluster)| {
-            selector.is_none_or(|selector| {
-                selector.matches(name, &cluster.labels, &cluster.spec.cells)
-            })
+            selector
+                .is_none_or(|selector| selector.matches(name, &cluster.labels, &cluster.spec.cells))
         })
         .map(|(name, _)| name.clone())
         .collect()

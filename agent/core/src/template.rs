@@ -87,7 +87,8 @@ impl Templates {
         if !source.contains('{') {
             return Ok(source.to_owned());
         }
-        let template = self.environment.template_from_str(source).map_err(|error| problem(&error))?;
+        let template =
+            self.environment.template_from_str(source).map_err(|error| problem(&error))?;
         let text = template.render(context).map_err(|error| problem(&error))?;
         if text.len() > LONGEST { Err(TemplateError::TooLong) } else { Ok(text) }
     }
@@ -129,7 +130,10 @@ mod tests {
 
     #[test]
     fn a_text_without_braces_is_itself() {
-        assert_eq!(Templates::new().render("a $x ${y} %\n", &Value::UNDEFINED).unwrap(), "a $x ${y} %\n");
+        assert_eq!(
+            Templates::new().render("a $x ${y} %\n", &Value::UNDEFINED).unwrap(),
+            "a $x ${y} %\n"
+        );
     }
 
     #[test]
@@ -153,11 +157,17 @@ mod tests {
     #[test]
     fn what_reaches_outside_or_does_not_end_is_refused() {
         let templates = Templates::new();
-        for source in ["{% include 'a' %}", "{% import 'a' as b %}", "{% extends 'a' %}", "{{ debug() }}", "{{ now() }}"]
-        {
+        for source in [
+            "{% include 'a' %}",
+            "{% import 'a' as b %}",
+            "{% extends 'a' %}",
+            "{{ debug() }}",
+            "{{ now() }}",
+        ] {
             assert!(templates.render(source, &context! {}).is_err(), "{source}");
         }
-        let nested = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        let nested =
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         assert_eq!(templates.render(nested, &context! {}), Err(TemplateError::TooLong));
         let long = "{{ 'x' * 2000000 }}";
         assert_eq!(templates.render(long, &context! {}), Err(TemplateError::TooLong));
@@ -165,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_names_of_a_template_are_known_before_it_is_rendered() {
-        let names = Templates::new().names("{% set a = b %}{{ a }} {{ site.domain }} {{ c | upper }}");
+        let names =
+            Templates::new().names("{% set a = b %}{{ a }} {{ site.domain }} {{ c | upper }}");
         assert_eq!(names, BTreeSet::from(["b", "c", "site"].map(str::to_owned)));
     }
 
@@ -173,7 +184,9 @@ mod tests {
     fn only_a_lone_name_can_be_a_secret() {
         assert_eq!(only_name("{{ dbPassword }}"), Some("dbPassword"));
         assert_eq!(only_name("{{dbPassword}}"), Some("dbPassword"));
-        for other in ["x{{ a }}", "{{ a }}b", "{{ a | upper }}", "{{ a }}{{ b }}", "{{ a.b }}", "{{ }}"] {
+        for other in
+            ["x{{ a }}", "{{ a }}b", "{{ a | upper }}", "{{ a }}{{ b }}", "{{ a.b }}", "{{ }}"]
+        {
             assert_eq!(only_name(other), None, "{other}");
         }
     }

@@ -6,6 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod document;
+pub mod guard;
+mod index;
+pub mod lint;
 pub mod name;
 mod text;
 pub mod rdata;

@@ -611,6 +611,7 @@ fn zones_are_compared_record_set_by_record_set() {
         name: "bank.internal".to_owned(),
         kind: ZoneKind::Hosted {
             ttl: 300,
+            negative_ttl: 60,
             primary: "ns1.bank.internal.".to_owned(),
             contact: "hostmaster.bank.internal.".to_owned(),
             records,

@@ -62,9 +62,9 @@ fn sets(zone: &ZoneData) -> BTreeMap<(String, String), RecordSet> {
         values,
     };
     let mut sets = match &zone.kind {
-        ZoneKind::Hosted { ttl, primary, contact, records } => {
+        ZoneKind::Hosted { ttl, negative_ttl, primary, contact, records } => {
             let mut sets = records.clone();
-            sets.push(own("SOA", *ttl, vec![format!("{primary} {contact}")]));
+            sets.push(own("SOA", *ttl, vec![format!("{primary} {contact} {negative_ttl}")]));
             sets
         }
         ZoneKind::Forward { to } => vec![own("FORWARD", 0, to.clone())],

@@ -27,7 +27,12 @@ pub(super) fn access(site: &ValidSite, now: Timestamp) -> Vec<DesiredObject> {
     objects
 }
 
-fn cluster_role(site: &ValidSite, cluster: &str, name: &str, place: &Place) -> Option<DesiredObject> {
+fn cluster_role(
+    site: &ValidSite,
+    cluster: &str,
+    name: &str,
+    place: &Place,
+) -> Option<DesiredObject> {
     let rules = site.kubernetes_rules(name);
     if rules.is_empty() {
         return None;
@@ -67,7 +72,8 @@ fn bindings(
 ) -> Vec<DesiredObject> {
     let Some(subject) = subject(site, &grant.subject) else { return Vec::new() };
     let scope = grant.scope.clone().unwrap_or_default();
-    let is_elsewhere = !scope.clusters.is_empty() && !scope.clusters.iter().any(|own| own == cluster);
+    let is_elsewhere =
+        !scope.clusters.is_empty() && !scope.clusters.iter().any(|own| own == cluster);
     if is_elsewhere || site.kubernetes_rules(grant.role.as_str()).is_empty() {
         return Vec::new();
     }

@@ -36,9 +36,7 @@ pub(super) fn config_map(scope: &Scope<'_>, app: &PlacedApp) -> Option<DesiredOb
 
 /// Where the files are mounted: each alone, so that what else the image has in the folder stays.
 pub(super) fn mounts(app: &PlacedApp) -> Vec<Value> {
-    let mount = |path: &String| {
-        json!({"name": "files", "mountPath": path, "subPath": key(path), "readOnly": true})
-    };
+    let mount = |path: &String| json!({"name": "files", "mountPath": path, "subPath": key(path), "readOnly": true});
     app.files.keys().map(mount).collect()
 }
 

@@ -93,7 +93,9 @@ fn layer(body: &Object) -> Layer {
         return Layer::Network;
     }
     match (group, kind) {
-        ("networking.k8s.io", "Ingress") | ("apiregistration.k8s.io", "APIService") => Layer::Network,
+        ("networking.k8s.io", "Ingress") | ("apiregistration.k8s.io", "APIService") => {
+            Layer::Network
+        }
         ("gateway.networking.k8s.io", kind) if kind != "GatewayClass" => Layer::Network,
         ("", "ResourceQuota" | "LimitRange") => Layer::Foundation,
         ("" | "apps" | "batch" | "autoscaling", kind) if runs_pods(kind) => Layer::Workload,

@@ -12,7 +12,8 @@ pub(super) fn zones(site: &ValidSite) -> Vec<ZoneData> {
         site.zones.iter().map(|(name, zone)| (name.as_str(), zone.spec.clone())).collect();
     for (host, addresses) in hosts(site) {
         let Some(name) = zone_of(site, host) else { continue };
-        if let Some(ZoneData { kind: ZoneKind::Hosted { ttl, records, .. }, .. }) = zones.get_mut(name)
+        if let Some(ZoneData { kind: ZoneKind::Hosted { ttl, records, .. }, .. }) =
+            zones.get_mut(name)
         {
             add(records, host, &addresses, *ttl);
         }
@@ -23,7 +24,8 @@ pub(super) fn zones(site: &ValidSite) -> Vec<ZoneData> {
 /// The addresses of each host, over all clusters.
 fn hosts(site: &ValidSite) -> BTreeMap<&str, BTreeSet<IpAddr>> {
     let mut hosts: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-    let placements = site.deployments.values().flat_map(|deployment| deployment.placements.values());
+    let placements =
+        site.deployments.values().flat_map(|deployment| deployment.placements.values());
     for PlacedLoadBalancer { host, addresses, .. } in
         placements.flat_map(|placement| &placement.load_balancers)
     {
@@ -43,7 +45,9 @@ pub(crate) fn zone_of<'a>(site: &'a ValidSite, host: &str) -> Option<&'a str> {
 /// Puts addresses under a name, beside those that the documents give it.
 fn add(records: &mut Vec<RecordSet>, host: &str, addresses: &BTreeSet<IpAddr>, ttl: u32) {
     let name = format!("{host}.");
-    for (rtype, is_kind) in [("A", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("AAAA", IpAddr::is_ipv6)] {
+    for (rtype, is_kind) in
+        [("A", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("AAAA", IpAddr::is_ipv6)]
+    {
         let values: BTreeSet<String> =
             addresses.iter().filter(|address| is_kind(address)).map(ToString::to_string).collect();
         if values.is_empty() {

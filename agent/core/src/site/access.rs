@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use tidegate_schema::iam::{AccessQuestion, Grant, Group, KubernetesRule, Permission, Role, Subject};
+use tidegate_schema::iam::{
+    AccessQuestion, Grant, Group, KubernetesRule, Permission, Role, Subject,
+};
 
 use super::{Located, ValidSite};
 
@@ -42,7 +44,9 @@ pub(crate) fn allows(
         is_in_force
             && is_meant
             && covers(grant, question)
-            && closure(roles, grant.role.as_str()).values().any(|role| permits(role, question, grant))
+            && closure(roles, grant.role.as_str())
+                .values()
+                .any(|role| permits(role, question, grant))
     })
 }
 
@@ -50,7 +54,8 @@ pub(crate) fn allows(
 fn covers(grant: &Grant, question: &AccessQuestion) -> bool {
     let scope = grant.scope.clone().unwrap_or_default();
     // What is granted in some products or clusters only is not granted in the whole site.
-    let within = |own: &[tidegate_schema::scalar::Name], asked: Option<&tidegate_schema::scalar::Name>| {
+    let within = |own: &[tidegate_schema::scalar::Name],
+                  asked: Option<&tidegate_schema::scalar::Name>| {
         own.is_empty() || asked.is_some_and(|asked| own.contains(asked))
     };
     within(&scope.products, question.product.as_ref())
@@ -64,10 +69,15 @@ fn permits(role: &Role, question: &AccessQuestion, grant: &Grant) -> bool {
     }
     let (Some(verb), Some(resource)) = (&question.verb, &question.resource) else { return false };
     let group = question.api_group.as_deref().unwrap_or_default();
-    let holds = |list: &[String], wanted: &str| list.iter().any(|item| item == wanted || item == "*");
+    let holds =
+        |list: &[String], wanted: &str| list.iter().any(|item| item == wanted || item == "*");
     // RBAC: a rule without groups means the core group here; a rule for named objects does not allow the kind.
     role.kubernetes.iter().any(|rule| {
-        let is_group = if rule.api_groups.is_empty() { group.is_empty() } else { holds(&rule.api_groups, group) };
+        let is_group = if rule.api_groups.is_empty() {
+            group.is_empty()
+        } else {
+            holds(&rule.api_groups, group)
+        };
         is_group
             && rule.resource_names.is_empty()
             && holds(&rule.resources, resource)
@@ -84,7 +94,10 @@ impl ValidSite {
 
     /// What a role allows in the agent, with the roles that it extends.
     pub fn permissions(&self, role: &str) -> BTreeSet<Permission> {
-        closure(&self.roles, role).into_values().flat_map(|role| role.permissions.iter().copied()).collect()
+        closure(&self.roles, role)
+            .into_values()
+            .flat_map(|role| role.permissions.iter().copied())
+            .collect()
     }
 
     /// Whether somebody may do something at an instant, by all grants together. A frozen person may nothing.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use super::{
@@ -263,6 +263,17 @@ impl Rdata {
             Self::Opaque(octets) => out.extend(octets),
         }
         out
+    }
+
+    /// The address, of a type that holds one.
+    pub fn address(&self) -> Option<IpAddr> {
+        if let Self::A(address) = self {
+            Some(IpAddr::V4(*address))
+        } else if let Self::Aaaa(address) = self {
+            Some(IpAddr::V6(*address))
+        } else {
+            None
+        }
     }
 
     /// The name that the value points to, if it points to one.

@@ -7,9 +7,9 @@ use tidegate_schema::scalar::Duration;
 use super::{resources, scheduling};
 use crate::digest::Digest;
 use crate::render::app::component;
+use crate::render::config;
 use crate::render::network::protocol;
 use crate::render::scope::{Scope, without_nulls};
-use crate::render::config;
 use crate::site::{EnvValue, PlacedApp};
 
 /// The pod template of an app. Jobs put their own restart policy over it.
@@ -153,10 +153,12 @@ fn volumes(app: &PlacedApp) -> Option<Vec<Value>> {
 fn mounts(app: &PlacedApp) -> Vec<Value> {
     let volumes = app.app.volumes.iter();
     let mut mounts: Vec<Value> = volumes
-        .map(|volume| Value::Object(Map::from_iter([
-            ("name".to_owned(), json!(volume.name)),
-            ("mountPath".to_owned(), json!(volume.path)),
-        ])))
+        .map(|volume| {
+            Value::Object(Map::from_iter([
+                ("name".to_owned(), json!(volume.name)),
+                ("mountPath".to_owned(), json!(volume.path)),
+            ]))
+        })
         .collect();
     mounts.extend(config::mounts(app));
     for (index, certificate) in app.app.certificates.iter().enumerate() {

@@ -86,7 +86,11 @@ mod tests {
     #[case("4Gi", 2.0, "2Gi")]
     #[case("3Gi", 2.0, "1536Mi")]
     #[case("1G", 3.0, "333333334")]
-    fn memory_requests_are_whole_bytes(#[case] limit: &str, #[case] ratio: f64, #[case] wanted: &str) {
+    fn memory_requests_are_whole_bytes(
+        #[case] limit: &str,
+        #[case] ratio: f64,
+        #[case] wanted: &str,
+    ) {
         assert_eq!(divided(&Quantity::new(limit).unwrap(), Some(ratio), memory_text), wanted);
     }
 }
