@@ -48,6 +48,9 @@ pub enum Write {
     UpdateStatus(Value),
     /// Background propagation, without a grace period.
     Delete(ObjectKey),
+    /// As a client's delete with background propagation and the object's own grace period: a bound pod gets a
+    /// `deletionTimestamp` and stays until the kubelet deletes it; anything else goes as with `Delete`.
+    Terminate(ObjectKey),
     /// A Kubernetes event about an object.
     Event {
         /// The object the event is about.

@@ -1,10 +1,47 @@
-//! One pass of all controllers over the store.
+//! One pass of all controllers over the store: what Kubernetes' controllers, scheduler and kubelets would write.
+//!
+//! Everything is a pure function of the view and the time. Names come from digests, and all that has to be remembered
+//! is in the objects. A controller sees the store as it was when the round began, as a real one sees its cache, and
+//! takes small steps: the caller carries the writes out and asks again until there are none.
+//!
+//! Absent: `CronJobs` start nothing (they are for suspended ones), an autoscaler changes no size, quotas other than on
+//! the number of pods, pod priorities and preemption, in-place resizing, and hash collisions.
+
+mod account;
+mod claim;
+mod deployment;
+mod kubelet;
+mod node;
+mod object;
+mod pass;
+mod pod;
+mod replica_set;
+mod revision;
+mod scheduler;
+mod seed;
+mod stateful_set;
 
 use jiff::Timestamp;
 
 use crate::control::{Round, View};
+use pass::Pass;
+
+pub use kubelet::logs;
+pub use seed::seed;
 
 /// One pass of all controllers over the store at `now`; deterministic.
-pub fn reconcile(_view: &dyn View, _now: Timestamp) -> Round {
-    Round::default()
+pub fn reconcile(view: &dyn View, now: Timestamp) -> Round {
+    let mut pass = Pass::new(view, now);
+    account::reconcile(&mut pass);
+    node::reconcile(&mut pass);
+    deployment::reconcile(&mut pass);
+    replica_set::reconcile(&mut pass);
+    stateful_set::reconcile(&mut pass);
+    claim::reconcile(&mut pass);
+    scheduler::reconcile(&mut pass);
+    kubelet::reconcile(&mut pass);
+    pass.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! What an image's name makes a container do.
+
+/// How a container behaves once it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Runs and becomes ready.
+    Runs,
+    /// Runs and never becomes ready.
+    NeverReady,
+    /// Ends with an error soon after every start.
+    Crashes,
+    /// Becomes ready, and ends with an error after some seconds.
+    CrashesWhenReady,
+    /// Its image cannot be pulled.
+    CannotPull,
+    /// Ends with an error instead of success; without a job it is as `Crashes`.
+    Fails,
+}
+
+/// An image's words, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behaviour {
+    pub(super) fate: Fate,
+    /// `slow-10s`: seconds until ready, or until a job's pod ends.
+    pub(super) slow: Option<i64>,
+}
+
+/// Reads the words of an image's last path part and tag; its registry and folders do not count.
+pub(super) fn behaviour(image: &str) -> Behaviour {
+    let plain = image.split('@').next().unwrap_or_default();
+    let last = plain.rsplit('/').next().unwrap_or_default();
+    let words: Vec<&str> = last.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let says = |wanted: &[&str]| words.windows(wanted.len()).any(|found| found == wanted);
+    let fate = if says(&["pull", "fail"]) {
+        Fate::CannotPull
+    } else if says(&["ready", "then", "crash"]) {
+        Fate::CrashesWhenReady
+    } else if says(&["never", "ready"]) {
+        Fate::NeverReady
+    } else if says(&["crash"]) {
+        Fate::Crashes
+    } else if says(&["fail"]) {
+        Fate::Fails
+    } else {
+        Fate::Runs
+    };
+    let seconds = words.windows(2).find_map(|pair| match pair {
+        ["slow", time] => time.strip_suffix('s')?.parse().ok(),
+        _ => None,
+    });
+    Behaviour { fate, slow: seconds }
+}
