@@ -228,7 +228,8 @@ fn carry_out(world: &mut World, wanted: Write, now: Timestamp) {
         Write::Create(value) => write::by_controller::create(world, value, now),
         Write::Update(value) => write::by_controller::update(world, value, "", now),
         Write::UpdateStatus(value) => write::by_controller::update(world, value, "status", now),
-        Write::Delete(key) => write::by_controller::delete(world, &key, now),
+        Write::Delete(key) => write::by_controller::delete(world, &key, Some(0), now),
+        Write::Terminate(key) => write::by_controller::delete(world, &key, None, now),
         Write::Event { about, reason, message, warning } => {
             write::by_controller::event(world, &about, &reason, &message, warning, now);
             Ok(())

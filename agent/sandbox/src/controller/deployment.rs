@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::object::{
     annotation, at, condition, flag, is_terminating, items, name, namespace, number,
-    owner_reference, set, set_entry, template_hash, text, unset,
+    owner_reference, same, set, set_entry, template_hash, text, unset,
 };
 use super::pass::Pass;
 use super::replica_set;
@@ -197,7 +197,7 @@ impl<'object> Rollout<'object> {
         for version in self.old.iter().chain(&self.fresh) {
             match &version.found {
                 None => pass.create(version.wanted.clone()),
-                Some(found) if **found != version.wanted => pass.update(version.wanted.clone()),
+                Some(found) if !same(found, &version.wanted) => pass.update(version.wanted.clone()),
                 Some(_) => {}
             }
         }
@@ -247,7 +247,7 @@ fn is_of_template(replica_set: &Value, deployment: &Value) -> bool {
         unset(&mut template, "metadata/creationTimestamp");
         template
     };
-    plain(at(replica_set, "spec/template")) == plain(at(deployment, "spec/template"))
+    same(&plain(at(replica_set, "spec/template")), &plain(at(deployment, "spec/template")))
 }
 
 /// Copies the Deployment's annotations and raises the revision; an older revision that is used again is remembered.

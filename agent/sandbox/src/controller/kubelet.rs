@@ -78,7 +78,7 @@ fn lose(pass: &mut Pass<'_>, pod: &Value, node: &Value) {
         pass.warn(pod, "NodeNotReady", "Node is not ready");
     }
     let taint = items(node, "spec/taints").iter().find(|taint| {
-        text(taint, "key") == node::NOT_READY && text(taint, "effect") == "NoExecute"
+        Some(text(taint, "key")) == node::health_taint(node) && text(taint, "effect") == "NoExecute"
     });
     let Some(taint) = taint else { return };
     let tolerated = node::toleration(items(pod, "spec/tolerations"), taint);

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::object::{
-    at, condition, condition_is_true, items, name, satisfies, set, stamp, text, thousandths,
+    at, condition, condition_is_true, items, name, same, satisfies, set, stamp, text, thousandths,
 };
 use super::pass::Pass;
 
-/// The taint of a node that does not answer.
-pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// The taint of a node whose kubelet says that it is not ready.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// The taint of a node whose kubelet says nothing any more.
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// The taint of a node that takes no new pods (`kubectl cordon`).
 pub(super) const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
@@ -18,36 +20,43 @@ pub(super) fn is_ready(node: &Value) -> bool {
         || condition_is_true(at(node, "status"), "Ready")
 }
 
+/// The taint that a node's readiness puts on it.
+pub(super) fn health_taint(node: &Value) -> Option<&'static str> {
+    match condition(at(node, "status"), "Ready").map(|ready| text(ready, "status")) {
+        None | Some("True") => None,
+        Some("Unknown") => Some(UNREACHABLE),
+        Some(_) => Some(NOT_READY),
+    }
+}
+
 /// One pass over all nodes: taints follow readiness and cordons.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
     for node in pass.list("", "Node").iter() {
+        let mut wanted: Vec<(&str, &str)> = Vec::new();
+        if at(node, "spec/unschedulable").as_bool() == Some(true) {
+            wanted.push((UNSCHEDULABLE, "NoSchedule"));
+        }
+        if let Some(taint) = health_taint(node) {
+            wanted.extend([(taint, "NoSchedule"), (taint, "NoExecute")]);
+        }
+        let name_of =
+            |taint: &Value| (text(taint, "key").to_owned(), text(taint, "effect").to_owned());
+        let is_ours =
+            |taint: &Value| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&text(taint, "key"));
+        let is_wanted =
+            |taint: &Value| wanted.contains(&(text(taint, "key"), text(taint, "effect")));
         let held = items(node, "spec/taints");
-        let has = |key: &str| held.iter().any(|taint| text(taint, "key") == key);
-        let cordoned = at(node, "spec/unschedulable").as_bool().unwrap_or(false);
-        if has(NOT_READY) != is_ready(node) && has(UNSCHEDULABLE) == cordoned {
+        let mut taints: Vec<Value> =
+            held.iter().filter(|taint| !is_ours(taint) || is_wanted(taint)).cloned().collect();
+        for (key, effect) in wanted {
+            let name = (key.to_owned(), effect.to_owned());
+            if !taints.iter().any(|taint| name_of(taint) == name) {
+                let since = stamp(pass.now);
+                taints.push(json!({"key": key, "effect": effect, "timeAdded": since}));
+            }
+        }
+        if same(&json!(taints), &json!(held)) {
             continue;
-        }
-        let mut taints: Vec<Value> = held
-            .iter()
-            .filter(|taint| {
-                let key = text(taint, "key");
-                (key != NOT_READY || !is_ready(node)) && (key != UNSCHEDULABLE || cordoned)
-            })
-            .cloned()
-            .collect();
-        let since = stamp(pass.now);
-        if cordoned && !has(UNSCHEDULABLE) {
-            let taint = json!({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": since});
-            taints.push(taint);
-        }
-        if !is_ready(node) && !has(NOT_READY) {
-            taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
-            taints.push(json!({"key": NOT_READY, "effect": "NoExecute", "timeAdded": since}));
-            pass.note(
-                node,
-                "NodeNotReady",
-                format!("Node {} status is now: NodeNotReady", name(node)),
-            );
         }
         let mut tainted = Value::clone(node);
         if taints.is_empty() {

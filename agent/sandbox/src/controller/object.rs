@@ -270,7 +270,34 @@ pub(super) fn thousandths(quantity: &Value) -> i128 {
     mantissa.saturating_mul(factor) / 10_i128.pow(places)
 }
 
-/// JSON with sorted keys: equal for equal values, whatever the order they were written in.
+/// Whether a value says no more than its absence: the API leaves such fields out, or puts them in, as it likes.
+pub(super) fn is_void(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(truth) => !truth,
+        Value::Number(count) => count.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(fields) => fields.values().all(is_void),
+    }
+}
+
+/// Whether two values say the same, apart from fields that say nothing.
+pub(super) fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(left), Value::Object(right)) => {
+            let absent = &ABSENT;
+            left.iter().all(|(key, value)| same(value, right.get(key).unwrap_or(absent)))
+                && right.iter().all(|(key, value)| left.contains_key(key) || is_void(value))
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(one, other)| same(one, other))
+        }
+        _ => one == other || (is_void(one) && is_void(other)),
+    }
+}
+
+/// JSON with sorted keys and without fields that say nothing: equal for values that say the same.
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(fields) => {
@@ -278,10 +305,13 @@ fn canonical(value: &Value, out: &mut String) {
             keys.sort();
             out.push('{');
             for key in keys {
-                out.push_str(key);
-                out.push(':');
-                canonical(fields.get(key).unwrap_or(&ABSENT), out);
-                out.push(',');
+                let value = fields.get(key).unwrap_or(&ABSENT);
+                if !is_void(value) {
+                    out.push_str(key);
+                    out.push(':');
+                    canonical(value, out);
+                    out.push(',');
+                }
             }
             out.push('}');
         }

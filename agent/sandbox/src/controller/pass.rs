@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::object::{
-    at, controller_reference, group, is_terminating, items, name, namespace, owner_reference,
+    at, controller_reference, group, is_terminating, items, name, namespace, owner_reference, same,
     selects, set, text, uid,
 };
 use crate::control::{ObjectKey, Round, View, Write};
@@ -175,7 +175,7 @@ impl<'view> Pass<'view> {
 
     /// Writes a status if it differs from the one the object has.
     pub(super) fn update_status(&mut self, object: &Value, status: Value) -> bool {
-        if at(object, "status") == &status {
+        if same(at(object, "status"), &status) {
             return false;
         }
         let mut fresh = object.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::object::{
-    at, name, namespace, number, owner_reference, set, set_entry, template_hash, uid, unset,
+    at, name, namespace, number, owner_reference, same, set, set_entry, template_hash, uid, unset,
 };
 use super::pass::Pass;
 
@@ -31,7 +31,7 @@ pub(super) fn history(pass: &mut Pass<'_>, owner: &Value, hash_label: &str) -> H
     });
     let template = plain(at(owner, "spec/template"));
     let next = all.last().and_then(|newest| number(newest, "revision")).unwrap_or(0) + 1;
-    let is_equal = |revision: &&Arc<Value>| template_of(revision) == template;
+    let is_equal = |revision: &&Arc<Value>| same(&template_of(revision), &template);
     let update = match all.iter().rev().find(is_equal) {
         Some(equal) if all.last().is_some_and(|last| uid(last) == uid(equal)) => {
             Value::clone(equal)

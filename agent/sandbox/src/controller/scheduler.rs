@@ -169,9 +169,9 @@ fn fits(
         let (key, value) = (text(taint, "key"), text(taint, "value"));
         return Err(vec![format!("node(s) had untolerated taint {{{key}: {value}}}")]);
     }
-    if !node::is_ready(&place.node) {
-        // The taint follows in the next round.
-        return Err(vec![format!("node(s) had untolerated taint {{{}: }}", node::NOT_READY)]);
+    if let Some(taint) = node::health_taint(&place.node) {
+        // Also for a pod that bears the taint: nothing would start it.
+        return Err(vec![format!("node(s) had untolerated taint {{{taint}: }}")]);
     }
     let wanted = Room::of_pod(pod);
     let mut lacking = Vec::new();

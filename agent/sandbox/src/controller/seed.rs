@@ -36,8 +36,13 @@ pub fn seed(nodes: u32) -> Vec<Value> {
             "clusterIP": "10.96.0.1",
             "clusterIPs": ["10.96.0.1"],
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
             "type": "ClusterIP",
         },
+        "status": {"loadBalancer": {}},
     }));
     objects
 }
@@ -219,11 +224,18 @@ fn roles() -> Vec<Value> {
         json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
         json!({"nonResourceURLs": ["*"], "verbs": ["*"]}),
     ];
-    let basic = vec![rule(
-        "authorization.k8s.io",
-        &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-        &["create"],
-    )];
+    let basic = vec![
+        rule(
+            "authorization.k8s.io",
+            &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+            &["create"],
+        ),
+        rule("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
+    ];
+    let public = vec![json!({
+        "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"],
+        "verbs": ["get"],
+    })];
     let paths = [
         "/api",
         "/api/*",
@@ -245,9 +257,11 @@ fn roles() -> Vec<Value> {
         role("view", &view),
         role("system:basic-user", &basic),
         role("system:discovery", &discovery),
+        role("system:public-info-viewer", &public),
         binding("cluster-admin", "system:masters"),
         binding("system:basic-user", "system:authenticated"),
         binding("system:discovery", "system:authenticated"),
+        binding("system:public-info-viewer", "system:unauthenticated"),
     ]
 }
 
@@ -255,7 +269,8 @@ fn role(name: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
+        "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
         "rules": rules,
     })
 }

@@ -3,3 +3,4 @@
 mod bench;
 mod deployment;
 mod stateful_set;
+mod whole;

@@ -99,10 +99,15 @@ fn bind(world: &mut World, key: &ObjectKey, value: &mut Value) {
     );
 }
 
-/// Deletes at once, in the background.
-pub(crate) fn delete(world: &mut World, key: &ObjectKey, now: Timestamp) -> Result<(), Refusal> {
+/// Deletes in the background, with a grace period or the object's own.
+pub(crate) fn delete(
+    world: &mut World,
+    key: &ObjectKey,
+    grace: Option<i64>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let resource = resource_of(world, &key.group, &key.kind)?;
-    let wishes = Wishes { grace: Some(0), ..Wishes::default() };
+    let wishes = Wishes { grace, ..Wishes::default() };
     deletion::delete(world, &resource, key, &wishes, now).map(drop)
 }
 
