@@ -12,6 +12,9 @@ mod respond;
 mod store;
 mod zones;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket},

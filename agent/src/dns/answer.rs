@@ -39,6 +39,8 @@ pub(super) struct Answer {
     pub(super) additional: Vec<Record>,
     /// An upper bound of the octets of all records.
     pub(super) length: usize,
+    /// Other servers were asked (RA).
+    pub(super) is_forwarded: bool,
     /// Aliases followed so far.
     aliases: usize,
 }
@@ -63,6 +65,7 @@ pub(super) fn refusal(code: ResponseCode) -> Answer {
         glue: Vec::new(),
         additional: Vec::new(),
         length: 0,
+        is_forwarded: false,
         aliases: 0,
     }
 }

@@ -121,6 +121,7 @@ impl Shared {
             Reply::Forward { mut so_far, name, to } => {
                 Self::count(&self.counts.forwarded);
                 let forwarded = to.ask(name, rtype).await;
+                so_far.is_forwarded = true;
                 so_far.code = forwarded.code;
                 so_far.answers.extend(forwarded.answers);
                 so_far.authority = forwarded.authority;
@@ -160,7 +161,7 @@ impl RequestHandler for Responder {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.response_code = answer.code;
         metadata.authoritative = answer.is_authoritative;
-        metadata.recursion_available = false;
+        metadata.recursion_available = answer.is_forwarded;
         if is_udp {
             let limit = edns.as_ref().map_or(PLAIN_UDP, Edns::max_payload);
             let room = limit - edns.as_ref().map_or(0, |_| OPT_LENGTH);
