@@ -213,6 +213,10 @@ pub struct LoadBalancer {
     /// the zone that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The addresses that the host's record gets: templates such as `{{ webAddress }}`, each one address or several with
+    /// commas between. Without them the host gets no record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// The protocol of a port.

@@ -21,7 +21,9 @@ mod manifest;
 mod access;
 mod zone;
 
+pub(crate) use config::key as file_key;
 pub use manifest::{is_cluster_wide, is_protected_namespace};
+pub(crate) use zone::{zone_of, zones};
 
 /// The desired state at an instant: what has expired by `now` is not in it.
 pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
@@ -29,7 +31,7 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
     objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     objects.dedup_by(|later, earlier| later.reference == earlier.reference);
     units.sort();
-    DesiredState { objects, units, zones: zone::zones(site) }
+    DesiredState { objects, units, zones: zones(site) }
 }
 
 /// All objects in the order of the documents; a reference may occur twice, which `validate` refuses.

@@ -7,7 +7,7 @@ use crate::site::{PlacedLoadBalancer, ValidSite};
 use crate::zone::{RecordSet, ZoneData, ZoneKind};
 
 /// All zones, ordered by name.
-pub(super) fn zones(site: &ValidSite) -> Vec<ZoneData> {
+pub(crate) fn zones(site: &ValidSite) -> Vec<ZoneData> {
     let mut zones: BTreeMap<&str, ZoneData> =
         site.zones.iter().map(|(name, zone)| (name.as_str(), zone.spec.clone())).collect();
     for (host, addresses) in hosts(site) {

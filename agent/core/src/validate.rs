@@ -1,0 +1,73 @@
+//! Validation: a snapshot becomes a valid site, or a list of everything that is wrong with it.
+//!
+//! What concerns one document alone the schema crate has found while reading; here is what concerns several.
+
+use jiff::Timestamp;
+use tidegate_schema::finding::Finding;
+
+use crate::render;
+use crate::site::ValidSite;
+use crate::snapshot::Snapshot;
+
+mod documents;
+mod references;
+mod site;
+mod version;
+mod parameter;
+mod template;
+mod manifest;
+mod solution;
+mod policy;
+mod iam;
+mod zone;
+
+use documents::Documents;
+
+/// All findings of a snapshot, sorted as the files read; and the site, unless one of them is an error.
+pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Option<ValidSite>, Vec<Finding>) {
+    let mut findings = snapshot.findings.clone();
+    let documents = Documents::read(snapshot, &mut findings);
+    references::check(&documents, &mut findings);
+    let spec = site::check(&documents, snapshot, &mut findings);
+    version::check(&documents, snapshot, &mut findings);
+    policy::check(&documents, &mut findings);
+    iam::check(&documents, now, &mut findings);
+    let zones = zone::zones(&documents, &mut findings);
+    let site = spec.map(|(name, spec)| {
+        let mut site = documents.site(name, spec, snapshot, zones);
+        solution::deploy(&mut site, &documents, snapshot, &mut findings);
+        policy::check_groups(&site, &documents, &mut findings);
+        zone::check_hosts(&site, &documents, &mut findings);
+        twice(&site, now, &mut findings);
+        site
+    });
+    findings.sort();
+    findings.dedup();
+    let is_refused = findings.iter().any(Finding::is_error);
+    (site.filter(|_| !is_refused), findings)
+}
+
+/// Two objects with one reference: the second would silently overwrite the first (gitops.md D10).
+fn twice(site: &ValidSite, now: Timestamp, findings: &mut Vec<Finding>) {
+    let (mut objects, _) = render::everything(site, now);
+    objects.sort_by(|left, right| {
+        (&left.reference, &left.place).cmp(&(&right.reference, &right.place))
+    });
+    for pair in objects.windows(2) {
+        if let [first, second] = pair
+            && first.reference == second.reference
+        {
+            let other = first.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            findings.push(
+                Finding::error("MANIFEST/OBJECT_TWICE")
+                    .at(second.place.clone())
+                    .with("object", &second.reference)
+                    .with("cluster", &second.reference.cluster)
+                    .with("other", other),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! One product in one cluster: values found, templates filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::json;
+use tidegate_schema::app::{App, AppKind, FileSource, Workload};
+use tidegate_schema::finding::{Finding, Place};
+use tidegate_schema::parameters::ParameterValue;
+use tidegate_schema::product::{AppSize, LoadBalancer};
+
+use super::Wanted;
+use crate::image;
+use crate::provenance::{Effective, LayerValues, resolve};
+use crate::site::{EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement, ValidSite};
+use crate::snapshot::Snapshot;
+use crate::template::{Templates, only_name};
+use crate::validate::documents::relative;
+use crate::validate::template::Filler;
+use crate::validate::{manifest, parameter, version};
+
+/// A product in a cluster while it is resolved.
+pub(super) struct Placer<'a> {
+    pub(super) site: &'a ValidSite,
+    pub(super) wanted: &'a Wanted<'a>,
+    pub(super) folder: &'a str,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) layers: &'a [LayerValues],
+    pub(super) templates: &'a Templates,
+    pub(super) cluster: &'a str,
+    pub(super) topology: &'a str,
+    pub(super) size: &'a str,
+    pub(super) namespace: &'a str,
+}
+
+impl Placer<'_> {
+    pub(super) fn placement(&self, findings: &mut Vec<Finding>) -> Placement {
+        let version = self.wanted.version;
+        let product = self.wanted.product.product.as_str();
+        let parameters = self.values(None);
+        let place = self.wanted.place("product");
+        parameter::missing(version, &parameters, &place, (product, self.cluster), findings);
+        let published_by_others = self.published_by_others();
+        let apps = version
+            .apps
+            .iter()
+            .enumerate()
+            .filter(|(_, app)| self.is_chosen(app))
+            .map(|(index, app)| self.app(index, app, &published_by_others, findings))
+            .collect();
+        let mut filler = self.filler(&parameters, &published_by_others);
+        let document = self.wanted.document;
+        let published = version
+            .publishes
+            .iter()
+            .map(|(key, source)| {
+                let place = document.place(&format!("spec.publishes.{key}"));
+                (key.clone(), filler.fill(source, &place, findings))
+            })
+            .collect();
+        let load_balancers = version
+            .load_balancers
+            .iter()
+            .enumerate()
+            .filter(|(_, balancer)| {
+                let app = version.apps.iter().find(|app| app.name == balancer.app);
+                app.is_some_and(|app| self.is_chosen(app))
+            })
+            .map(|(index, balancer)| self.load_balancer(index, balancer, &mut filler, findings))
+            .collect();
+        let manifests = self.manifests(&mut filler, findings);
+        Placement { parameters, apps, load_balancers, manifests, published }
+    }
+
+    fn values(&self, app: Option<&str>) -> BTreeMap<String, Effective> {
+        let declarations = parameter::declarations(self.wanted.document, self.wanted.version);
+        let product = self.wanted.product.product.as_str();
+        resolve(&declarations, self.layers, product, self.cluster, app)
+    }
+
+    fn filler(
+        &self,
+        parameters: &BTreeMap<String, Effective>,
+        products: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Filler<'_> {
+        Filler::new(self.templates, self.site, self.cluster, parameters, products)
+    }
+
+    /// What required products publish: in this cluster, or else in the first one that has them.
+    fn published_by_others(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        self.wanted
+            .version
+            .requires
+            .iter()
+            .filter_map(|requirement| {
+                let deployment = self.site.deployment(requirement.product.as_str())?;
+                let placements = &deployment.placements;
+                let placement = placements.get(self.cluster).or_else(|| placements.values().next())?;
+                Some((requirement.product.to_string(), placement.published.clone()))
+            })
+            .collect()
+    }
+
+    fn is_chosen(&self, app: &App) -> bool {
+        let mut topologies = self.wanted.version.topologies.iter();
+        topologies
+            .find(|topology| topology.name == self.topology)
+            .is_none_or(|topology| topology.apps.contains(&app.name))
+    }
+
+    fn app(
+        &self,
+        index: usize,
+        app: &App,
+        products: &BTreeMap<String, BTreeMap<String, String>>,
+        findings: &mut Vec<Finding>,
+    ) -> PlacedApp {
+        let document = self.wanted.document;
+        let place = |path: &str| document.place(&format!("spec.apps[{index}].{path}"));
+        let size = self.size_of(app, findings);
+        let parameters = self.values(Some(app.name.as_str()));
+        let mut filler = self.filler(&parameters, products);
+        let replicas = match (app.kind, app.workload) {
+            (AppKind::Task | AppKind::Test, _) => 1,
+            (AppKind::Standard, Workload::DaemonSet) => 0,
+            (AppKind::Standard, Workload::StatefulSet | Workload::Deployment) => {
+                size.replicas.unwrap_or(1)
+            }
+        };
+        filler.define(
+            "app",
+            json!({
+                "name": app.name, "namespace": self.namespace, "replicas": replicas,
+                "cpu": size.cpu, "memory": size.memory,
+                "product": self.wanted.product.product, "version": self.wanted.version.version,
+            }),
+        );
+        let filled = filler.fill(&app.image, &place("image"), findings);
+        let image = image::qualify(&filled, self.site.spec.registry.as_deref());
+        if !filled.is_empty() && image::Image::parse(&image).is_none() {
+            let finding = Finding::error("VERSION/IMAGE_INVALID").at(place("image"));
+            findings.push(finding.with("image", &image));
+        }
+        let mut list = |texts: &[String], name: &str| -> Vec<String> {
+            let place = |position| place(&format!("{name}[{position}]"));
+            let all = texts.iter().enumerate();
+            all.map(|(position, text)| filler.fill(text, &place(position), findings)).collect()
+        };
+        let (command, args) = (list(&app.command, "command"), list(&app.args, "args"));
+        let env = self.env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
+        let files = self.files(app, &mut filler, |path| place(&format!("files[\"{path}\"]")), findings);
+        let classes = app.volumes.iter().filter_map(|volume| {
+            let class = volume.class.as_ref()?;
+            let here = self.site.spec.storage_classes.get(class.as_str()).unwrap_or(class);
+            Some((volume.name.to_string(), here.clone()))
+        });
+        PlacedApp {
+            app: app.clone(),
+            replicas,
+            cpu: size.cpu,
+            memory: size.memory,
+            image,
+            command,
+            args,
+            env,
+            files,
+            classes: classes.collect(),
+            used: filler.used.clone(),
+            parameters,
+            place: version::place_of_app(document, index),
+        }
+    }
+
+    fn size_of(&self, app: &App, findings: &mut Vec<Finding>) -> AppSize {
+        let mut sizes = self.wanted.version.sizes.iter();
+        let chosen = sizes.find(|size| size.name == self.size);
+        let base = chosen.and_then(|size| size.apps.get(app.name.as_str())).cloned().unwrap_or_default();
+        let product = self.wanted.product;
+        let size = match product.apps.get(app.name.as_str()) {
+            Some(stronger) => base.overridden_by(stronger),
+            None => base,
+        };
+        let takes_none = app.kind != AppKind::Standard || app.workload == Workload::DaemonSet;
+        if takes_none && size.replicas.is_some() {
+            let finding = Finding::error("SOLUTION/REPLICAS_NOT_TAKEN").at(self.wanted.place("product"));
+            findings.push(finding.with("app", &app.name));
+        }
+        size
+    }
+
+    /// A variable that is nothing but a secret parameter refers to its Secret; any other is a text.
+    fn env(
+        &self,
+        app: &App,
+        parameters: &BTreeMap<String, Effective>,
+        filler: &mut Filler<'_>,
+        place: impl Fn(&str) -> Place,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<String, EnvValue> {
+        let mut env = BTreeMap::new();
+        for (name, source) in &app.env {
+            let lone = only_name(source).and_then(|name| parameters.get_key_value(name));
+            if let Some((parameter, effective)) = lone
+                && let ParameterValue::Secret(reference) = effective.value()
+            {
+                filler.used.insert(parameter.clone());
+                env.insert(name.clone(), EnvValue::Secret(reference.clone()));
+            } else if lone.is_some_and(|(_, effective)| effective.secret) {
+                // In the clear or sealed: `VALUE/…` says so already.
+            } else {
+                let text = filler.fill(source, &place(name), findings);
+                env.insert(name.clone(), EnvValue::Text(text));
+            }
+        }
+        env
+    }
+
+    fn files(
+        &self,
+        app: &App,
+        filler: &mut Filler<'_>,
+        place: impl Fn(&str) -> Place,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<String, String> {
+        let mut files = BTreeMap::new();
+        for (target, source) in &app.files {
+            let (text, place) = match source {
+                FileSource::Text(text) => (text.as_str(), place(target)),
+                FileSource::From(from) => {
+                    let Some(text) = version::text(self.folder, from, self.snapshot) else { continue };
+                    let file = relative(&self.snapshot.folder, &format!("{}/{from}", self.folder));
+                    (text, Place::file(file))
+                }
+            };
+            files.insert(target.clone(), filler.fill(text, &place, findings));
+        }
+        files
+    }
+
+    fn load_balancer(
+        &self,
+        index: usize,
+        balancer: &LoadBalancer,
+        filler: &mut Filler<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> PlacedLoadBalancer {
+        let document = self.wanted.document;
+        let place = |path: &str| document.place(&format!("spec.loadBalancers[{index}].{path}"));
+        let host = balancer.host.as_ref().map(|host| {
+            let host = filler.fill(host, &place("host"), findings);
+            host.trim_end_matches('.').to_ascii_lowercase()
+        });
+        let mut addresses = BTreeSet::new();
+        for (position, source) in balancer.addresses.iter().enumerate() {
+            let place = place(&format!("addresses[{position}]"));
+            let text = filler.fill(source, &place, findings);
+            for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+                match part.parse::<IpAddr>() {
+                    Ok(address) => {
+                        addresses.insert(address);
+                    }
+                    Err(_) => findings.push(
+                        Finding::error("VERSION/ADDRESS_INVALID").at(place.clone()).with("address", part),
+                    ),
+                }
+            }
+        }
+        PlacedLoadBalancer {
+            spec: balancer.clone(),
+            host,
+            addresses: addresses.into_iter().collect(),
+            place: place("name"),
+        }
+    }
+
+    fn manifests(&self, filler: &mut Filler<'_>, findings: &mut Vec<Finding>) -> Vec<Manifest> {
+        let mut texts = BTreeMap::new();
+        for pattern in &self.wanted.version.manifests {
+            for (path, source) in version::manifests(pattern, self.folder, self.snapshot) {
+                let file = relative(&self.snapshot.folder, path);
+                texts.insert(file, source);
+            }
+        }
+        let texts: Vec<(String, String)> = texts
+            .into_iter()
+            .map(|(file, source)| {
+                let text = filler.fill(source, &Place::file(&file), findings);
+                (file, text)
+            })
+            .collect();
+        let tier = self.site.spec.tier;
+        let read = |cluster_wide: &[(String, String)], findings: &mut Vec<Finding>| {
+            let target = manifest::Target { namespace: self.namespace, tier, cluster_wide };
+            let all = texts.iter();
+            all.flat_map(|(file, text)| manifest::read(file, text, &target, findings)).collect()
+        };
+        // Twice: definitions of custom kinds say which kinds have no namespace.
+        let first: Vec<Manifest> = read(&[], &mut Vec::new());
+        let mut wide = manifest::cluster_wide(&first);
+        let others = self.site.deployments.values().filter_map(|other| other.placements.get(self.cluster));
+        wide.extend(others.flat_map(|other| manifest::cluster_wide(&other.manifests)));
+        read(&wide, findings)
+    }
+}

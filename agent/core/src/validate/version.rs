@@ -1,0 +1,272 @@
+//! Product versions by themselves: what they mention of their own parts, and the files that they take.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_schema::Document;
+use tidegate_schema::app::{App, AppKind, FileSource, Workload};
+use tidegate_schema::finding::{Finding, Place};
+use tidegate_schema::product::ProductVersion;
+use tidegate_schema::scalar::{Name, PortReference};
+
+use super::documents::{Documents, resolve};
+use super::references::unknown;
+use crate::digest::Digest;
+use crate::render::file_key;
+use crate::snapshot::Snapshot;
+
+/// The longest name of an app: Kubernetes adds up to eleven characters to it in labels of pods (63 at most).
+const LONGEST_NAME: usize = 52;
+
+/// Checks every version of every catalog.
+pub(super) fn check(documents: &Documents, snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    for (document, version) in documents.versions() {
+        let mut checker = Checker { document, version, findings };
+        for (index, app) in version.apps.iter().enumerate() {
+            checker.app(app, &format!("spec.apps[{index}]"));
+        }
+        checker.parts();
+        checker.order();
+        let folder = documents.folder_of(document);
+        files(document, version, folder, snapshot, checker.findings);
+    }
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    version: &'a ProductVersion,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, finding: Finding, path: &str) {
+        self.findings.push(finding.at(self.document.place(path)));
+    }
+
+    fn app_name(&mut self, name: &Name, path: &str) {
+        let known = || self.version.apps.iter().map(|app| app.name.as_str());
+        if !known().any(|app| name == app) {
+            self.findings.push(unknown(self.document.place(path), "app", name.as_str(), known()));
+        }
+    }
+
+    fn port(&mut self, app: &App, port: &PortReference, path: &str) {
+        let is_known = app.ports.iter().any(|own| match port {
+            PortReference::Number(number) => own.port == *number,
+            PortReference::Name(name) => own.name == *name,
+        });
+        if !is_known {
+            let finding = Finding::error("VERSION/PORT_UNKNOWN").with("port", port);
+            self.report(finding.with("app", &app.name), path);
+        }
+    }
+
+    fn app(&mut self, app: &App, path: &str) {
+        if app.name.as_str().len() > LONGEST_NAME {
+            let finding = Finding::error("VERSION/NAME_TOO_LONG").with("app", &app.name);
+            self.report(finding.with("limit", LONGEST_NAME), &format!("{path}.name"));
+        }
+        for (index, other) in app.after.iter().enumerate() {
+            self.app_name(other, &format!("{path}.after[{index}]"));
+        }
+        for (list, affinities) in [("affinity", &app.affinity), ("antiAffinity", &app.anti_affinity)] {
+            for (index, affinity) in affinities.iter().enumerate() {
+                self.app_name(&affinity.app, &format!("{path}.{list}[{index}].app"));
+            }
+        }
+        let probes = app.probes.clone().unwrap_or_default();
+        let named = [
+            ("startup", probes.startup),
+            ("liveness", probes.liveness),
+            ("readiness", probes.readiness),
+        ];
+        for (name, probe) in named {
+            let Some(probe) = probe else { continue };
+            if let Some(http) = probe.http {
+                self.port(app, &http.port, &format!("{path}.probes.{name}.http.port"));
+            }
+            if let Some(tcp) = probe.tcp {
+                self.port(app, &tcp.port, &format!("{path}.probes.{name}.tcp.port"));
+            }
+        }
+        for (index, check) in app.checks.iter().enumerate() {
+            if let Some(http) = &check.http {
+                self.port(app, &http.port, &format!("{path}.checks[{index}].http.port"));
+            }
+            if let Some(tcp) = &check.tcp {
+                self.port(app, &tcp.port, &format!("{path}.checks[{index}].tcp.port"));
+            }
+        }
+        self.volumes(app, path);
+        if app.kind != AppKind::Standard && (app.ordered || !app.checks.is_empty()) {
+            let finding = Finding::error("VERSION/NOT_FOR_JOBS").with("app", &app.name);
+            self.report(finding, path);
+        }
+        let keys: BTreeSet<String> = app.files.keys().map(|path| file_key(path)).collect();
+        if keys.len() < app.files.len() {
+            let finding = Finding::error("VERSION/FILES_COLLIDE").with("app", &app.name);
+            self.report(finding, &format!("{path}.files"));
+        }
+    }
+
+    fn volumes(&mut self, app: &App, path: &str) {
+        let is_stateful = app.kind == AppKind::Standard && app.workload == Workload::StatefulSet;
+        for (index, volume) in app.volumes.iter().enumerate() {
+            if volume.size.is_some() && !is_stateful {
+                let finding = Finding::error("VERSION/VOLUME_NEEDS_STATEFUL_SET");
+                let finding = finding.with("volume", &volume.name).with("app", &app.name);
+                self.report(finding, &format!("{path}.volumes[{index}].size"));
+            }
+        }
+        let owners: BTreeSet<u32> = app.volumes.iter().filter_map(|volume| volume.owner).collect();
+        if owners.len() > 1 {
+            let finding = Finding::error("VERSION/VOLUME_OWNERS").with("app", &app.name);
+            self.report(finding, &format!("{path}.volumes"));
+        }
+    }
+
+    /// Load balancers, databases, topologies and sizes name apps.
+    fn parts(&mut self) {
+        let version = self.version;
+        for (index, balancer) in version.load_balancers.iter().enumerate() {
+            let path = format!("spec.loadBalancers[{index}]");
+            self.app_name(&balancer.app, &format!("{path}.app"));
+            if let Some(app) = version.apps.iter().find(|app| app.name == balancer.app) {
+                let target =
+                    balancer.target_port.clone().unwrap_or(PortReference::Number(balancer.port));
+                self.port(app, &target, &format!("{path}.targetPort"));
+            }
+        }
+        for (index, database) in version.databases.iter().enumerate() {
+            let path = format!("spec.databases[{index}]");
+            if let Some(env) = &database.env {
+                self.app_name(&env.app, &format!("{path}.env.app"));
+            }
+            let finding = Finding::warning("VERSION/DATABASE_NOT_MADE");
+            self.report(finding.with("database", &database.name), &format!("{path}.name"));
+        }
+        for (index, topology) in version.topologies.iter().enumerate() {
+            for (app, name) in topology.apps.iter().enumerate() {
+                self.app_name(name, &format!("spec.topologies[{index}].apps[{app}]"));
+            }
+        }
+        for (index, size) in version.sizes.iter().enumerate() {
+            for name in size.apps.keys() {
+                self.app_name(name, &format!("spec.sizes[{index}].apps.{name}"));
+            }
+        }
+    }
+
+    /// `after` must not go round in a circle.
+    fn order(&mut self) {
+        let edges: BTreeMap<&str, Vec<&str>> = self
+            .version
+            .apps
+            .iter()
+            .map(|app| (app.name.as_str(), app.after.iter().map(Name::as_str).collect()))
+            .collect();
+        if let Some(circle) = circle(&edges) {
+            let index = self.version.apps.iter().position(|app| circle.first() == Some(&app.name.as_str()));
+            let path = format!("spec.apps[{}].after", index.unwrap_or_default());
+            let finding = Finding::error("VERSION/AFTER_CYCLE").with("circle", circle.join(" → "));
+            self.report(finding, &path);
+        }
+    }
+}
+
+/// A circle in a graph, beginning and ending with its first name in order; `None` when there is none.
+pub(super) fn circle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+    edges.keys().find_map(|start| {
+        let mut paths = vec![vec![*start]];
+        let mut seen = BTreeSet::new();
+        while let Some(path) = paths.pop() {
+            for next in path.last().and_then(|last| edges.get(last)).into_iter().flatten() {
+                let mut longer = path.clone();
+                longer.push(next);
+                if next == start {
+                    return Some(longer);
+                }
+                if seen.insert(*next) {
+                    paths.push(longer);
+                }
+            }
+        }
+        None
+    })
+}
+
+/// The files that a version takes must be there.
+fn files(
+    document: &Document,
+    version: &ProductVersion,
+    folder: &str,
+    snapshot: &Snapshot,
+    findings: &mut Vec<Finding>,
+) {
+    for (index, app) in version.apps.iter().enumerate() {
+        for (target, source) in &app.files {
+            let FileSource::From(from) = source else { continue };
+            if text(folder, from, snapshot).is_none() {
+                let place = document.place(&format!("spec.apps[{index}].files[\"{target}\"]"));
+                findings.push(Finding::error("VERSION/FILE_MISSING").at(place).with("file", from));
+            }
+        }
+    }
+    for (index, pattern) in version.manifests.iter().enumerate() {
+        if manifests(pattern, folder, snapshot).is_empty() {
+            let place = document.place(&format!("spec.manifests[{index}]"));
+            findings.push(
+                Finding::error("VERSION/MANIFESTS_MISSING").at(place).with("pattern", pattern),
+            );
+        }
+    }
+}
+
+/// The text of a file beside a version's document; `None` when it is not there, outside the folder, or no text.
+pub(super) fn text<'a>(folder: &str, from: &str, snapshot: &'a Snapshot) -> Option<&'a str> {
+    let path = resolve(folder, from).filter(|path| super::documents::is_below(path, folder))?;
+    std::str::from_utf8(snapshot.files.get(&path)?).ok()
+}
+
+/// The files that a glob of manifests matches, in order: path from the repository's root and text.
+pub(super) fn manifests<'a>(
+    pattern: &str,
+    folder: &str,
+    snapshot: &'a Snapshot,
+) -> Vec<(&'a str, &'a str)> {
+    let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() else {
+        return Vec::new();
+    };
+    let matcher = glob.compile_matcher();
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    snapshot
+        .files
+        .iter()
+        .filter_map(|(path, bytes)| {
+            let rest = path.strip_prefix(&prefix)?;
+            matcher.is_match(rest).then_some((path.as_str(), std::str::from_utf8(bytes).ok()?))
+        })
+        .collect()
+}
+
+/// The digest of a version: its document and every file of its folder but other documents' catalogs.
+pub(super) fn digest(
+    document: &Document,
+    version: &ProductVersion,
+    folder: &str,
+    snapshot: &Snapshot,
+) -> Digest {
+    let from = version.apps.iter().flat_map(|app| app.files.values()).filter_map(|source| match source {
+        FileSource::From(from) => Some((from.clone(), text(folder, from, snapshot)?)),
+        FileSource::Text(_) => None,
+    });
+    let manifests = version.manifests.iter().flat_map(|pattern| manifests(pattern, folder, snapshot));
+    let strip = |path: &str| path.strip_prefix(folder).unwrap_or(path).to_owned();
+    let files: BTreeMap<String, &str> =
+        from.chain(manifests.map(|(path, text)| (strip(path), text))).collect();
+    Digest::of(&(document.to_value(), files))
+}
+
+/// Where an app is declared.
+pub(super) fn place_of_app(document: &Document, index: usize) -> Place {
+    document.place(&format!("spec.apps[{index}].name"))
+}
