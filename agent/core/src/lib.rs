@@ -26,6 +26,7 @@ pub mod live;
 pub mod baseline;
 pub mod change;
 pub mod group;
+pub mod validate;
 pub mod diff;
 pub mod plan;
 pub mod release;

@@ -21,7 +21,7 @@ mod access;
 mod deployment;
 mod rollout;
 
-pub(crate) use access::{allows, closure};
+pub(crate) use access::allows;
 pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.

@@ -70,4 +70,4 @@ fn twice(site: &ValidSite, now: Timestamp, findings: &mut Vec<Finding>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

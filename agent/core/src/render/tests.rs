@@ -1,1 +1,75 @@
-//! Tests of rendering.
+//! Tests of rendering: the golden text of a rich site, and what must hold for every rendering.
+
+use crate::desired::{DesiredState, UnitKind};
+use crate::render::render;
+use crate::validate::tests::{now, site};
+
+fn text(desired: &DesiredState) -> String {
+    let mut text = String::new();
+    for object in &desired.objects {
+        let owner = serde_json::to_string(&object.owner).unwrap();
+        let body = tidegate_schema::yaml::to_string(object.body.value()).unwrap();
+        text.push_str(&format!("# {:?} {owner}\n{body}---\n", object.reference));
+    }
+    for unit in desired.units.iter().filter(|unit| unit.id.cluster == "room-a") {
+        text.push_str(&format!("{}\n", serde_json::to_string(unit).unwrap()));
+    }
+    text.push_str(&tidegate_schema::yaml::to_string(&desired.zones).unwrap());
+    text
+}
+
+#[test]
+fn a_rich_app_becomes_what_the_model_says() {
+    let mut desired = render(&site(), now());
+    desired.objects.retain(|object| object.reference.cluster == "room-a");
+    insta::assert_snapshot!(text(&desired));
+}
+
+#[test]
+fn rendering_twice_gives_the_same_bytes() {
+    assert_eq!(text(&render(&site(), now())), text(&render(&site(), now())));
+}
+
+#[test]
+fn a_grant_that_has_ended_is_not_desired() {
+    let names = |at: &str| -> Vec<String> {
+        let desired = render(&site(), at.parse().unwrap());
+        let bindings =
+            desired.objects.iter().filter(|object| object.reference.kind.ends_with("Binding"));
+        bindings.map(|object| format!("{:?}", object.reference)).collect()
+    };
+    let rolebinding = |cluster| format!("{cluster}: RoleBinding iam/tidegate:iam-ops");
+    assert_eq!(names("2026-11-21T10:00:00Z"), [rolebinding("room-a"), rolebinding("room-b")]);
+    assert_eq!(names("2026-12-31T00:00:00Z"), Vec::<String>::new());
+    let next = site().next_expiry(now()).map(|at| at.to_string());
+    assert_eq!(next.as_deref(), Some("2026-12-31T00:00:00Z"));
+}
+
+#[test]
+fn a_test_runs_again_when_its_product_changes_and_a_task_only_for_its_own_inputs() {
+    let names = |site: &crate::site::ValidSite, kind: UnitKind| -> Vec<String> {
+        let desired = render(site, now());
+        let units = desired.units.iter().filter(|unit| unit.kind == kind);
+        units.map(|unit| unit.workload.name.clone()).collect()
+    };
+    let before = site();
+    let mut after = site();
+    for deployment in after.deployments.values_mut() {
+        for app in deployment.placements.values_mut().flat_map(|placement| &mut placement.apps) {
+            if app.app.name == "iamcore" {
+                app.image = "registry.hz.bank.internal/iam/iamcore:2.43.2".to_owned();
+            }
+        }
+    }
+    assert_ne!(names(&before, UnitKind::Test), names(&after, UnitKind::Test));
+    assert_eq!(names(&before, UnitKind::Task), names(&after, UnitKind::Task));
+}
+
+#[test]
+fn a_rollout_policy_for_an_app_keeps_the_waves_and_times_of_its_solution() {
+    let policy = site().rollout_policy("iam", Some("iamcore"));
+    assert_eq!(policy.waves.len(), 2);
+    assert_eq!(policy.bake.map(|bake| bake.seconds()), Some(60));
+    assert!(policy.groups.is_some());
+    assert!(site().rollout_policy("iam", Some("gateway")).groups.is_none());
+}

@@ -61,7 +61,8 @@ impl Documents {
             documents.read_folder(snapshot, &catalog, findings);
             for document in documents.list.iter().skip(own) {
                 if !matches!(document.kind(), Kind::Product | Kind::ProductVersion) {
-                    let finding = Finding::error("SITE/KIND_IN_CATALOG").with("kind", document.kind());
+                    let finding =
+                        Finding::error("SITE/KIND_IN_CATALOG").with("kind", document.kind());
                     findings.push(finding.at(document.place("kind")));
                 }
             }
@@ -240,7 +241,10 @@ mod tests {
     fn paths_are_seen_from_the_folder_of_the_site() {
         assert_eq!(resolve("sites/hz", "../../catalog").as_deref(), Some("catalog"));
         assert_eq!(resolve("sites/hz", "../../../x"), None);
-        assert_eq!(relative("sites/hz", "catalog/iam/product.yaml"), "../../catalog/iam/product.yaml");
+        assert_eq!(
+            relative("sites/hz", "catalog/iam/product.yaml"),
+            "../../catalog/iam/product.yaml"
+        );
         assert_eq!(relative("sites/hz", "sites/hz/site.yaml"), "site.yaml");
         assert_eq!(relative("", "site.yaml"), "site.yaml");
         assert!(is_below("a/b", "a") && !is_below("ab", "a"));

@@ -20,8 +20,9 @@ pub(super) fn check(documents: &Documents, now: Timestamp, findings: &mut Vec<Fi
         })
         .collect();
     if let Some(circle) = circle(&edges)
-        && let Some((document, _)) =
-            documents.roles().find(|(document, _)| circle.first() == Some(&document.name().as_str()))
+        && let Some((document, _)) = documents
+            .roles()
+            .find(|(document, _)| circle.first() == Some(&document.name().as_str()))
     {
         let finding = Finding::error("ACCESS/ROLE_CYCLE").at(document.place("spec.extends"));
         findings.push(finding.with("circle", circle.join(" → ")));
@@ -29,10 +30,12 @@ pub(super) fn check(documents: &Documents, now: Timestamp, findings: &mut Vec<Fi
     for (document, role) in documents.roles() {
         for (index, rule) in role.kubernetes.iter().enumerate() {
             // Whoever may do this may give himself everything else (Kubernetes, "RBAC good practices").
-            let gives = |verb: &&String| matches!(verb.as_str(), "escalate" | "bind" | "impersonate" | "*");
+            let gives =
+                |verb: &&String| matches!(verb.as_str(), "escalate" | "bind" | "impersonate" | "*");
             if let Some(verb) = rule.verbs.iter().find(gives) {
                 let place = document.place(&format!("spec.kubernetes[{index}].verbs"));
-                findings.push(Finding::warning("ACCESS/ESCALATING_RULE").at(place).with("verb", verb));
+                findings
+                    .push(Finding::warning("ACCESS/ESCALATING_RULE").at(place).with("verb", verb));
             }
         }
     }
@@ -48,8 +51,10 @@ pub(super) fn check(documents: &Documents, now: Timestamp, findings: &mut Vec<Fi
 fn tests(documents: &Documents, now: Timestamp, findings: &mut Vec<Finding>) {
     let roles = located(documents.roles());
     let grants = located(documents.grants());
-    let groups: BTreeMap<_, _> =
-        documents.groups().map(|(document, group)| (document.name().to_string(), group.clone())).collect();
+    let groups: BTreeMap<_, _> = documents
+        .groups()
+        .map(|(document, group)| (document.name().to_string(), group.clone()))
+        .collect();
     for (document, test) in documents.role_tests() {
         let is_frozen = matches!(&test.subject, Subject::Person(name)
             if documents.persons().any(|(document, person)| document.name() == name && person.frozen));
@@ -57,11 +62,11 @@ fn tests(documents: &Documents, now: Timestamp, findings: &mut Vec<Finding>) {
         let may = |question: &AccessQuestion| {
             !is_frozen && allows(&roles, &grants, &groups, &test.subject, question, at)
         };
-        for (list, questions, wanted) in [("can", &test.can, true), ("cannot", &test.cannot, false)] {
+        for (list, questions, wanted) in [("can", &test.can, true), ("cannot", &test.cannot, false)]
+        {
             for (index, question) in questions.iter().enumerate() {
                 if may(question) != wanted {
-                    let code =
-                        if wanted { "ACCESS/TEST_CANNOT" } else { "ACCESS/TEST_CAN" };
+                    let code = if wanted { "ACCESS/TEST_CANNOT" } else { "ACCESS/TEST_CAN" };
                     findings.push(
                         Finding::error(code)
                             .at(document.place(&format!("spec.{list}[{index}]")))
@@ -76,9 +81,9 @@ fn tests(documents: &Documents, now: Timestamp, findings: &mut Vec<Finding>) {
 
 /// A question as people read it: `delivery.read`, or `get pods in iam`.
 fn shown(question: &AccessQuestion) -> String {
-    let permission = question.permission.and_then(|permission| {
-        serde_json::to_value(permission).ok()?.as_str().map(str::to_owned)
-    });
+    let permission = question
+        .permission
+        .and_then(|permission| serde_json::to_value(permission).ok()?.as_str().map(str::to_owned));
     let mut text = permission.unwrap_or_else(|| {
         let verb = question.verb.as_deref().unwrap_or_default();
         format!("{verb} {}", question.resource.as_deref().unwrap_or_default())

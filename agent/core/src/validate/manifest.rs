@@ -31,7 +31,12 @@ pub(super) fn read(
         .collect()
 }
 
-fn one(mut body: Object, place: Place, target: &Target<'_>, findings: &mut Vec<Finding>) -> Manifest {
+fn one(
+    mut body: Object,
+    place: Place,
+    target: &Target<'_>,
+    findings: &mut Vec<Finding>,
+) -> Manifest {
     let (group, kind) = (body.group().to_owned(), body.kind().to_owned());
     let is_wide = is_cluster_wide(&group, &kind)
         || body.annotation("tidegate.dev/scope") == Some("Cluster")
@@ -63,7 +68,8 @@ fn one(mut body: Object, place: Place, target: &Target<'_>, findings: &mut Vec<F
     }
     let namespace = namespace.to_owned();
     if is_wide {
-        if let Some(metadata) = body.value_mut().get_mut("metadata").and_then(|m| m.as_object_mut()) {
+        if let Some(metadata) = body.value_mut().get_mut("metadata").and_then(|m| m.as_object_mut())
+        {
             metadata.remove("namespace");
         }
     } else {

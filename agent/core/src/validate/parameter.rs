@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::parameters::ParameterValue;
-use tidegate_schema::product::{ParameterDeclaration, ProductVersion};
+use tidegate_schema::product::{ParameterDeclaration, ParameterKind, ProductVersion};
+use tidegate_schema::scalar::{Duration, Quantity};
 use tidegate_schema::{Document, Kind};
 
 use super::documents::Documents;
@@ -27,7 +28,9 @@ pub(super) fn layers(
         let mut places = BTreeMap::new();
         for (name, value) in &parameters.values {
             let place = document.place(&format!("spec.values.{name}"));
-            if let Some(other) = seen.insert((parameters.scope.clone(), name.clone()), place.clone()) {
+            if let Some(other) =
+                seen.insert((parameters.scope.clone(), name.clone()), place.clone())
+            {
                 findings.push(
                     Finding::error("VALUE/TWICE")
                         .at(place.clone())
@@ -50,7 +53,8 @@ pub(super) fn layers(
             && !running.contains_key(product.as_str())
         {
             let place = document.place("spec.scope.product");
-            findings.push(Finding::note("VALUE/PRODUCT_NOT_RUN").at(place).with("product", product));
+            findings
+                .push(Finding::note("VALUE/PRODUCT_NOT_RUN").at(place).with("product", product));
         }
         layers.push(LayerValues { layer, document: parameters.clone(), places });
     }
@@ -66,9 +70,9 @@ fn one(
     running: &Running<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let meant = running.iter().filter(|(product, _)| {
-        scope.product.as_ref().is_none_or(|scoped| scoped == **product)
-    });
+    let meant = running
+        .iter()
+        .filter(|(product, _)| scope.product.as_ref().is_none_or(|scoped| scoped == **product));
     let mut declarations = meant.clone().flat_map(|(_, (_, version))| &version.parameters);
     let declared: Vec<&ParameterDeclaration> =
         declarations.clone().filter(|declaration| declaration.name == name).collect();
@@ -83,7 +87,11 @@ fn one(
             Some(near) => Finding::error("VALUE/UNDECLARED_NEAR").with("near", near),
             None => Finding::error("VALUE/UNDECLARED"),
         };
-        findings.push(finding.at(document.place_of_key(&format!("spec.values.{name}"))).with("parameter", name));
+        findings.push(
+            finding
+                .at(document.place_of_key(&format!("spec.values.{name}")))
+                .with("parameter", name),
+        );
     }
     for declaration in declared {
         if let Some(finding) = judge(declaration, value) {
@@ -96,7 +104,9 @@ fn one(
 fn judge(declaration: &ParameterDeclaration, value: &ParameterValue) -> Option<Finding> {
     match value {
         ParameterValue::Sealed(_) => Some(Finding::error("VALUE/SEALED_NOT_SUPPORTED")),
-        ParameterValue::Secret(_) if !declaration.secret => Some(Finding::error("VALUE/NOT_SECRET")),
+        ParameterValue::Secret(_) if !declaration.secret => {
+            Some(Finding::error("VALUE/NOT_SECRET"))
+        }
         ParameterValue::Secret(_) => None,
         ParameterValue::Plain(_) | ParameterValue::List(_) if declaration.secret => {
             Some(Finding::error("VALUE/SECRET_IN_CLEAR"))
@@ -107,8 +117,34 @@ fn judge(declaration: &ParameterDeclaration, value: &ParameterValue) -> Option<F
 }
 
 fn fit(declaration: &ParameterDeclaration, value: &serde_json::Value) -> Option<Finding> {
-    let mismatch = declaration.mismatch(value)?;
-    Some(Finding::error("VALUE/UNFIT").with("rule", mismatch.rule(declaration)))
+    let rule = broken_rule(declaration, value)?;
+    Some(Finding::error("VALUE/UNFIT").with("rule", rule))
+}
+
+/// The rule of a declaration that a value breaks.
+fn broken_rule(declaration: &ParameterDeclaration, value: &serde_json::Value) -> Option<String> {
+    let is_type = match declaration.kind {
+        ParameterKind::String => value.is_string(),
+        ParameterKind::Integer => value.is_i64() || value.is_u64(),
+        ParameterKind::Number => value.is_number(),
+        ParameterKind::Boolean => value.is_boolean(),
+        ParameterKind::Quantity => serde_json::from_value::<Quantity>(value.clone()).is_ok(),
+        ParameterKind::Duration => serde_json::from_value::<Duration>(value.clone()).is_ok(),
+        ParameterKind::List => value.is_array(),
+    };
+    if !is_type {
+        return Some(format!("type: {}", serde_json::json!(declaration.kind)));
+    }
+    if !declaration.choices.is_empty() && !declaration.choices.contains(value) {
+        return Some(format!("enum: {}", serde_json::json!(declaration.choices)));
+    }
+    let length = value.as_array().and_then(|items| i64::try_from(items.len()).ok());
+    let size = value.as_i64().or(length)?;
+    match (declaration.minimum, declaration.maximum) {
+        (Some(minimum), _) if size < minimum => Some(format!("minimum: {minimum}")),
+        (_, Some(maximum)) if size > maximum => Some(format!("maximum: {maximum}")),
+        _ => None,
+    }
 }
 
 /// Required parameters without a value, in one cluster.

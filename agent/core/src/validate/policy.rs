@@ -20,7 +20,8 @@ pub(super) fn check(documents: &Documents, findings: &mut Vec<Finding>) {
         let Some(target) = &policy.applies_to else { continue };
         let key = (target.product.clone(), target.app.clone());
         if let Some(other) = targets.insert(key, document.place("spec.appliesTo")) {
-            let finding = Finding::error("ROLLOUT/TARGET_TWICE").at(document.place("spec.appliesTo"));
+            let finding =
+                Finding::error("ROLLOUT/TARGET_TWICE").at(document.place("spec.appliesTo"));
             findings.push(finding.with("other", other));
         }
     }
@@ -35,7 +36,8 @@ pub(super) fn check(documents: &Documents, findings: &mut Vec<Finding>) {
         }
     }
     if !has_policy && let Some((document, _)) = documents.sites().next() {
-        findings.push(Finding::warning("ROLLOUT/NO_APPROVAL_POLICY").at(document.place("spec.tier")));
+        findings
+            .push(Finding::warning("ROLLOUT/NO_APPROVAL_POLICY").at(document.place("spec.tier")));
     }
 }
 
@@ -51,7 +53,9 @@ fn quorum(
         let found = documents.groups().find(|(document, _)| *document.name() == *group);
         let members = found.map(|(_, group)| group.members.as_slice()).unwrap_or_default();
         let counts = |name: &str| {
-            documents.persons().any(|(document, person)| *document.name() == *name && !person.frozen)
+            documents
+                .persons()
+                .any(|(document, person)| *document.name() == *name && !person.frozen)
         };
         members.iter().map(|name| name.as_str()).filter(|name| counts(name)).collect()
     };
@@ -108,7 +112,12 @@ pub(super) fn check_groups(site: &ValidSite, documents: &Documents, findings: &m
             && !deployment.apps().contains(&app.as_str())
         {
             let known = deployment.apps();
-            findings.push(unknown(document.place("spec.appliesTo.app"), "app", app.as_str(), known));
+            findings.push(unknown(
+                document.place("spec.appliesTo.app"),
+                "app",
+                app.as_str(),
+                known,
+            ));
         }
     }
     for deployment in site.deployments.values() {
@@ -117,7 +126,9 @@ pub(super) fn check_groups(site: &ValidSite, documents: &Documents, findings: &m
                 continue;
             }
             let app = placed.app.name.as_str();
-            let Some(own) = site.rollout_policy(&deployment.product, Some(app)).groups else { continue };
+            let Some(own) = site.rollout_policy(&deployment.product, Some(app)).groups else {
+                continue;
+            };
             let mut documents = documents.rollout_policies();
             let place = documents
                 .find(|(_, policy)| policy.groups.as_ref() == Some(&own))

@@ -103,7 +103,8 @@ fn policies(checker: &mut Checker<'_>) {
             });
         }
         if let Some(target) = &policy.applies_to {
-            checker.name(Kind::Product, &target.product, || document.place("spec.appliesTo.product"));
+            checker
+                .name(Kind::Product, &target.product, || document.place("spec.appliesTo.product"));
         }
     }
     for (document, policy) in documents.approval_policies() {
@@ -121,7 +122,9 @@ fn policies(checker: &mut Checker<'_>) {
             }
         }
         for (index, group) in policy.merge.iter().flat_map(|merge| &merge.stands_for).enumerate() {
-            checker.name(Kind::Group, group, || document.place(&format!("spec.merge.standsFor[{index}]")));
+            checker.name(Kind::Group, group, || {
+                document.place(&format!("spec.merge.standsFor[{index}]"))
+            });
         }
         for (index, name) in policy.merge.iter().flat_map(|merge| &merge.trust).enumerate() {
             if !documents.has(Kind::Person, name.as_str()) {
@@ -137,7 +140,8 @@ fn iam(checker: &mut Checker<'_>) {
     let documents = checker.documents;
     for (document, group) in documents.groups() {
         for (index, member) in group.members.iter().enumerate() {
-            checker.name(Kind::Person, member, || document.place(&format!("spec.members[{index}]")));
+            checker
+                .name(Kind::Person, member, || document.place(&format!("spec.members[{index}]")));
         }
     }
     for (document, role) in documents.roles() {

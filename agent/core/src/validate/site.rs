@@ -47,7 +47,8 @@ fn clusters(documents: &Documents, snapshot: &Snapshot, findings: &mut Vec<Findi
     let mut rooms: BTreeMap<_, (String, String)> = BTreeMap::new();
     for (document, cluster) in documents.clusters() {
         let own = (cluster.room.to_string(), document.name().to_string());
-        let known = rooms.entry((cluster.region.clone(), cluster.zone.clone())).or_insert(own.clone());
+        let known =
+            rooms.entry((cluster.region.clone(), cluster.zone.clone())).or_insert(own.clone());
         if known.0 != own.0 {
             findings.push(
                 Finding::error("SITE/ZONE_SHARED")

@@ -50,21 +50,25 @@ pub(super) fn deploy(
     let templates = Templates::new();
     for name in order(&wanted, findings) {
         let Some(wanted) = wanted.get(name) else { continue };
-        let deployment =
-            one(site, wanted, documents, snapshot, (&layers, &templates), findings);
+        let deployment = one(site, wanted, documents, snapshot, (&layers, &templates), findings);
         site.deployments.insert(name.to_owned(), deployment);
     }
 }
 
 /// The products of all solutions, by name; findings for those that are unknown or asked for twice.
-fn wanted<'a>(documents: &'a Documents, findings: &mut Vec<Finding>) -> BTreeMap<&'a str, Wanted<'a>> {
+fn wanted<'a>(
+    documents: &'a Documents,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<&'a str, Wanted<'a>> {
     let mut all: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
     for (solution, spec) in documents.solutions() {
         for (index, product) in spec.products.iter().enumerate() {
             let name = product.product.as_str();
             let place = |path: &str| solution.place(&format!("spec.products[{index}].{path}"));
-            let versions: Vec<_> =
-                documents.versions().filter(|(document, _)| *document.name() == product.product).collect();
+            let versions: Vec<_> = documents
+                .versions()
+                .filter(|(document, _)| *document.name() == product.product)
+                .collect();
             let found = versions.iter().find(|(_, version)| version.version == product.version);
             let Some((document, version)) = found else {
                 findings.push(if documents.has(Kind::Product, name) || !versions.is_empty() {
@@ -104,10 +108,14 @@ fn order<'a>(wanted: &BTreeMap<&'a str, Wanted<'a>>, findings: &mut Vec<Finding>
     for (name, own) in wanted {
         let mut needs = Vec::new();
         for (index, requirement) in own.version.requires.iter().enumerate() {
-            let Some((other, found)) = wanted.get_key_value(requirement.product.as_str()) else { continue };
+            let Some((other, found)) = wanted.get_key_value(requirement.product.as_str()) else {
+                continue;
+            };
             needs.push(*other);
             let version = &found.version.version;
-            if let Some(range) = requirement.version.as_ref().filter(|range| !range.matches(version)) {
+            if let Some(range) =
+                requirement.version.as_ref().filter(|range| !range.matches(version))
+            {
                 findings.push(
                     Finding::error("SOLUTION/REQUIREMENT_UNMET")
                         .at(own.place("version"))
@@ -122,7 +130,8 @@ fn order<'a>(wanted: &BTreeMap<&'a str, Wanted<'a>>, findings: &mut Vec<Finding>
         edges.insert(name, needs);
     }
     if let Some(circle) = circle(&edges) {
-        let place = circle.first().and_then(|name| wanted.get(name)).map(|own| own.place("product"));
+        let place =
+            circle.first().and_then(|name| wanted.get(name)).map(|own| own.place("product"));
         let finding = Finding::error("SOLUTION/REQUIREMENT_CYCLE").at(place);
         findings.push(finding.with("circle", circle.join(" → ")));
     }

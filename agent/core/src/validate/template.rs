@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::Value;
+use minijinja::value::Serde;
 use serde_json::{Map, json};
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::parameters::ParameterValue;
@@ -45,10 +46,10 @@ impl<'a> Filler<'a> {
         }
         fields.insert(
             "site".to_owned(),
-            json!({
+            given(json!({
                 "name": site.name, "tier": site.spec.tier, "domain": site.spec.domain,
                 "resourcePrefix": site.spec.resource_prefix, "registry": site.spec.registry,
-            }),
+            })),
         );
         if let Some(own) = site.clusters.get(cluster) {
             fields.insert(
@@ -61,19 +62,24 @@ impl<'a> Filler<'a> {
         }
         fields.insert("products".to_owned(), json!(products));
         let secrets = secret.into_iter().map(|(name, _)| name.clone()).collect();
-        let context = Value::from_serialize(&fields);
+        let context = Value::from(Serde(&fields));
         let parameters = parameters.keys().cloned().collect();
         Self { templates, fields, secrets, parameters, context, used: BTreeSet::new() }
     }
 
     /// Adds a name, such as `app`.
     pub(super) fn define(&mut self, name: &str, value: serde_json::Value) {
-        self.fields.insert(name.to_owned(), value);
-        self.context = Value::from_serialize(&self.fields);
+        self.fields.insert(name.to_owned(), given(value));
+        self.context = Value::from(Serde(&self.fields));
     }
 
     /// The text that a template gives; empty, with a finding, when it gives none.
-    pub(super) fn fill(&mut self, source: &str, place: &Place, findings: &mut Vec<Finding>) -> String {
+    pub(super) fn fill(
+        &mut self,
+        source: &str,
+        place: &Place,
+        findings: &mut Vec<Finding>,
+    ) -> String {
         let names = self.templates.names(source);
         self.used.extend(names.intersection(&self.parameters).cloned());
         let secret: Vec<&str> = names.intersection(&self.secrets).map(String::as_str).collect();
@@ -111,9 +117,15 @@ impl<'a> Filler<'a> {
 /// The place of a line inside a template that is a whole file; inside a document the place of the field is near enough.
 fn inside(place: &Place, line: usize) -> Place {
     let line = u32::try_from(line).unwrap_or_default();
-    if place.line == 0 && line > 0 {
-        Place { line, ..place.clone() }
-    } else {
-        place.clone()
+    if place.line == 0 && line > 0 { Place { line, ..place.clone() } } else { place.clone() }
+}
+
+/// A map without what is not given: its names are then undefined, and using one is an error.
+fn given(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => serde_json::Value::Object(
+            map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        ),
+        other => other,
     }
 }

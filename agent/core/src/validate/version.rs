@@ -68,7 +68,9 @@ impl Checker<'_> {
         for (index, other) in app.after.iter().enumerate() {
             self.app_name(other, &format!("{path}.after[{index}]"));
         }
-        for (list, affinities) in [("affinity", &app.affinity), ("antiAffinity", &app.anti_affinity)] {
+        for (list, affinities) in
+            [("affinity", &app.affinity), ("antiAffinity", &app.anti_affinity)]
+        {
             for (index, affinity) in affinities.iter().enumerate() {
                 self.app_name(&affinity.app, &format!("{path}.{list}[{index}].app"));
             }
@@ -165,7 +167,8 @@ impl Checker<'_> {
             .map(|app| (app.name.as_str(), app.after.iter().map(Name::as_str).collect()))
             .collect();
         if let Some(circle) = circle(&edges) {
-            let index = self.version.apps.iter().position(|app| circle.first() == Some(&app.name.as_str()));
+            let index =
+                self.version.apps.iter().position(|app| circle.first() == Some(&app.name.as_str()));
             let path = format!("spec.apps[{}].after", index.unwrap_or_default());
             let finding = Finding::error("VERSION/AFTER_CYCLE").with("circle", circle.join(" → "));
             self.report(finding, &path);
@@ -255,11 +258,13 @@ pub(super) fn digest(
     folder: &str,
     snapshot: &Snapshot,
 ) -> Digest {
-    let from = version.apps.iter().flat_map(|app| app.files.values()).filter_map(|source| match source {
-        FileSource::From(from) => Some((from.clone(), text(folder, from, snapshot)?)),
-        FileSource::Text(_) => None,
-    });
-    let manifests = version.manifests.iter().flat_map(|pattern| manifests(pattern, folder, snapshot));
+    let from =
+        version.apps.iter().flat_map(|app| app.files.values()).filter_map(|source| match source {
+            FileSource::From(from) => Some((from.clone(), text(folder, from, snapshot)?)),
+            FileSource::Text(_) => None,
+        });
+    let manifests =
+        version.manifests.iter().flat_map(|pattern| manifests(pattern, folder, snapshot));
     let strip = |path: &str| path.strip_prefix(folder).unwrap_or(path).to_owned();
     let files: BTreeMap<String, &str> =
         from.chain(manifests.map(|(path, text)| (strip(path), text))).collect();

@@ -29,7 +29,8 @@ pub(super) fn zones(
 
 /// Hosts of load balancers need a zone that we serve and an address; then all zones are linted as they will be served.
 pub(super) fn check_hosts(site: &ValidSite, documents: &Documents, findings: &mut Vec<Finding>) {
-    let placements = site.deployments.values().flat_map(|deployment| deployment.placements.values());
+    let placements =
+        site.deployments.values().flat_map(|deployment| deployment.placements.values());
     for balancer in placements.flat_map(|placement| &placement.load_balancers) {
         let Some(host) = balancer.host.as_ref().filter(|host| !host.is_empty()) else { continue };
         let is_hosted = zone_of(site, host)
@@ -45,13 +46,11 @@ pub(super) fn check_hosts(site: &ValidSite, documents: &Documents, findings: &mu
         findings.push(finding.at(balancer.place.clone()).with("host", host));
     }
     let zones = rendered(site);
-    let pairs: Vec<(&ZoneData, &Document)> = zones
+    let pairs: Vec<(Option<&Document>, &ZoneData)> = zones
         .iter()
-        .filter_map(|zone| {
-            let mut sources = documents.zones();
-            let (source, _) =
-                sources.find(|(source, _)| source.name().as_str().eq_ignore_ascii_case(&zone.name))?;
-            Some((zone, source))
+        .map(|zone| {
+            let is_its = |source: &Document| source.name().as_str() == zone.name;
+            (documents.zones().map(|(source, _)| source).find(|source| is_its(source)), zone)
         })
         .collect();
     findings.extend(lint::lint(pairs));

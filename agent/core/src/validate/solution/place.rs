@@ -95,7 +95,8 @@ impl Placer<'_> {
             .filter_map(|requirement| {
                 let deployment = self.site.deployment(requirement.product.as_str())?;
                 let placements = &deployment.placements;
-                let placement = placements.get(self.cluster).or_else(|| placements.values().next())?;
+                let placement =
+                    placements.get(self.cluster).or_else(|| placements.values().next())?;
                 Some((requirement.product.to_string(), placement.published.clone()))
             })
             .collect()
@@ -147,8 +148,10 @@ impl Placer<'_> {
             all.map(|(position, text)| filler.fill(text, &place(position), findings)).collect()
         };
         let (command, args) = (list(&app.command, "command"), list(&app.args, "args"));
-        let env = self.env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
-        let files = self.files(app, &mut filler, |path| place(&format!("files[\"{path}\"]")), findings);
+        let env =
+            self.env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
+        let files =
+            self.files(app, &mut filler, |path| place(&format!("files[\"{path}\"]")), findings);
         let classes = app.volumes.iter().filter_map(|volume| {
             let class = volume.class.as_ref()?;
             let here = self.site.spec.storage_classes.get(class.as_str()).unwrap_or(class);
@@ -174,7 +177,8 @@ impl Placer<'_> {
     fn size_of(&self, app: &App, findings: &mut Vec<Finding>) -> AppSize {
         let mut sizes = self.wanted.version.sizes.iter();
         let chosen = sizes.find(|size| size.name == self.size);
-        let base = chosen.and_then(|size| size.apps.get(app.name.as_str())).cloned().unwrap_or_default();
+        let base =
+            chosen.and_then(|size| size.apps.get(app.name.as_str())).cloned().unwrap_or_default();
         let product = self.wanted.product;
         let size = match product.apps.get(app.name.as_str()) {
             Some(stronger) => base.overridden_by(stronger),
@@ -182,7 +186,8 @@ impl Placer<'_> {
         };
         let takes_none = app.kind != AppKind::Standard || app.workload == Workload::DaemonSet;
         if takes_none && size.replicas.is_some() {
-            let finding = Finding::error("SOLUTION/REPLICAS_NOT_TAKEN").at(self.wanted.place("product"));
+            let finding =
+                Finding::error("SOLUTION/REPLICAS_NOT_TAKEN").at(self.wanted.place("product"));
             findings.push(finding.with("app", &app.name));
         }
         size
@@ -227,7 +232,9 @@ impl Placer<'_> {
             let (text, place) = match source {
                 FileSource::Text(text) => (text.as_str(), place(target)),
                 FileSource::From(from) => {
-                    let Some(text) = version::text(self.folder, from, self.snapshot) else { continue };
+                    let Some(text) = version::text(self.folder, from, self.snapshot) else {
+                        continue;
+                    };
                     let file = relative(&self.snapshot.folder, &format!("{}/{from}", self.folder));
                     (text, Place::file(file))
                 }
@@ -260,7 +267,9 @@ impl Placer<'_> {
                         addresses.insert(address);
                     }
                     Err(_) => findings.push(
-                        Finding::error("VERSION/ADDRESS_INVALID").at(place.clone()).with("address", part),
+                        Finding::error("VERSION/ADDRESS_INVALID")
+                            .at(place.clone())
+                            .with("address", part),
                     ),
                 }
             }
@@ -297,7 +306,8 @@ impl Placer<'_> {
         // Twice: definitions of custom kinds say which kinds have no namespace.
         let first: Vec<Manifest> = read(&[], &mut Vec::new());
         let mut wide = manifest::cluster_wide(&first);
-        let others = self.site.deployments.values().filter_map(|other| other.placements.get(self.cluster));
+        let others =
+            self.site.deployments.values().filter_map(|other| other.placements.get(self.cluster));
         wide.extend(others.flat_map(|other| manifest::cluster_wide(&other.manifests)));
         read(&wide, findings)
     }
