@@ -8,8 +8,12 @@
 //! the number of pods, pod priorities and preemption, in-place resizing, and hash collisions.
 
 mod account;
+mod autoscaler;
+mod budget;
 mod claim;
+mod daemon_set;
 mod deployment;
+mod job;
 mod kubelet;
 mod node;
 mod object;
@@ -19,6 +23,7 @@ mod replica_set;
 mod revision;
 mod scheduler;
 mod seed;
+mod service;
 mod stateful_set;
 
 use jiff::Timestamp;
@@ -37,9 +42,14 @@ pub fn reconcile(view: &dyn View, now: Timestamp) -> Round {
     deployment::reconcile(&mut pass);
     replica_set::reconcile(&mut pass);
     stateful_set::reconcile(&mut pass);
+    daemon_set::reconcile(&mut pass);
+    job::reconcile(&mut pass);
     claim::reconcile(&mut pass);
     scheduler::reconcile(&mut pass);
     kubelet::reconcile(&mut pass);
+    service::reconcile(&mut pass);
+    budget::reconcile(&mut pass);
+    autoscaler::reconcile(&mut pass);
     pass.finish()
 }
 

@@ -141,6 +141,7 @@ fn choose(pass: &mut Pass<'_>, pod: &Value, places: &[Place]) -> Result<(usize, 
     if lacking_room > 0 {
         preemption.push(format!("{lacking_room} No preemption victims found for incoming pod"));
     }
+    preemption.sort();
     Err(format!(
         "0/{all} nodes are available: {}. preemption: 0/{all} nodes are available: {}.",
         listed.join(", "),
@@ -169,9 +170,13 @@ fn fits(
         let (key, value) = (text(taint, "key"), text(taint, "value"));
         return Err(vec![format!("node(s) had untolerated taint {{{key}: {value}}}")]);
     }
-    if let Some(taint) = node::health_taint(&place.node) {
-        // Also for a pod that bears the taint: nothing would start it.
-        return Err(vec![format!("node(s) had untolerated taint {{{taint}: }}")]);
+    if let Some(key) = node::health_taint(&place.node) {
+        // The node's own taint follows in the next round.
+        let taint = json!({"key": key, "effect": "NoExecute"});
+        let borne = node::toleration(tolerations, &taint);
+        if borne.is_none_or(|borne| !at(borne, "tolerationSeconds").is_null()) {
+            return Err(vec![format!("node(s) had untolerated taint {{{key}: }}")]);
+        }
     }
     let wanted = Room::of_pod(pod);
     let mut lacking = Vec::new();
