@@ -193,6 +193,11 @@ impl Zone {
     }
 }
 
+/// A zone's name as the key under which it is found. hickory's own reader refuses names like `0/25.0.0.10.in-addr.arpa` (RFC 2317).
+pub(super) fn key(zone: &str) -> Result<LowerName, Error> {
+    Builder::new(zone)?.name(zone).map(|name| LowerName::new(&name))
+}
+
 /// Counts every label; hickory's own count leaves out a leading `*`.
 pub(super) trait LabelCount {
     fn num_labels_with_wildcard(&self) -> u8;

@@ -104,6 +104,24 @@ async fn nothing_is_served_before_zones_are_published_and_outside_of_them() {
 }
 
 #[tokio::test]
+async fn zones_of_classless_ranges_are_served() {
+    let mut zone = hosted(1, Vec::new()).zone;
+    zone.name = "0/25.0.0.10.in-addr.arpa".to_owned();
+    if let ZoneKind::Hosted { records, .. } = &mut zone.kind {
+        *records = vec![
+            set("0/25.0.0.10.in-addr.arpa.", "NS", &["ns1.example.test."]),
+            set("7.0/25.0.0.10.in-addr.arpa.", "PTR", &["www.example.test."]),
+        ];
+    }
+    let server = start(vec![published(zone, 1)]).await;
+    let labels = ["7", "0/25", "0", "0", "10", "in-addr", "arpa"].map(str::as_bytes);
+    let mut message = Message::query();
+    message.add_query(Query::query(Name::from_labels(labels).unwrap(), RecordType::PTR));
+    let (answer, _) = exchange(&server, &message).await;
+    assert_eq!(answers(&answer), ["www.example.test."]);
+}
+
+#[tokio::test]
 async fn a_broken_set_never_replaces_the_good_one() {
     let server = start(vec![www(5, "10.0.0.1")]).await;
     let mut forged = www(6, "10.0.0.2");

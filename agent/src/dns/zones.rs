@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::{LowerName, Name, RecordType};
+use hickory_proto::rr::{LowerName, RecordType};
 use tidegate_core::zone::{PublishedZone, ZoneKind, serial::is_later};
 
 use super::{
@@ -67,9 +67,7 @@ impl Zones {
             if built.published.contains_key(&name) {
                 return Err(Error::Twice(name));
             }
-            let key = Name::from_ascii(zone.zone.apex())
-                .map(|name| LowerName::new(&name))
-                .map_err(|_| store::Error::Name { zone: name.clone(), name: name.clone() })?;
+            let key = store::key(&name)?;
             let served = match before.published.get(&name) {
                 Some(old) if old.digest == zone.digest && old.serial == zone.serial => {
                     before.served.get(&key).cloned()
