@@ -43,7 +43,7 @@ pub enum ApprovalScope {
     Plan,
     /// One wave. Written `scope: {wave: gray}`.
     Wave(Name),
-    /// That a group or wave of a release looks right. Written `scope: {confirm: {release: …, group: 1}}`.
+    /// That a group or wave of a release looks right. Written `scope: {confirm: {release: …, group: "2"}}`.
     Confirm(Confirmation),
     /// An operation, by its document's name.
     Operation(Name),

@@ -23,7 +23,14 @@ const FILES: &[(&str, &str)] = &[
     ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),
     ("GROUP", include_str!("../catalogue/group.yaml")),
+    ("IAM", include_str!("../catalogue/iam.yaml")),
+    ("OBJECT", include_str!("../catalogue/object.yaml")),
+    ("OPERATION", include_str!("../catalogue/operation.yaml")),
+    ("PARAMETER", include_str!("../catalogue/parameter.yaml")),
+    ("POLICY", include_str!("../catalogue/policy.yaml")),
+    ("PRODUCT", include_str!("../catalogue/product.yaml")),
     ("YAML", include_str!("../catalogue/yaml.yaml")),
+    ("ZONE", include_str!("../catalogue/zone.yaml")),
 ];
 
 /// The texts of one code in one language.
@@ -73,9 +80,6 @@ static ENTRIES: LazyLock<BTreeMap<String, Entry>> = LazyLock::new(|| {
 
 fn read(text: &str) -> Result<BTreeMap<String, Entry>, String> {
     let value = crate::yaml::value(text)?;
-    if value.is_null() {
-        return Ok(BTreeMap::new());
-    }
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 

@@ -71,6 +71,10 @@ fn simplify(schema: &mut Value) {
 
 fn simplify_object(map: &mut Map<String, Value>) {
     drop_null(map);
+    name_keys(map);
+    if let Some(Value::String(description)) = map.get_mut("description") {
+        *description = prose(description);
+    }
     let Some(Value::Array(options)) = map.get("oneOf") else { return };
     let words: Vec<&Value> = options.iter().flat_map(words_of).collect();
     let keys: Vec<(&String, &Value)> = options
@@ -119,6 +123,28 @@ fn simplify_object(map: &mut Map<String, Value>) {
     map.insert("properties".to_owned(), Value::Object(properties));
 }
 
+/// Says of a mapping with named keys what its keys are, instead of leaving all other keys undefined.
+fn name_keys(map: &mut Map<String, Value>) {
+    if let Some(Value::Object(patterns)) = map.get("patternProperties")
+        && patterns.len() == 1
+        && let Some((pattern, values)) = patterns.iter().next()
+    {
+        let (pattern, values) = (json!({"pattern": pattern}), values.clone());
+        map.remove("patternProperties");
+        map.insert("propertyNames".to_owned(), pattern);
+        map.insert("additionalProperties".to_owned(), values);
+    }
+}
+
+/// A doc comment as prose: its lines joined, its links to Rust items as plain words.
+fn prose(comment: &str) -> String {
+    let paragraphs: Vec<String> = comment
+        .split("\n\n")
+        .map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "))
+        .collect();
+    paragraphs.join("\n\n").replace("[`", "`").replace("`]", "`")
+}
+
 /// The words that an option of `oneOf` allows.
 fn words_of(option: &Value) -> Vec<&Value> {
     match (option.get("const"), option.get("enum").and_then(Value::as_array)) {
@@ -136,6 +162,9 @@ fn drop_null(map: &mut Map<String, Value>) {
             let only = only.clone();
             map.insert("type".to_owned(), only);
         }
+    }
+    if let Some(Value::Array(words)) = map.get_mut("enum") {
+        words.retain(|word| !word.is_null());
     }
     let null = json!({"type": "null"});
     if let Some(Value::Array(options)) = map.get_mut("anyOf") {

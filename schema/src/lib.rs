@@ -29,6 +29,7 @@ pub mod approval;
 pub mod document;
 pub mod json_schema;
 pub mod suggest;
+mod form;
 pub mod yaml;
 
 pub use document::{API_VERSION, Body, Document, Kind, Metadata, Origin};

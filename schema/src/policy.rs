@@ -332,6 +332,14 @@ pub struct ChangeWindow {
     pub deny: Vec<DeniedDays>,
 }
 
+/// The time zone of an IANA name such as `Asia/Shanghai`, from the database inside the program: the same on every
+/// machine, also where no zone files are installed.
+pub fn timezone(name: &str) -> Option<jiff::tz::TimeZone> {
+    static DATABASE: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
+        std::sync::LazyLock::new(jiff::tz::TimeZoneDatabase::bundled);
+    DATABASE.get(name).ok()
+}
+
 /// Days on which nothing goes out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

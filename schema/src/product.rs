@@ -1,13 +1,14 @@
 //! The kinds `Product` and `ProductVersion`: what can be delivered. The apps are in [`crate::app`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    scalar::{Name, PortReference, Quantity, Text},
+    scalar::{Duration, Name, PortReference, Quantity, Text},
 };
 
 /// The smallest unit offered to a customer. Its versions are documents of their own.
@@ -130,7 +131,7 @@ pub struct ParameterDeclaration {
     /// The value where no layer gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = ["string", "number", "boolean", "array"]))]
-    pub default: Option<serde_json::Value>,
+    pub default: Option<Value>,
     /// Some layer must give a value.
     #[serde(default, skip_serializing_if = "is_false")]
     pub required: bool,
@@ -140,7 +141,7 @@ pub struct ParameterDeclaration {
     /// The only values that are allowed.
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<Scalar>")]
-    pub choices: Vec<serde_json::Value>,
+    pub choices: Vec<Value>,
     /// The smallest number, or the fewest items of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
@@ -173,6 +174,108 @@ pub enum ParameterKind {
     Duration,
     /// A list of texts.
     List,
+}
+
+/// Why a value does not fit its declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It is of another type.
+    Type,
+    /// It is none of the choices.
+    Choice,
+    /// It is a smaller number, or a shorter list.
+    Minimum,
+    /// It is a larger number, or a longer list.
+    Maximum,
+    /// The text does not match the pattern.
+    Pattern,
+}
+
+impl Mismatch {
+    /// The rule of the declaration that is broken, as it is written there; never the value.
+    pub fn rule(self, declaration: &ParameterDeclaration) -> String {
+        let number = |limit: Option<i64>| limit.unwrap_or_default();
+        match self {
+            Self::Type => format!("type: {}", declaration.kind),
+            Self::Choice => {
+                let choices: Vec<String> =
+                    declaration.choices.iter().map(ToString::to_string).collect();
+                format!("enum: [{}]", choices.join(", "))
+            }
+            Self::Minimum => format!("minimum: {}", number(declaration.minimum)),
+            Self::Maximum => format!("maximum: {}", number(declaration.maximum)),
+            Self::Pattern => {
+                format!("pattern: {}", declaration.pattern.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl ParameterDeclaration {
+    /// Why a value in the clear does not fit; `None` when it fits.
+    ///
+    /// A `quantity` and a `duration` are texts; a whole number is also a `number` and a `quantity`. `minimum` and
+    /// `maximum` count the items of a list, and do not concern texts.
+    pub fn mismatch(&self, value: &Value) -> Option<Mismatch> {
+        let fits = match self.kind {
+            ParameterKind::String => value.is_string(),
+            ParameterKind::Integer => value.is_i64() || value.is_u64(),
+            ParameterKind::Number => value.is_number(),
+            ParameterKind::Boolean => value.is_boolean(),
+            ParameterKind::Quantity => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                (value.is_string() || value.is_number()) && Quantity::new(text).is_ok()
+            }
+            ParameterKind::Duration => {
+                value.as_str().is_some_and(|text| text.parse::<Duration>().is_ok())
+            }
+            ParameterKind::List => {
+                value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+            }
+        };
+        if !fits {
+            return Some(Mismatch::Type);
+        }
+        if !self.choices.is_empty() && !self.choices.contains(value) {
+            return Some(Mismatch::Choice);
+        }
+        let size = match value {
+            Value::Array(items) => u32::try_from(items.len()).ok().map(f64::from),
+            Value::Number(number) => number.as_f64(),
+            Value::Null | Value::Bool(_) | Value::String(_) | Value::Object(_) => None,
+        };
+        if let Some(size) = size {
+            #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
+            let limit = |limit: i64| limit as f64;
+            if self.minimum.is_some_and(|minimum| size < limit(minimum)) {
+                return Some(Mismatch::Minimum);
+            }
+            if self.maximum.is_some_and(|maximum| size > limit(maximum)) {
+                return Some(Mismatch::Maximum);
+            }
+        }
+        if let (Some(pattern), Value::String(_)) = (&self.pattern, value) {
+            let whole = json!({"pattern": format!("^(?:{pattern})$")});
+            if !jsonschema::is_valid(&whole, value) {
+                return Some(Mismatch::Pattern);
+            }
+        }
+        None
+    }
+}
+
+impl fmt::Display for ParameterKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Quantity => "quantity",
+            Self::Duration => "duration",
+            Self::List => "list",
+        })
+    }
 }
 
 /// The schema of a text, number or boolean.
@@ -344,4 +447,40 @@ impl AppSize {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(crate) const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declaration(text: &str) -> ParameterDeclaration {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn values_fit_their_declaration_or_say_why_not() {
+        let integer =
+            declaration(r#"{"name": "n", "type": "integer", "minimum": 1, "maximum": 64}"#);
+        assert_eq!(integer.mismatch(&json!(4)), None);
+        assert_eq!(integer.mismatch(&json!("4")), Some(Mismatch::Type));
+        assert_eq!(integer.mismatch(&json!(4.5)), Some(Mismatch::Type));
+        assert_eq!(integer.mismatch(&json!(0)), Some(Mismatch::Minimum));
+        assert_eq!(integer.mismatch(&json!(65)), Some(Mismatch::Maximum));
+        assert_eq!(Mismatch::Maximum.rule(&integer), "maximum: 64");
+        let quantity = declaration(r#"{"name": "n", "type": "quantity"}"#);
+        assert_eq!(quantity.mismatch(&json!("2Gi")), None);
+        assert_eq!(quantity.mismatch(&json!(2)), None);
+        assert_eq!(quantity.mismatch(&json!("2GB")), Some(Mismatch::Type));
+        let mode = declaration(r#"{"name": "n", "type": "string", "enum": ["single", "dual"]}"#);
+        assert_eq!(mode.mismatch(&json!("dual")), None);
+        assert_eq!(mode.mismatch(&json!("triple")), Some(Mismatch::Choice));
+        assert_eq!(Mismatch::Choice.rule(&mode), r#"enum: ["single", "dual"]"#);
+        let text = declaration(r#"{"name": "n", "type": "string", "pattern": "[a-z]+"}"#);
+        assert_eq!(text.mismatch(&json!("abc")), None);
+        assert_eq!(text.mismatch(&json!("abc1")), Some(Mismatch::Pattern));
+        let list = declaration(r#"{"name": "n", "type": "list", "minimum": 2}"#);
+        assert_eq!(list.mismatch(&json!(["a", "b"])), None);
+        assert_eq!(list.mismatch(&json!(["a"])), Some(Mismatch::Minimum));
+        assert_eq!(list.mismatch(&json!([1, 2])), Some(Mismatch::Type));
+    }
 }

@@ -1,4 +1,4 @@
-//! YAML in and out. No other file names a YAML crate.
+//! YAML in and out. The parser's crate is named in `yaml/load.rs` and nowhere else.
 //!
 //! Reading goes by the events of `saphyr-parser`, so that every field has its line and column, and so that duplicate
 //! keys, expansion and depth are ours to judge. Own documents are read by the core schema of YAML 1.2; what YAML 1.1
@@ -7,6 +7,7 @@
 mod load;
 mod shape;
 mod rules;
+mod write;
 
 use std::{str::FromStr as _, sync::Arc};
 
@@ -44,6 +45,22 @@ pub fn parse(file: &str, text: &str) -> (Vec<Document>, Vec<Finding>) {
     (documents, findings)
 }
 
+/// Reads the documents of a file whose bytes may not be text.
+pub fn parse_bytes(file: &str, bytes: &[u8]) -> (Vec<Document>, Vec<Finding>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(file, text),
+        Err(error) => (Vec::new(), vec![not_utf8(file, bytes, error.valid_up_to())]),
+    }
+}
+
+/// The finding for bytes that are no UTF-8 from `offset` on.
+fn not_utf8(file: &str, bytes: &[u8], offset: usize) -> Finding {
+    let before = bytes.get(..offset).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = u32::try_from(line).unwrap_or(u32::MAX);
+    Finding::error("YAML/NOT_UTF8").at(Place::new(file, line, 0, "")).with("offset", offset)
+}
+
 /// Reads plain Kubernetes objects, with the place of each and all findings, sorted.
 ///
 /// Objects of `kind: List` and of other lists with `items` are expanded. An object without `apiVersion`, `kind` or
@@ -62,15 +79,16 @@ pub fn parse_objects(file: &str, text: &str) -> (Vec<(Value, Place)>, Vec<Findin
     (objects, findings)
 }
 
-/// Writes YAML.
+/// Writes YAML that every reader reads alike. Fails when the value has no form in JSON, such as a map whose keys are
+/// no texts.
 pub fn to_string(value: &impl Serialize) -> Result<String, Error> {
-    serde_yaml::to_string(value).map_err(Error)
+    Ok(write::document(&serde_json::to_value(value).map_err(Error)?))
 }
 
 /// Failed to write YAML.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write YAML")]
-pub struct Error(#[source] serde_yaml::Error);
+#[error("failed to turn the value into YAML")]
+pub struct Error(#[source] serde_json::Error);
 
 /// The value of a text with one document, for our own embedded files.
 pub(crate) fn value(text: &str) -> Result<Value, String> {
@@ -196,3 +214,6 @@ fn expand(
         found.push((Value::Object(map), place));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,7 +159,7 @@ impl<'text> Loader<'text> {
         depth: usize,
     ) -> Result<(Value, usize), Stop> {
         if depth > MAX_DEPTH {
-            self.report("YAML/TOO_DEEP", at, path);
+            self.report("YAML/TOO_DEEP", at, "");
             return Err(Stop);
         }
         let (value, count, anchor) = match event {
@@ -247,6 +247,7 @@ impl<'text> Loader<'text> {
                 }
                 event => {
                     self.report("YAML/COMPLEX_KEY", key_at, path);
+                    self.traps.push(path.clone());
                     // Read both, so that what follows is judged too.
                     self.value(event, key_at, path, depth + 1)?;
                     let Some((event, span)) = self.next()? else { break };
@@ -306,7 +307,7 @@ impl<'text> Loader<'text> {
             }
             Dialect::Kubernetes => Finding::warning("YAML/WORD_READ_AS_BOOLEAN"),
         };
-        self.findings.push(finding.at(place).with("word", word));
+        self.findings.push(finding.at(place).with("word", unless_secret(word, path)));
     }
 
     fn scalar(
@@ -346,18 +347,25 @@ impl<'text> Loader<'text> {
             }
             self.traps.push(path.to_owned());
             let place = self.place(at, path);
-            let finding = Finding::error("YAML/AMBIGUOUS_NUMBER").with("number", text);
+            let finding =
+                Finding::error("YAML/AMBIGUOUS_NUMBER").with("number", unless_secret(text, path));
             self.findings.push(finding.at(place));
             return Value::from(text);
         }
         let (value, is_exact) = resolve(text);
         if !is_exact {
             let place = self.place(at, path);
-            let finding = Finding::error("YAML/NUMBER_TOO_LARGE").with("number", text);
+            let finding =
+                Finding::error("YAML/NUMBER_TOO_LARGE").with("number", unless_secret(text, path));
             self.findings.push(finding.at(place));
         }
         value
     }
+}
+
+/// A scalar for a message. Values of parameters may be secret, and stay out of every text.
+fn unless_secret<'a>(text: &'a str, path: &str) -> &'a str {
+    if path.starts_with("spec.values") { "…" } else { text }
 }
 
 /// Adds what a merge key (`<<`) brings; what is written in the mapping itself wins.
@@ -427,20 +435,40 @@ fn has_leading_zero(text: &str) -> bool {
     text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Bidirectional controls (Unicode TR 36, "Trojan Source") and control characters that YAML forbids.
-fn control_characters(file: &str, text: &str) -> Vec<Finding> {
-    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-    let is_bidirectional = |c: char| {
-        matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a plain text is read as this text by YAML 1.1 and by YAML 1.2.
+pub(super) fn is_unmistakable(text: &str) -> bool {
+    let is_number = || {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && digits.chars().all(|c| c.is_ascii_hexdigit() || "_.:+-xoXO".contains(c))
+            && !digits.contains("..")
+            && digits.matches('.').count() <= 1
     };
-    let is_bad = |c: char| is_control(c) || is_bidirectional(c);
-    if !text.contains(is_bad) {
+    resolve(text) == (Value::from(text), true)
+        && !is_boolean_word(text)
+        && !matches!(text, "y" | "Y" | "n" | "N")
+        && !is_number()
+}
+
+/// Bidirectional controls (Unicode TR 36, "Trojan Source").
+fn is_bidirectional(character: char) -> bool {
+    matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What no file may hold: bidirectional controls, and control characters that YAML forbids.
+pub(super) fn is_refused(character: char) -> bool {
+    let is_control = character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{85}');
+    is_control || is_bidirectional(character)
+}
+
+fn control_characters(file: &str, text: &str) -> Vec<Finding> {
+    if !text.contains(is_refused) {
         return Vec::new();
     }
     let mut findings = Vec::new();
     for (line, content) in text.split('\n').enumerate() {
-        for (column, character) in content.chars().enumerate().filter(|(_, c)| is_bad(*c)) {
+        for (column, character) in content.chars().enumerate().filter(|(_, c)| is_refused(*c)) {
             let code = if is_bidirectional(character) {
                 "YAML/BIDIRECTIONAL_CONTROL"
             } else {
