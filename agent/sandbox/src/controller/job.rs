@@ -200,11 +200,11 @@ fn work(pass: &mut Pass<'_>, owner: &Value, pods: &[Arc<Value>], tally: &Tally) 
         if index == Some(None) {
             return;
         }
-        create(pass, owner, fresh, index.flatten());
+        create(pass, owner, &fresh, index.flatten());
     }
 }
 
-fn create(pass: &mut Pass<'_>, owner: &Value, fresh: String, index: Option<i64>) {
+fn create(pass: &mut Pass<'_>, owner: &Value, fresh: &str, index: Option<i64>) {
     let mut pod = from_template(at(owner, "spec/template"), owner);
     set(&mut pod, "metadata/generateName", json!(format!("{}-", name(owner))));
     set(&mut pod, "metadata/name", json!(fresh));

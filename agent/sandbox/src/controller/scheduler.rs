@@ -25,6 +25,25 @@ struct Place {
     node: Arc<Value>,
     free: Room,
     pods: Vec<Arc<Value>>,
+    /// How many pods of each family are here to stay.
+    families: BTreeMap<String, usize>,
+    /// The pods that keep others away.
+    guards: Vec<Arc<Value>>,
+}
+
+impl Place {
+    fn take(&mut self, pod: Arc<Value>) {
+        self.free.add(negative(Room::of_pod(&pod)));
+        if !is_terminating(&pod)
+            && let Some(family) = family(&pod)
+        {
+            *self.families.entry(family).or_default() += 1;
+        }
+        if at(&pod, "spec/affinity/podAntiAffinity").is_object() {
+            self.guards.push(Arc::clone(&pod));
+        }
+        self.pods.push(pod);
+    }
 }
 
 /// One pass over the pods that have no node.
@@ -53,10 +72,9 @@ pub(super) fn reconcile(pass: &mut Pass<'_>) {
             Ok((index, storage)) => {
                 let Some(place) = places.get_mut(index) else { continue };
                 let node = Arc::clone(&place.node);
-                place.free.add(negative(Room::of_pod(pod)));
                 let mut placed = Value::clone(pod);
                 set(&mut placed, "spec/nodeName", json!(name(&node)));
-                place.pods.push(Arc::new(placed.clone()));
+                place.take(Arc::new(placed.clone()));
                 if storage.is_bound() {
                     bind(pass, pod, placed);
                 } else {
@@ -76,15 +94,20 @@ fn places(pass: &mut Pass<'_>, pods: &[Arc<Value>]) -> Vec<Place> {
     let nodes = pass.list("", "Node");
     let mut places: Vec<Place> = nodes
         .iter()
-        .map(|node| Place { node: Arc::clone(node), free: Room::of_node(node), pods: Vec::new() })
+        .map(|node| Place {
+            node: Arc::clone(node),
+            free: Room::of_node(node),
+            pods: Vec::new(),
+            families: BTreeMap::new(),
+            guards: Vec::new(),
+        })
         .collect();
     let index: BTreeMap<String, usize> =
         nodes.iter().enumerate().map(|(index, node)| (name(node).to_owned(), index)).collect();
     for pod in pods.iter().filter(|pod| !matches!(phase(pod), "Succeeded" | "Failed")) {
         let place = index.get(text(pod, "spec/nodeName")).and_then(|index| places.get_mut(*index));
         if let Some(place) = place {
-            place.free.add(negative(Room::of_pod(pod)));
-            place.pods.push(Arc::clone(pod));
+            place.take(Arc::clone(pod));
         }
     }
     places

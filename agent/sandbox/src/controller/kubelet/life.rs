@@ -9,7 +9,7 @@ const START: SignedDuration = SignedDuration::from_millis(700);
 const INIT: SignedDuration = SignedDuration::from_millis(200);
 const CRASH: SignedDuration = SignedDuration::from_secs(1);
 /// How long `ready-then-crash` stays ready.
-const READY_SPELL: SignedDuration = SignedDuration::from_secs(5);
+const READY_SPELL: SignedDuration = SignedDuration::from_secs(3);
 const FIRST_BACK_OFF: i64 = 10;
 const LONGEST_BACK_OFF: i64 = 300;
 

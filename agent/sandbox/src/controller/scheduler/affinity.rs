@@ -28,11 +28,8 @@ impl<'round> Neighbourhood<'round> {
         let kin = family(pod);
         let (mut on_node, mut in_zone) = (BTreeMap::new(), BTreeMap::new());
         for place in places {
-            let siblings = place
-                .pods
-                .iter()
-                .filter(|other| kin.is_some() && family(other) == kin && !is_terminating(other))
-                .count();
+            let siblings = kin.as_ref().and_then(|kin| place.families.get(kin)).copied();
+            let siblings = siblings.unwrap_or(0);
             *on_node.entry(name(&place.node).to_owned()).or_default() += siblings;
             *in_zone.entry(label(&place.node, ZONE).to_owned()).or_default() += siblings;
         }
@@ -98,7 +95,7 @@ impl<'round> Neighbourhood<'round> {
     /// Whether a pod that is already there keeps this one away.
     fn is_unwelcome(&self, place: &Place) -> bool {
         self.places.iter().any(|other| {
-            other.pods.iter().any(|resident| {
+            other.guards.iter().any(|resident| {
                 items(resident, &format!("spec/affinity/podAntiAffinity/{REQUIRED}")).iter().any(
                     |term| {
                         let key = text(term, "topologyKey");

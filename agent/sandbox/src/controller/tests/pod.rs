@@ -245,7 +245,7 @@ fn a_silent_node_makes_its_pods_unready_and_loses_them_after_five_minutes() {
     bench.create(workload("Deployment", "web", "web:1", &json!({"replicas": 2})));
     bench.advance(5.0);
     bench.edit("Node", "node-1", |node| {
-        node["status"]["conditions"][3]["status"] = json!("Unknown")
+        node["status"]["conditions"][3]["status"] = json!("Unknown");
     });
     bench.advance(60.0);
     assert_eq!(bench.ready_pods(), 1);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, workload};
 use crate::controller::object::{at, items, name, text};
 
-fn service(spec: Value) -> Value {
+fn service(spec: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -24,7 +24,7 @@ fn endpoints_follow_readiness() {
     let mut bench = Bench::new(3);
     bench.create(workload("Deployment", "web", "web:slow-5s", &json!({"replicas": 2})));
     let ports = json!([{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]);
-    bench.create(service(json!({"selector": {"app": "web"}, "ports": ports})));
+    bench.create(service(&json!({"selector": {"app": "web"}, "ports": ports})));
     bench.advance(2.0);
     let endpoints = bench.find("Endpoints", "web");
     assert_eq!(items(&items(&endpoints, "subsets")[0], "notReadyAddresses").len(), 2);
@@ -46,7 +46,7 @@ fn endpoints_follow_readiness() {
 #[test]
 fn a_load_balancer_gets_an_address_after_a_moment() {
     let mut bench = Bench::new(1);
-    bench.create(service(json!({"type": "LoadBalancer", "ports": [{"port": 80}]})));
+    bench.create(service(&json!({"type": "LoadBalancer", "ports": [{"port": 80}]})));
     bench.advance(0.5);
     assert!(items(&bench.find("Service", "web"), "status/loadBalancer/ingress").is_empty());
     bench.advance(1.0);

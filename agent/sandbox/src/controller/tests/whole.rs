@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::bench::workload;
-use crate::controller::object::{at, name, text};
+use crate::controller::object::{at, condition_is_true, items, name, set, text};
 use crate::{Options, Sandbox};
 
 async fn until(sandbox: &Sandbox, what: &str, test: impl Fn(&[Value]) -> bool) -> Vec<Value> {
@@ -17,7 +17,18 @@ async fn until(sandbox: &Sandbox, what: &str, test: impl Fn(&[Value]) -> bool) -
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let objects = sandbox.snapshot();
-    let kinds = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "PersistentVolumeClaim"];
+    let kinds = [
+        "Pod",
+        "Deployment",
+        "StatefulSet",
+        "ReplicaSet",
+        "DaemonSet",
+        "Job",
+        "Service",
+        "EndpointSlice",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+    ];
     let statuses: Vec<String> = kinds
         .iter()
         .flat_map(|kind| of(&objects, kind))
@@ -51,6 +62,9 @@ async fn their_writes_pass_the_rules_of_the_api() {
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "volumeClaimTemplates": [claim],
     });
+    let mut task = workload("Job", "task", "task:1", &json!({"completions": 1, "parallelism": 1}));
+    set(&mut task, "spec/template/spec/restartPolicy", json!("Never"));
+    set(&mut task, "spec/backoffLimit", json!(2));
     sandbox.seed([
         workload(
             "Deployment",
@@ -59,19 +73,64 @@ async fn their_writes_pass_the_rules_of_the_api() {
             &json!({"replicas": 3, "strategy": {"type": "RollingUpdate"}}),
         ),
         workload("StatefulSet", "db", "db:1", &spec),
+        workload(
+            "DaemonSet",
+            "agent",
+            "agent:1",
+            &json!({"updateStrategy": {"type": "RollingUpdate"}}),
+        ),
+        workload(
+            "Deployment",
+            "bad",
+            "bad:pull-fail",
+            &json!({"replicas": 1, "strategy": {"type": "Recreate"}}),
+        ),
+        task,
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": {"app": "web"},
+                "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            },
+        }),
+        json!({
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1},
+        }),
+        json!({
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "minReplicas": 1,
+                "maxReplicas": 9,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            },
+        }),
     ]);
     let is_ready =
         |object: &&Value, wanted: i64| at(object, "status/readyReplicas").as_i64() == Some(wanted);
     let objects = until(&sandbox, "all ready", |objects| {
-        of(objects, "Deployment").all(|object| is_ready(&object, 3))
+        of(objects, "Deployment").any(|object| is_ready(&object, 3))
             && of(objects, "StatefulSet").all(|object| is_ready(&object, 2))
+            && of(objects, "DaemonSet").all(|set| at(set, "status/numberReady") == 3)
+            && of(objects, "Job").all(|job| condition_is_true(at(job, "status"), "Complete"))
+            && of(objects, "PodDisruptionBudget").all(|b| at(b, "status/disruptionsAllowed") == 1)
+            && of(objects, "HorizontalPodAutoscaler").all(|h| at(h, "status/currentReplicas") == 3)
+            && of(objects, "Service").any(|s| !items(s, "status/loadBalancer/ingress").is_empty())
+            && of(objects, "EndpointSlice").any(|slice| items(slice, "endpoints").len() == 3)
     })
     .await;
     let pod = of(&objects, "Pod").find(|pod| name(pod) == "db-0").unwrap();
     assert_eq!(text(pod, "status/phase"), "Running");
     assert_eq!(of(&objects, "PersistentVolume").count(), 2);
 
-    let mut web = of(&objects, "Deployment").next().unwrap().clone();
+    let mut web = of(&objects, "Deployment").find(|web| name(web) == "web").unwrap().clone();
     web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:2");
     web["metadata"]["generation"] = json!(2);
     sandbox.seed([web]);
@@ -80,7 +139,35 @@ async fn their_writes_pass_the_rules_of_the_api() {
             of(objects, "Pod").filter(|pod| name(pod).starts_with("web")).collect();
         pods.len() == 3
             && pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == "web:2")
-            && of(objects, "Deployment").all(|object| is_ready(&object, 3))
+            && of(objects, "Deployment").any(|object| is_ready(&object, 3))
     })
     .await;
+    rests(&sandbox).await;
+}
+
+/// Apart from the pod that is pulled again and again, and the events about it, nothing is written any more.
+async fn rests(sandbox: &Sandbox) {
+    let versions = || {
+        let mut versions: Vec<String> = sandbox
+            .snapshot()
+            .iter()
+            .filter(|object| !name(object).starts_with("bad") && text(object, "kind") != "Event")
+            .map(|object| {
+                let version = text(object, "metadata/resourceVersion");
+                format!("{} {} {version}", text(object, "kind"), name(object))
+            })
+            .collect();
+        versions.sort();
+        versions
+    };
+    let start = sandbox.now();
+    let (mut held, mut since) = (versions(), start);
+    while sandbox.now().duration_since(since).as_secs() < 60 {
+        assert!(sandbox.now().duration_since(start).as_secs() < 600, "never at rest");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let fresh = versions();
+        if fresh != held {
+            (held, since) = (fresh, sandbox.now());
+        }
+    }
 }
