@@ -1,3 +1,6 @@
 //! The agent as a library: what the binary and the tests use.
 
 pub mod dns;
+
+pub mod secret;
+pub mod source;

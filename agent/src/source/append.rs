@@ -1,0 +1,213 @@
+//! Adding files to a branch of the remote while others may do the same: approvals and baselines.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use git2::{Direction, ErrorCode, FileMode, Oid, Repository, Signature, Time, build::TreeUpdateBuilder};
+use tidegate_core::snapshot::Identity;
+
+use super::{Error, connect::Conversation, mirror::Mirror};
+
+/// How often somebody else may be faster before we give up. Each time somebody else made progress.
+const ATTEMPTS: u32 = 16;
+
+/// One commit on top of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The branch; made when it does not exist.
+    pub branch: String,
+    /// Content by path.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The commit's message.
+    pub message: String,
+    /// Who appends.
+    pub by: Identity,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// Whether a file of the same name may be replaced: not on the approvals branch.
+    pub may_replace: bool,
+}
+
+impl Append {
+    /// Commits on top of `parent`. `None` when the branch holds all of it already, so that an
+    /// append that was cut off after the push can be done again.
+    fn commit(
+        &self,
+        repository: &Repository,
+        location: &str,
+        parent: Option<Oid>,
+    ) -> Result<Option<Oid>, Error> {
+        let broken = |source| Error::Broken { location: location.to_owned(), source };
+        let parent = parent.map(|id| repository.find_commit(id)).transpose().map_err(broken)?;
+        let before = parent.as_ref().map(git2::Commit::tree).transpose().map_err(broken)?;
+        let mut update = TreeUpdateBuilder::new();
+        for (path, content) in &self.files {
+            let content = repository.blob(content).map_err(broken)?;
+            let there = before
+                .as_ref()
+                .and_then(|tree| tree.get_path(Path::new(path)).ok())
+                .map(|entry| entry.id());
+            if there.is_some_and(|there| there != content) && !self.may_replace {
+                return Err(Error::Exists { branch: self.branch.clone(), path: path.clone() });
+            }
+            update.upsert(path.as_str(), content, FileMode::Blob);
+        }
+        let empty;
+        let base = if let Some(tree) = &before {
+            tree
+        } else {
+            let id = repository.treebuilder(None).and_then(|it| it.write()).map_err(broken)?;
+            empty = repository.find_tree(id).map_err(broken)?;
+            &empty
+        };
+        let tree = update.create_updated(repository, base).map_err(broken)?;
+        if before.as_ref().is_some_and(|before| before.id() == tree) {
+            return Ok(None);
+        }
+        let tree = repository.find_tree(tree).map_err(broken)?;
+        let by = signature(&self.by, self.at).map_err(broken)?;
+        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+        repository.commit(None, &by, &by, &self.message, &tree, &parents).map(Some).map_err(broken)
+    }
+}
+
+/// Git's form of a name, an address and a time; UTC.
+pub(super) fn signature(
+    by: &Identity,
+    at: jiff::Timestamp,
+) -> Result<Signature<'static>, git2::Error> {
+    // Git refuses empty names and addresses, and those with angle brackets.
+    let clean = |text: &str, otherwise: &str| {
+        let text: String =
+            text.chars().filter(|it| !matches!(it, '<' | '>') && !it.is_control()).collect();
+        if text.trim().is_empty() { otherwise.to_owned() } else { text }
+    };
+    Signature::new(
+        &clean(&by.name, "tidegate"),
+        &clean(&by.email, "tidegate@localhost"),
+        &Time::new(at.as_second(), 0),
+    )
+}
+
+/// Appends, and gives the commit that the branch then has.
+pub(super) fn append(
+    mirror: &Mirror,
+    append: &Append,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<String, Error> {
+    if !git2::Reference::is_valid_name(&format!("refs/heads/{}", append.branch)) {
+        return Err(Error::BranchName(append.branch.clone()));
+    }
+    for _ in 0..ATTEMPTS {
+        let done = match mirror.location.local_path() {
+            Some(path) => append_here(mirror, path, append)?,
+            None => append_there(mirror, append, cancelled)?,
+        };
+        if let Some(id) = done {
+            return Ok(id.to_string());
+        }
+    }
+    Err(Error::PushContended { branch: append.branch.clone(), attempts: ATTEMPTS })
+}
+
+/// Into a repository of this machine, bare or not: its branch is moved only if it is still where it
+/// was read. `None` when it was not.
+fn append_here(mirror: &Mirror, path: &Path, append: &Append) -> Result<Option<Oid>, Error> {
+    let location = mirror.location.to_string();
+    let wrong = |error| Error::from_git(&location, error);
+    let repository = Repository::open(path).map_err(wrong)?;
+    let name = format!("refs/heads/{}", append.branch);
+    let parent = match repository.refname_to_id(&name) {
+        Ok(id) => Some(id),
+        Err(error) if error.code() == ErrorCode::NotFound => None,
+        Err(error) => return Err(wrong(error)),
+    };
+    let Some(id) = append.commit(&repository, &location, parent)? else { return Ok(parent) };
+    let moved = match parent {
+        Some(parent) => repository.reference_matching(&name, id, true, parent, "tidegate"),
+        None => repository.reference(&name, id, false, "tidegate"),
+    };
+    match moved {
+        Ok(_) => Ok(Some(id)),
+        // Somebody moved it, made it, or holds its lock.
+        Err(error)
+            if matches!(
+                error.code(),
+                ErrorCode::Modified | ErrorCode::Exists | ErrorCode::Locked | ErrorCode::NotFound
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+/// To a server, which moves the branch only if it is still where we saw it. `None` when it was not.
+fn append_there(
+    mirror: &Mirror,
+    append: &Append,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Option<Oid>, Error> {
+    let repository = mirror.outbox()?;
+    let conversation = Conversation::new(
+        &mirror.location,
+        &mirror.credentials,
+        mirror.largest,
+        Arc::clone(cancelled),
+    );
+    let wrong = |error| conversation.error(error);
+    let name = format!("refs/heads/{}", append.branch);
+    let mut remote = repository.remote_anonymous(&mirror.location.for_git()).map_err(wrong)?;
+    let parent = {
+        let mut connection = remote
+            .connect_auth(
+                Direction::Fetch,
+                Some(conversation.callbacks()),
+                Some(Conversation::proxy()),
+            )
+            .map_err(wrong)?;
+        let heads = connection.list().map_err(wrong)?;
+        let parent = heads.iter().find(|head| head.name() == name).map(git2::RemoteHead::oid);
+        if parent.is_some() {
+            let spec = format!("+{name}:{name}");
+            connection
+                .remote()
+                .fetch(&[spec], Some(&mut conversation.fetch_options()), None)
+                .map_err(wrong)?;
+        }
+        parent
+    };
+    let location = mirror.location.to_string();
+    let Some(id) = append.commit(&repository, &location, parent)? else { return Ok(parent) };
+    // What is shown once may be shown again on the second connection.
+    let conversation = Conversation::new(
+        &mirror.location,
+        &mirror.credentials,
+        mirror.largest,
+        Arc::clone(cancelled),
+    );
+    repository
+        .reference(&name, id, true, "tidegate")
+        .map_err(|source| Error::Broken { location, source })?;
+    let pushed =
+        remote.push(&[format!("{name}:{name}")], Some(&mut conversation.push_options()));
+    match (pushed, conversation.push_refused()) {
+        (Ok(()), None) => Ok(Some(id)),
+        (Ok(()), Some(reason)) if was_overtaken(&reason) => Ok(None),
+        (Ok(()), Some(reason)) => {
+            Err(Error::PushRefused { branch: append.branch.clone(), reason })
+        }
+        (Err(error), _) if error.code() == ErrorCode::NotFastForward => Ok(None),
+        (Err(error), _) => Err(conversation.error(error)),
+    }
+}
+
+/// What servers say when the branch is not where the client saw it: git's `receive-pack` ("failed
+/// to update ref", "fetch first", "non-fast-forward", "cannot lock ref", "stale info").
+fn was_overtaken(reason: &str) -> bool {
+    ["failed to update ref", "fetch first", "non-fast-forward", "cannot lock ref", "stale info", "already exists"]
+        .iter()
+        .any(|sign| reason.contains(sign))
+}
