@@ -1,6 +1,7 @@
 //! The agent as a library: what the binary and the tests use.
 
 pub mod dns;
-
 pub mod secret;
+pub mod signature;
 pub mod source;
+pub mod wake;

@@ -295,7 +295,8 @@ impl Source {
             let branch = &mirror.branches.approvals;
             let head = mirror.seen(repository, branch);
             let text = head.map(|id| id.to_string());
-            if let Some(last) = last.as_ref().filter(|last| last.head.is_some() && last.head == text)
+            if let Some(last) =
+                last.as_ref().filter(|last| last.head.is_some() && last.head == text)
             {
                 return Ok(Arc::clone(last));
             }

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str)] = &[
     ("PARAMETER", include_str!("../catalogue/parameter.yaml")),
     ("POLICY", include_str!("../catalogue/policy.yaml")),
     ("PRODUCT", include_str!("../catalogue/product.yaml")),
+    ("SOURCE", include_str!("../catalogue/source.yaml")),
     ("YAML", include_str!("../catalogue/yaml.yaml")),
     ("ZONE", include_str!("../catalogue/zone.yaml")),
 ];

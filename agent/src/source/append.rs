@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use git2::{Direction, ErrorCode, FileMode, Oid, Repository, Signature, Time, build::TreeUpdateBuilder};
+use git2::{
+    Direction, ErrorCode, FileMode, Oid, Repository, Signature, Time, build::TreeUpdateBuilder,
+};
 use tidegate_core::snapshot::Identity;
 
 use super::{Error, connect::Conversation, mirror::Mirror};
@@ -191,14 +193,11 @@ fn append_there(
     repository
         .reference(&name, id, true, "tidegate")
         .map_err(|source| Error::Broken { location, source })?;
-    let pushed =
-        remote.push(&[format!("{name}:{name}")], Some(&mut conversation.push_options()));
+    let pushed = remote.push(&[format!("{name}:{name}")], Some(&mut conversation.push_options()));
     match (pushed, conversation.push_refused()) {
         (Ok(()), None) => Ok(Some(id)),
         (Ok(()), Some(reason)) if was_overtaken(&reason) => Ok(None),
-        (Ok(()), Some(reason)) => {
-            Err(Error::PushRefused { branch: append.branch.clone(), reason })
-        }
+        (Ok(()), Some(reason)) => Err(Error::PushRefused { branch: append.branch.clone(), reason }),
         (Err(error), _) if error.code() == ErrorCode::NotFastForward => Ok(None),
         (Err(error), _) => Err(conversation.error(error)),
     }
@@ -207,7 +206,14 @@ fn append_there(
 /// What servers say when the branch is not where the client saw it: git's `receive-pack` ("failed
 /// to update ref", "fetch first", "non-fast-forward", "cannot lock ref", "stale info").
 fn was_overtaken(reason: &str) -> bool {
-    ["failed to update ref", "fetch first", "non-fast-forward", "cannot lock ref", "stale info", "already exists"]
-        .iter()
-        .any(|sign| reason.contains(sign))
+    [
+        "failed to update ref",
+        "fetch first",
+        "non-fast-forward",
+        "cannot lock ref",
+        "stale info",
+        "already exists",
+    ]
+    .iter()
+    .any(|sign| reason.contains(sign))
 }

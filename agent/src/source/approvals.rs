@@ -57,14 +57,18 @@ pub(super) fn read(
             None => true,
         };
         if is_lost {
-            let code =
-                if head.is_some() { "SOURCE/APPROVALS_REWRITTEN" } else { "SOURCE/APPROVALS_DELETED" };
+            let code = if head.is_some() {
+                "SOURCE/APPROVALS_REWRITTEN"
+            } else {
+                "SOURCE/APPROVALS_DELETED"
+            };
             findings.push(Finding::error(code).with("branch", branch).with("commit", lost));
         }
     }
     let mut heads = kept;
     heads.extend(head);
-    let mut ledger = Ledger { repository, branch, first: BTreeMap::new(), order: Vec::new(), findings };
+    let mut ledger =
+        Ledger { repository, branch, first: BTreeMap::new(), order: Vec::new(), findings };
     for id in oldest_first(repository, &heads)? {
         ledger.follow(id)?;
     }

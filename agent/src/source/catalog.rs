@@ -118,7 +118,10 @@ mod tests {
         for outside in ["../../../catalog", "/etc"] {
             let (named, findings) = folders(&site(outside), "sites/hz");
             assert_eq!(named, []);
-            assert_eq!(findings.iter().map(|it| &*it.code).collect::<Vec<_>>(), ["SOURCE/CATALOG_OUTSIDE"]);
+            assert_eq!(
+                findings.iter().map(|it| &*it.code).collect::<Vec<_>>(),
+                ["SOURCE/CATALOG_OUTSIDE"]
+            );
         }
     }
 

@@ -148,7 +148,9 @@ pub enum Error {
         reason: String,
     },
     /// Others were faster every time.
-    #[error("failed to push to branch {branch} in {attempts} attempts: others push at the same time")]
+    #[error(
+        "failed to push to branch {branch} in {attempts} attempts: others push at the same time"
+    )]
     PushContended {
         /// The branch.
         branch: String,

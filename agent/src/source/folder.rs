@@ -32,7 +32,10 @@ impl Files {
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
             {
                 return Ok(None);
             }
@@ -44,7 +47,11 @@ impl Files {
             Kind::Link(target.as_os_str().as_encoded_bytes().to_vec())
         } else if kind.is_dir() {
             // A working tree inside a working tree: a submodule, or a clone that git would not take.
-            if path.join(".git").symlink_metadata().is_ok() { Kind::Submodule } else { Kind::Folder }
+            if path.join(".git").symlink_metadata().is_ok() {
+                Kind::Submodule
+            } else {
+                Kind::Folder
+            }
         } else if kind.is_file() {
             Kind::File(found.len())
         } else {

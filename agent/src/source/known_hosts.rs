@@ -29,7 +29,8 @@ pub(super) fn look_up(file: &str, host: &str, port: u16, key: &[u8]) -> Known {
         }
         let mut fields = line.split_ascii_whitespace().peekable();
         let marker = fields.next_if(|field| field.starts_with('@'));
-        let (Some(patterns), Some(_), Some(encoded)) = (fields.next(), fields.next(), fields.next())
+        let (Some(patterns), Some(_), Some(encoded)) =
+            (fields.next(), fields.next(), fields.next())
         else {
             continue;
         };

@@ -211,11 +211,23 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_its_secrets() {
         for (given, shown) in [
-            ("https://oauth2:s3cr3t@git.bank.example/site.git", "https://git.bank.example/site.git"),
-            ("https://s3cr3t@git.bank.example:8443/site.git", "https://git.bank.example:8443/site.git"),
-            ("https://git.bank.example/site.git?private_token=s3cr3t", "https://git.bank.example/site.git"),
+            (
+                "https://oauth2:s3cr3t@git.bank.example/site.git",
+                "https://git.bank.example/site.git",
+            ),
+            (
+                "https://s3cr3t@git.bank.example:8443/site.git",
+                "https://git.bank.example:8443/site.git",
+            ),
+            (
+                "https://git.bank.example/site.git?private_token=s3cr3t",
+                "https://git.bank.example/site.git",
+            ),
             ("https://a:s3cr3t@b@git.bank.example/x", "https://git.bank.example/x"),
-            ("ssh://git:s3cr3t@git.bank.example:2222/site.git", "ssh://git.bank.example:2222/site.git"),
+            (
+                "ssh://git:s3cr3t@git.bank.example:2222/site.git",
+                "ssh://git.bank.example:2222/site.git",
+            ),
             ("git@git.bank.example:bank/site.git", "git.bank.example:bank/site.git"),
         ] {
             let location = Location::parse(given).unwrap();

@@ -10,12 +10,8 @@ use std::{
 use git2::{Direction, Oid, Repository, RepositoryInitOptions};
 
 use super::{
-    Branches, Credentials, Error, Head, History,
-    connect::Conversation,
-    history,
-    location::Location,
-    object,
-    walk::Limits,
+    Branches, Credentials, Error, Head, History, connect::Conversation, history,
+    location::Location, object, walk::Limits,
 };
 
 /// Present while objects are being written. Found when opening, it says that the process died in
@@ -117,7 +113,8 @@ impl Mirror {
     }
 
     fn initialise(&self, path: &Path) -> Result<Repository, Error> {
-        let unusable = |error: git2::Error| self.cache(io::Error::other(error.message().to_owned()));
+        let unusable =
+            |error: git2::Error| self.cache(io::Error::other(error.message().to_owned()));
         let mut options = RepositoryInitOptions::new();
         options.bare(true).external_template(false);
         let repository = Repository::init_opts(path, &options).map_err(unusable)?;
@@ -159,8 +156,12 @@ impl Mirror {
         repository: &Repository,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<(), Error> {
-        let conversation =
-            Conversation::new(&self.location, &self.credentials, self.largest, Arc::clone(cancelled));
+        let conversation = Conversation::new(
+            &self.location,
+            &self.credentials,
+            self.largest,
+            Arc::clone(cancelled),
+        );
         let wrong = |error| conversation.error(error);
         let mut remote = repository.remote_anonymous(&self.location.for_git()).map_err(wrong)?;
         let mut connection = remote
@@ -171,13 +172,14 @@ impl Mirror {
             )
             .map_err(wrong)?;
         let offered = offered(connection.list().map_err(wrong)?);
-        let wanted: Vec<&String> = [&self.branch, &self.branches.approvals, &self.branches.baseline]
-            .into_iter()
-            .filter(|branch| {
-                let theirs = offered.get(*branch);
-                theirs.is_some() && theirs != self.seen(repository, branch).as_ref()
-            })
-            .collect();
+        let wanted: Vec<&String> =
+            [&self.branch, &self.branches.approvals, &self.branches.baseline]
+                .into_iter()
+                .filter(|branch| {
+                    let theirs = offered.get(*branch);
+                    theirs.is_some() && theirs != self.seen(repository, branch).as_ref()
+                })
+                .collect();
         if !wanted.is_empty() {
             self.receive(repository, connection.remote(), &wanted, &conversation)?;
         }
@@ -256,8 +258,9 @@ impl Mirror {
         commit.tree().map_err(|source| self.broken(source))?;
         let history = match accepted {
             None => History::First,
-            Some(accepted) => history::compare(repository, accepted, id)
-                .map_err(|source| self.broken(source))?,
+            Some(accepted) => {
+                history::compare(repository, accepted, id).map_err(|source| self.broken(source))?
+            }
         };
         let text = |branch: &str| self.seen(repository, branch).map(|id| id.to_string());
         Ok(Head {

@@ -202,9 +202,7 @@ async fn what_is_no_usable_repository_has_a_code_each() {
     let place = Place::empty();
     assert_eq!(place.source().fetch(None).await.unwrap_err().code(), "SOURCE/EMPTY_REPOSITORY");
 
-    let open = |url: &str| {
-        Source::open(SourceOptions { url: url.to_owned(), ..place.options() })
-    };
+    let open = |url: &str| Source::open(SourceOptions { url: url.to_owned(), ..place.options() });
     let gone = place.folder.path().join("gone");
     let error = open(&gone.display().to_string()).unwrap().fetch(None).await.unwrap_err();
     assert_eq!(error.code(), "SOURCE/NOT_A_REPOSITORY");
@@ -270,8 +268,7 @@ async fn links_submodules_and_large_files_are_refused_in_a_commit() {
         .unwrap();
     let tree = repository.find_tree(tree).unwrap();
     let by = append::signature(&who("Li Na"), at(0)).unwrap();
-    let commit =
-        repository.commit(Some("HEAD"), &by, &by, "submodule", &tree, &[&parent]).unwrap();
+    let commit = repository.commit(Some("HEAD"), &by, &by, "submodule", &tree, &[&parent]).unwrap();
 
     let source = place.source();
     source.fetch(None).await.unwrap();
@@ -333,7 +330,11 @@ async fn a_folder_with_uncommitted_changes_is_no_commit() {
     let dirty = Source::folder(place.remote()).await.unwrap();
     assert!(!dirty.revision.is_committed());
     assert_eq!(paths(&dirty), ["a.yaml", "site.yaml"]);
-    assert_eq!(Source::folder(place.remote()).await.unwrap(), dirty, "the same files, the same name");
+    assert_eq!(
+        Source::folder(place.remote()).await.unwrap(),
+        dirty,
+        "the same files, the same name"
+    );
     place.write("a.yaml", "b");
     assert_ne!(Source::folder(place.remote()).await.unwrap().revision, dirty.revision);
 }
@@ -374,7 +375,9 @@ fn the_catalogue_has_every_code_of_the_source() {
     while let Some(path) = pending.pop() {
         if path.is_dir() {
             pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if !path.ends_with("tests.rs") && !path.components().any(|it| it.as_os_str() == "tests") {
+        } else if !path.ends_with("tests.rs")
+            && !path.components().any(|it| it.as_os_str() == "tests")
+        {
             let text = fs::read_to_string(&path).unwrap();
             used.extend(
                 text.split('"').filter(|word| word.starts_with("SOURCE/")).map(str::to_owned),

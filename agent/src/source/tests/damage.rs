@@ -68,7 +68,10 @@ async fn damage_that_only_reading_finds_is_mended_by_the_next_fetch() {
     assert!(id.is_complete());
     cut(&place.cache());
     let error = source.snapshot(&commit).await.unwrap_err();
-    assert!(["SOURCE/REPOSITORY_BROKEN", "SOURCE/COMMIT_UNKNOWN"].contains(&error.code()), "{error:?}");
+    assert!(
+        ["SOURCE/REPOSITORY_BROKEN", "SOURCE/COMMIT_UNKNOWN"].contains(&error.code()),
+        "{error:?}"
+    );
     source.fetch(Some(&commit)).await.unwrap();
     assert_eq!(paths(&source.snapshot(&commit).await.unwrap()), ["site.yaml"]);
 }
