@@ -9,6 +9,8 @@
 //!   remedy: {en: …, zh: …}                              # what to do, as an order
 //!   explanation: {en: …, zh: …}                         # the long form of `tidegate explain`; Markdown
 //! ```
+//! Afterwards run `UPDATE=1 cargo test -p tidegate-schema`, which brings `docs/reference/findings*.md` up to date.
+//!
 //! A new category is a new file and a new line in [`FILES`]. Tests hold that every text exists in
 //! both languages and that both have the same placeholders.
 

@@ -273,7 +273,7 @@ fn fill(text: &str, args: &BTreeMap<String, String>) -> String {
 fn unknown(code: &str, args: &BTreeMap<String, String>) -> String {
     let mut out = code.to_owned();
     for (name, value) in args {
-        out.push_str(&format!(" {name}={value}"));
+        out.extend([" ", name, "=", value]);
     }
     out
 }

@@ -2,8 +2,11 @@
 
 use crate::{approval, policy, scalar};
 
+/// Whether a form accepts a text.
+type Accepts = fn(&str) -> bool;
+
 /// The formats of the schemas beyond those of JSON Schema, with what accepts them.
-pub(crate) const FORMATS: &[(&str, fn(&str) -> bool)] = &[
+pub(crate) const FORMATS: &[(&str, Accepts)] = &[
     ("semver", is_version),
     ("semver-requirement", is_version_requirement),
     ("date-time", is_instant),

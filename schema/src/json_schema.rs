@@ -178,3 +178,37 @@ fn drop_null(map: &mut Map<String, Value>) {
         }
     }
 }
+
+/// One JSON Schema for documents of every kind, chosen by `kind`: for editors that know only one schema per file pattern.
+pub fn combined() -> Value {
+    let rules: Vec<Value> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            json!({
+                "if": {"required": ["kind"], "properties": {"kind": {"const": kind.as_str()}}},
+                "then": {"$ref": file_name(*kind)},
+            })
+        })
+        .collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tidegate document",
+        "description": "A document of a Tidegate site.",
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {"kind": {"enum": Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()}},
+        "allOf": rules,
+    })
+}
+
+/// The file of a kind's schema in `schema/json/`, such as `product-version.schema.json`.
+pub fn file_name(kind: Kind) -> String {
+    let mut name = String::new();
+    for character in kind.as_str().chars() {
+        if character.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name + ".schema.json"
+}

@@ -31,6 +31,7 @@ pub mod json_schema;
 pub mod suggest;
 mod form;
 pub mod yaml;
+pub mod reference;
 
 pub use document::{API_VERSION, Body, Document, Kind, Metadata, Origin};
 pub use finding::{Finding, Lang, Place, Severity};

@@ -131,7 +131,11 @@ impl JsonSchema for ParameterValue {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let secret = generator.subschema_for::<SecretReference>();
+        let mut secret = generator.subschema_for::<SecretReference>();
+        secret.insert(
+            "description".to_owned(),
+            "A key of a Secret that is in the cluster already.".into(),
+        );
         json_schema!({
             "description": "A value in the clear, a list of texts, or a reference to a secret.",
             "type": ["string", "number", "boolean", "array", "object"],

@@ -369,11 +369,11 @@ pub struct Database {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum DatabaseEngine {
-    /// MySQL.
+    /// `MySQL`.
     Mysql,
     /// PostgreSQL.
     Postgresql,
-    /// OceanBase, in its MySQL mode.
+    /// `OceanBase`, in its `MySQL` mode.
     Oceanbase,
 }
 

@@ -438,7 +438,10 @@ impl<'de> Deserialize<'de> for Quantity {
         let text = match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => text,
             serde_json::Value::Number(number) => number.to_string(),
-            _ => return Err(de::Error::custom(ScalarError::Quantity)),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => return Err(de::Error::custom(ScalarError::Quantity)),
         };
         Self::new(text).map_err(de::Error::custom)
     }
@@ -497,7 +500,12 @@ impl<'de> Deserialize<'de> for PortReference {
                 .filter(|number| *number > 0)
                 .map(Self::Number)
                 .ok_or_else(|| de::Error::custom("a port is 1 to 65535, or a port's name")),
-            _ => Err(de::Error::custom("a port is a number or a name")),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => {
+                Err(de::Error::custom("a port is a number or a name"))
+            }
         }
     }
 }

@@ -59,8 +59,7 @@ pub(super) fn load(file: &str, text: &str, dialect: Dialect) -> (Vec<Loaded>, Ve
                     documents.push(loaded);
                 }
             }
-            Ok(None) => break,
-            Err(Stop) => break,
+            Ok(None) | Err(Stop) => break,
         }
     }
     if let Some(Finding { code, place: Some(place), .. }) = loader.findings.last_mut()
@@ -245,7 +244,15 @@ impl<'text> Loader<'text> {
                     self.check_key(&text, style, key_at, path);
                     text.into_owned()
                 }
-                event => {
+                event @ (Event::Nothing
+                | Event::StreamStart
+                | Event::StreamEnd
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::Alias(_)
+                | Event::SequenceStart(..)
+                | Event::SequenceEnd
+                | Event::MappingStart(..)) => {
                     self.report("YAML/COMPLEX_KEY", key_at, path);
                     self.traps.push(path.clone());
                     // Read both, so that what follows is judged too.

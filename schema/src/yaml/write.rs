@@ -10,7 +10,12 @@ pub(super) fn document(value: &Value) -> String {
     match value {
         Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
         Value::Array(items) if !items.is_empty() => list(&mut out, items, 0),
-        _ => {
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
             scalar(&mut out, value, 0);
             out.push('\n');
         }
@@ -41,7 +46,12 @@ fn mapping(out: &mut String, map: &Map<String, Value>, depth: usize) {
                 out.push('\n');
                 list(out, items, depth);
             }
-            _ => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
                 out.push(' ');
                 scalar(out, value, depth + 1);
                 out.push('\n');
@@ -62,7 +72,12 @@ fn list(out: &mut String, items: &[Value], depth: usize) {
                 out.push('\n');
                 list(out, items, depth + 1);
             }
-            _ => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
                 scalar(out, item, depth + 1);
                 out.push('\n');
             }
