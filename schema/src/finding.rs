@@ -287,7 +287,7 @@ mod tests {
         let at = |file: &str, line, column, code: &'static str| {
             Finding::error(code).at(Place::new(file, line, column, ""))
         };
-        let mut findings = vec![
+        let mut findings = [
             at("b", 1, 1, "A/A"),
             at("a", 2, 1, "A/A"),
             at("a", 1, 9, "B/B"),

@@ -56,7 +56,7 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> (Vec<Document>, Vec<Finding>) {
 /// The finding for bytes that are no UTF-8 from `offset` on.
 fn not_utf8(file: &str, bytes: &[u8], offset: usize) -> Finding {
     let before = bytes.get(..offset).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let line = u32::try_from(line).unwrap_or(u32::MAX);
     Finding::error("YAML/NOT_UTF8").at(Place::new(file, line, 0, "")).with("offset", offset)
 }

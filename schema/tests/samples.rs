@@ -2,8 +2,11 @@
 //!
 //! `UPDATE=1 cargo test -p tidegate-schema` rewrites the expected findings; read the difference before committing it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -40,12 +43,12 @@ fn show(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let place = finding.place.clone().unwrap();
-        text.push_str(&format!("{finding}\n"));
+        writeln!(text, "{finding}").unwrap();
         if !place.path.is_empty() {
-            text.push_str(&format!("  at:  {}\n", place.path));
+            writeln!(text, "  at:  {}", place.path).unwrap();
         }
-        text.push_str(&format!("  do:  {}\n", finding.remedy(Lang::En)));
-        text.push_str(&format!("  zh:  {}\n", finding.message(Lang::Zh)));
+        writeln!(text, "  do:  {}", finding.remedy(Lang::En)).unwrap();
+        writeln!(text, "  zh:  {}", finding.message(Lang::Zh)).unwrap();
     }
     text
 }
@@ -87,7 +90,7 @@ fn bad_samples_give_the_findings_beside_them() {
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
         if shown != expected {
-            differences.push_str(&format!("== {name}: expected\n{expected}== but got\n{shown}\n"));
+            writeln!(differences, "== {name}: expected\n{expected}== but got\n{shown}").unwrap();
         }
     }
     assert!(differences.is_empty(), "{differences}");

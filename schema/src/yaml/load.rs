@@ -51,15 +51,10 @@ pub(super) fn load(file: &str, text: &str, dialect: Dialect) -> (Vec<Loaded>, Ve
         expanded: 0,
     };
     let mut documents = Vec::new();
-    loop {
-        match loader.document() {
-            Ok(Some(mut loaded)) => {
-                loaded.is_sound &= is_sound_text;
-                if !loaded.value.is_null() {
-                    documents.push(loaded);
-                }
-            }
-            Ok(None) | Err(Stop) => break,
+    while let Ok(Some(mut loaded)) = loader.document() {
+        loaded.is_sound &= is_sound_text;
+        if !loaded.value.is_null() {
+            documents.push(loaded);
         }
     }
     if let Some(Finding { code, place: Some(place), .. }) = loader.findings.last_mut()

@@ -1,5 +1,7 @@
 //! Writing YAML: block style, in the order of the value, quoted wherever some reader might see something other than text.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::load;
@@ -139,11 +141,12 @@ fn inline(text: &str) -> String {
             other if is_printable(other) => out.push(other),
             other => {
                 let number = u32::from(other);
-                out.push_str(&if number > 0xffff {
-                    format!("\\U{number:08x}")
+                // Writing to a String cannot fail.
+                let _infallible = if number > 0xffff {
+                    write!(out, "\\U{number:08x}")
                 } else {
-                    format!("\\u{number:04x}")
-                });
+                    write!(out, "\\u{number:04x}")
+                };
             }
         }
     }
