@@ -86,33 +86,8 @@ async fn their_writes_pass_the_rules_of_the_api() {
             &json!({"replicas": 1, "strategy": {"type": "Recreate"}}),
         ),
         task,
-        json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "web", "namespace": "default"},
-            "spec": {
-                "type": "LoadBalancer",
-                "selector": {"app": "web"},
-                "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
-            },
-        }),
-        json!({
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": "web", "namespace": "default"},
-            "spec": {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1},
-        }),
-        json!({
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": "web", "namespace": "default"},
-            "spec": {
-                "minReplicas": 1,
-                "maxReplicas": 9,
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-            },
-        }),
     ]);
+    sandbox.seed(around_web());
     let is_ready =
         |object: &&Value, wanted: i64| at(object, "status/readyReplicas").as_i64() == Some(wanted);
     let objects = until(&sandbox, "all ready", |objects| {
@@ -143,6 +118,38 @@ async fn their_writes_pass_the_rules_of_the_api() {
     })
     .await;
     rests(&sandbox).await;
+}
+
+/// What else a real app has beside its Deployment.
+fn around_web() -> Vec<Value> {
+    vec![
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": {"app": "web"},
+                "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            },
+        }),
+        json!({
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1},
+        }),
+        json!({
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "minReplicas": 1,
+                "maxReplicas": 9,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            },
+        }),
+    ]
 }
 
 /// Apart from the pod that is pulled again and again, and the events about it, nothing is written any more.
