@@ -22,6 +22,7 @@ use crate::finding::Lang;
 
 /// The embedded files: category (the part of the code before `/`) and text.
 const FILES: &[(&str, &str)] = &[
+    ("CONFIG", include_str!("../catalogue/config.yaml")),
     ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),
     ("GROUP", include_str!("../catalogue/group.yaml")),
