@@ -30,6 +30,7 @@ const FILES: &[(&str, &str)] = &[
     ("OBJECT", include_str!("../catalogue/object.yaml")),
     ("OPERATION", include_str!("../catalogue/operation.yaml")),
     ("PARAMETER", include_str!("../catalogue/parameter.yaml")),
+    ("PLAN", include_str!("../catalogue/plan.yaml")),
     ("POLICY", include_str!("../catalogue/policy.yaml")),
     ("PRODUCT", include_str!("../catalogue/product.yaml")),
     ("SOURCE", include_str!("../catalogue/source.yaml")),

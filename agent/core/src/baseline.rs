@@ -77,3 +77,9 @@ pub struct BaselineApp {
     /// Sizes of its volumes by name, in Kubernetes notation.
     pub volumes: BTreeMap<String, String>,
 }
+
+mod advance;
+mod differences;
+
+pub use advance::Reached;
+pub use differences::{BaselineDifference, Level};

@@ -22,6 +22,8 @@ mod normalise;
 mod ownership;
 mod zones;
 
+pub(crate) use effects::replicas;
+
 /// Annotation on a live object that says whether it may be pruned: `disabled` keeps it; `enabled` lets a claim or a
 /// namespace with data go.
 pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";

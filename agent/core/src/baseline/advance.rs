@@ -1,0 +1,164 @@
+//! The baseline after a release: what it delivered, also in parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Baseline, BaselineApp, BaselineProduct};
+use crate::desired::{DesiredState, Unit};
+use crate::plan::Plan;
+use crate::site::{Deployment, ValidSite};
+use crate::zone::PublishedZone;
+
+/// What a release has reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached<'a> {
+    /// Id of the release.
+    pub release: &'a str,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whether all of it ended well.
+    pub is_complete: bool,
+    /// Products that ended well, in a release that did not; all of the plan's when it is complete.
+    pub products: &'a BTreeSet<String>,
+    /// Zones as published now, by name.
+    pub zones: &'a BTreeMap<String, PublishedZone>,
+}
+
+impl Baseline {
+    /// The baseline after a release. Products that ended well are taken over; what the release left out (excluded apps,
+    /// clusters that could not be observed, products that did not end well) stays as it was.
+    pub fn after(
+        previous: Option<&Self>,
+        plan: &Plan,
+        desired: &DesiredState,
+        site: &ValidSite,
+        reached: Reached<'_>,
+    ) -> Self {
+        let mut baseline = previous.cloned().unwrap_or_else(|| Self {
+            site: site.name.clone(),
+            revision: String::new(),
+            release: String::new(),
+            recorded_at: reached.at,
+            products: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        });
+        reached.release.clone_into(&mut baseline.release);
+        baseline.recorded_at = reached.at;
+        baseline.zones.clone_from(reached.zones);
+        let unplanned: BTreeSet<&str> = plan
+            .content
+            .changes
+            .gaps
+            .iter()
+            .filter(|gap| gap.object.is_none())
+            .map(|gap| gap.cluster.as_str())
+            .collect();
+        let ended_well = |product: &str| reached.is_complete || reached.products.contains(product);
+        for deployment in site.deployments.values().filter(|it| ended_well(&it.product)) {
+            baseline.take_over(deployment, desired, &unplanned);
+        }
+        let gone: Vec<String> = baseline
+            .products
+            .keys()
+            .filter(|name| site.deployment(name).is_none() && ended_well(name))
+            .cloned()
+            .collect();
+        for name in gone {
+            baseline.remove(&name, &unplanned);
+        }
+        if reached.is_complete {
+            baseline.revision.clone_from(&plan.revision);
+            baseline.grants = grants(desired, site);
+        }
+        baseline
+    }
+
+    fn take_over(
+        &mut self,
+        deployment: &Deployment,
+        desired: &DesiredState,
+        unplanned: &BTreeSet<&str>,
+    ) {
+        let previous = self.products.remove(&deployment.product);
+        let before = |cluster: &str| previous.as_ref().and_then(|it| it.clusters.get(cluster));
+        let mut clusters: BTreeMap<String, BTreeMap<String, BaselineApp>> = BTreeMap::new();
+        for cluster in deployment.placements.keys() {
+            if unplanned.contains(cluster.as_str()) {
+                if let Some(kept) = before(cluster) {
+                    clusters.insert(cluster.clone(), kept.clone());
+                }
+                continue;
+            }
+            let own = desired.units.iter().filter(|unit| {
+                unit.id.product == deployment.product && unit.id.cluster == *cluster
+            });
+            let mut apps: BTreeMap<String, BaselineApp> = BTreeMap::new();
+            for unit in own {
+                let kept = before(cluster).and_then(|apps| apps.get(&unit.id.app));
+                if !deployment.exclude.contains(&unit.id.app) {
+                    apps.insert(unit.id.app.clone(), delivered(deployment, unit));
+                } else if let Some(kept) = kept {
+                    apps.insert(unit.id.app.clone(), kept.clone());
+                }
+            }
+            clusters.insert(cluster.clone(), apps);
+        }
+        // Left behind in clusters of which nothing is known: still there as far as we know.
+        for (cluster, apps) in previous.iter().flat_map(|previous| &previous.clusters) {
+            if unplanned.contains(cluster.as_str()) {
+                clusters.entry(cluster.clone()).or_insert_with(|| apps.clone());
+            }
+        }
+        self.versions.insert(deployment.version_key(), deployment.digest.clone());
+        let product = BaselineProduct {
+            solution: deployment.solution.clone(),
+            version: deployment.version.to_string(),
+            topology: deployment.topology.clone(),
+            size: deployment.size.clone(),
+            namespace: deployment.namespace.clone(),
+            clusters,
+        };
+        self.products.insert(deployment.product.clone(), product);
+    }
+
+    fn remove(&mut self, name: &str, unplanned: &BTreeSet<&str>) {
+        if let Some(product) = self.products.get_mut(name) {
+            product.clusters.retain(|cluster, _| unplanned.contains(cluster.as_str()));
+            if product.clusters.is_empty() {
+                self.products.remove(name);
+            }
+        }
+    }
+}
+
+fn delivered(deployment: &Deployment, unit: &Unit) -> BaselineApp {
+    let volumes = deployment.volumes(&unit.id.app);
+    BaselineApp {
+        kind: unit.kind,
+        image: unit.image.clone(),
+        replicas: unit.replicas,
+        cpu: unit.cpu.clone(),
+        memory: unit.memory.clone(),
+        inputs: unit.inputs.clone(),
+        parameters: unit.parameters.clone(),
+        volumes: volumes.into_iter().map(|(name, size)| (name, size.to_string())).collect(),
+    }
+}
+
+/// The grants that are desired, as people read them: those that have expired have no objects any more.
+fn grants(desired: &DesiredState, site: &ValidSite) -> BTreeMap<String, String> {
+    let in_force: BTreeSet<&str> = desired
+        .objects
+        .iter()
+        .filter_map(|object| object.owner.access.as_deref()?.strip_prefix("grant/"))
+        .collect();
+    let own = site.grants.iter().filter(|(name, _)| in_force.contains(name.as_str()));
+    own.map(|(name, grant)| {
+        let grant = &grant.spec;
+        (name.clone(), format!("{}: {}", grant.subject.name(), grant.role))
+    })
+    .collect()
+}

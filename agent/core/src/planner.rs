@@ -1,0 +1,122 @@
+//! Plans: what will be done, in which order and in which groups; complete, so that nothing is decided while executing.
+//!
+//! Same documents, same live state, same baseline: the same plan, byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_schema::finding::Finding;
+
+use crate::baseline::Baseline;
+use crate::change::{Action, ChangeSet};
+use crate::desired::DesiredState;
+use crate::live::{Inventory, LiveState};
+use crate::plan::{Plan, PlanContent, PlanReport, Wave};
+use crate::site::ValidSite;
+use crate::snapshot::{Identity, Revision};
+use crate::task::{self, Basis, refusal};
+
+mod risk;
+mod rollout;
+mod steps;
+mod waves;
+
+/// Makes the plan and says beside it what is refused, what is left out and why.
+///
+/// A plan whose report [is refused](PlanReport::is_refused) is only for reading.
+#[expect(clippy::too_many_arguments, reason = "each is one of the pipeline's values")]
+pub fn plan(
+    mut changes: ChangeSet,
+    desired: &DesiredState,
+    site: &ValidSite,
+    live: &LiveState,
+    baseline: Option<&Baseline>,
+    inventory: &Inventory,
+    revision: &Revision,
+    authors: &[Identity],
+) -> (Plan, PlanReport) {
+    let mut report = PlanReport::default();
+    changes.changes.sort_by(|left, right| left.object.cmp(&right.object));
+    let changes = leave_out_unobserved(changes, &mut report);
+    let changes = leave_out_excluded(changes, site, &mut report);
+    let basis = Basis { changes: &changes, desired, site, baseline };
+    let tasks = task::tasks(basis);
+    report.findings.extend(refusal::findings(basis, live));
+    let (risks, remarks) = risk::risks(basis, inventory, &tasks, &report.findings);
+    report.findings.extend(remarks);
+    let layout = waves::layout(basis, &mut report.findings);
+    let waves = steps::waves(basis, live, &layout, &mut report.findings);
+    report.findings.sort();
+    report.findings.dedup();
+    let content = PlanContent {
+        site: site.name.clone(),
+        kind: task::release_kind(&tasks),
+        parent: baseline.map(Baseline::digest),
+        desired: desired.digest(),
+        policies: site.policies_digest(),
+        clusters: identities(&waves, live),
+        tasks,
+        risks,
+        changes,
+        waves,
+    };
+    let authors: BTreeSet<_> = authors.iter().map(|author| author.email.clone()).collect();
+    let authors = authors.into_iter().collect();
+    (Plan { revision: revision.commit.clone(), authors, content }, report)
+}
+
+/// What could not be observed is not planned: a cluster with a gap as a whole, an object by itself. What the server or
+/// the network said differs from time to time, so it stands in the report and not in the plan.
+fn leave_out_unobserved(mut changes: ChangeSet, report: &mut PlanReport) -> ChangeSet {
+    let mut clusters = BTreeSet::new();
+    for gap in &mut changes.gaps {
+        let code = if gap.object.is_some() {
+            "PLAN/OBJECT_UNOBSERVED"
+        } else {
+            clusters.insert(gap.cluster.clone());
+            "PLAN/CLUSTER_UNOBSERVED"
+        };
+        let object = gap.object.as_ref().map(ToString::to_string);
+        let mut finding = Finding::warning(code).with("cluster", &gap.cluster);
+        if let Some(object) = object {
+            finding = finding.with("object", object);
+        }
+        report.findings.push(finding.with("code", &gap.gap.code).with("reason", &gap.gap.message));
+        gap.gap.message.clear();
+    }
+    changes.changes.retain(|change| !clusters.contains(&change.object.cluster));
+    report.unplanned_clusters = clusters.into_iter().collect();
+    changes
+}
+
+/// Apps that the solution leaves alone in this release (YL-048).
+fn leave_out_excluded(
+    mut changes: ChangeSet,
+    site: &ValidSite,
+    report: &mut PlanReport,
+) -> ChangeSet {
+    for deployment in site.deployments.values() {
+        for app in &deployment.exclude {
+            report.excluded.push(format!("{}/{app}", deployment.product));
+            changes.changes.retain(|change| {
+                change.owner.product.as_ref() != Some(&deployment.product)
+                    || change.owner.app.as_ref() != Some(app)
+            });
+        }
+    }
+    changes
+}
+
+/// The identity of each cluster that the plan touches.
+fn identities(waves: &[Wave], live: &LiveState) -> BTreeMap<String, String> {
+    let touched: BTreeSet<&String> = waves.iter().flat_map(|wave| &wave.clusters).collect();
+    let uid = |name: &String| live.clusters.get(name).and_then(|cluster| cluster.uid.clone());
+    touched.into_iter().map(|name| (name.clone(), uid(name).unwrap_or_default())).collect()
+}
+
+/// Whether an action does something in the cluster; what is kept is only told.
+fn is_done(action: Action) -> bool {
+    action != Action::Keep
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! How the pods of one app change: driver, groups and what happens around each group.
+
+use tidegate_schema::finding::Finding;
+use tidegate_schema::policy::{self, GroupStrategy, RolloutPolicy};
+use tidegate_schema::scalar::Duration;
+
+use crate::change::{Action, Change, Effect};
+use crate::desired::{DesiredObject, Unit};
+use crate::diff::replicas;
+use crate::group::{Strategy, groups, remarks};
+use crate::live::LiveState;
+use crate::plan::{Driver, Group, OnFailure, Rollout, UnattendedRule};
+
+/// Seconds for a group to become ready, where no policy says otherwise.
+pub(super) const TIMEOUT_SECONDS: u64 = 600;
+
+/// The rollout of a changed workload. Only pods whose template changes go in groups: installing, scaling and changes
+/// that restart nothing are one.
+pub(super) fn rollout(
+    unit: &Unit,
+    desired: &DesiredObject,
+    change: &Change,
+    live: &LiveState,
+    policy: &RolloutPolicy,
+    findings: &mut Vec<Finding>,
+) -> Rollout {
+    let there = live.observation(&change.object).and_then(|it| it.live.as_ref());
+    let before = if change.action == Action::Create { 0 } else { there.map_or(0, replicas) };
+    let total = if desired.body.kind() == "DaemonSet" { before } else { unit.replicas };
+    let restarts = change.action == Action::Configure
+        && change.effects.iter().any(|effect| matches!(effect, Effect::PodsRestart { .. }));
+    let driver = if restarts && total > 0 { driver(desired) } else { Driver::Whole };
+    let groups = if driver == Driver::Whole {
+        vec![Group { pods: total, cumulative: total, confirm: false, nodes: Vec::new() }]
+    } else {
+        grouped(unit, total, policy, !change.drift, findings)
+    };
+    Rollout {
+        unit: unit.id.clone(),
+        workload: change.object.clone(),
+        driver,
+        replicas_before: before,
+        replicas: total,
+        groups,
+        bake_seconds: policy.bake.map_or(0, Duration::seconds),
+        on_failure: match policy.on_failure {
+            policy::OnFailure::Pause => OnFailure::Pause,
+            policy::OnFailure::Rollback => OnFailure::Rollback,
+        },
+        unattended: policy.unattended.iter().map(unattended).collect(),
+        checks: unit.checks.clone(),
+    }
+}
+
+fn driver(desired: &DesiredObject) -> Driver {
+    match desired.body.kind() {
+        "StatefulSet" => Driver::StatefulSet,
+        "DaemonSet" => Driver::DaemonSet,
+        // All pods go before the first new one comes: there is nothing to group.
+        "Deployment" if desired.body.text("/spec/strategy/type") == "Recreate" => Driver::Whole,
+        "Deployment" => Driver::Deployment,
+        _ => Driver::Whole,
+    }
+}
+
+/// The groups by policy; where it says nothing, two groups with a person's word after each but the last (A.10). A
+/// correction of drift goes without: it only restores what was approved before.
+fn grouped(
+    unit: &Unit,
+    total: u32,
+    policy: &RolloutPolicy,
+    may_ask: bool,
+    findings: &mut Vec<Finding>,
+) -> Vec<Group> {
+    let strategy = policy.groups.as_ref().map(strategy).unwrap_or_default();
+    let about =
+        |finding: Finding| finding.with("product", &unit.id.product).with("app", &unit.id.app);
+    let sizes = groups(total, &strategy).unwrap_or_else(|refused| {
+        findings.extend(refused.into_iter().map(about));
+        vec![total]
+    });
+    if matches!(strategy, Strategy::Custom { .. }) {
+        findings.extend(remarks(&sizes).into_iter().map(about));
+    }
+    let beta = may_ask && policy.beta.unwrap_or(true);
+    let last = sizes.len().saturating_sub(1);
+    let asks = |index: usize| {
+        let is_covered = match strategy {
+            Strategy::Custom { .. } => index == 0,
+            Strategy::Recommended | Strategy::One | Strategy::Two | Strategy::EachHost => {
+                index < last || last == 0
+            }
+        };
+        beta && is_covered
+    };
+    let mut cumulative = 0;
+    let group = |(index, pods): (usize, &u32)| {
+        cumulative += pods;
+        Group { pods: *pods, cumulative, confirm: asks(index), nodes: Vec::new() }
+    };
+    sizes.iter().enumerate().map(group).collect()
+}
+
+/// The strategy that a policy says.
+pub(super) fn strategy(groups: &policy::Groups) -> Strategy {
+    match groups.strategy {
+        GroupStrategy::Recommended => Strategy::Recommended,
+        GroupStrategy::One => Strategy::One,
+        GroupStrategy::Two => Strategy::Two,
+        GroupStrategy::EachHost => Strategy::EachHost,
+        GroupStrategy::Custom => {
+            Strategy::Custom { count: groups.count, shares: groups.shares.clone() }
+        }
+    }
+}
+
+fn unattended(rule: &policy::UnattendedRule) -> UnattendedRule {
+    let scene = match rule.scene {
+        policy::Scene::PodStartTimeout => "podStartTimeout",
+        policy::Scene::ImagePullSlow => "imagePullSlow",
+        policy::Scene::ProviderError => "providerError",
+        policy::Scene::CheckFailed => "checkFailed",
+    };
+    let action = match rule.action {
+        policy::UnattendedAction::Retry => "retry",
+        policy::UnattendedAction::Skip => "skip",
+        policy::UnattendedAction::Cancel => "cancel",
+    };
+    UnattendedRule {
+        scene: scene.to_owned(),
+        action: action.to_owned(),
+        attempts: rule.attempts.unwrap_or(1),
+    }
+}

@@ -1,0 +1,376 @@
+//! The steps of each wave: what is applied and deleted together, and what each waits for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_schema::finding::Finding;
+use tidegate_schema::scalar::Duration;
+
+use super::waves::{self, Layout};
+use super::{is_done, rollout};
+use crate::change::{Action, Change};
+use crate::desired::{Layer, Unit, UnitId};
+use crate::live::LiveState;
+use crate::order::{self, Needs};
+use crate::plan::{Step, StepKind, Wave};
+use crate::task::{self, Basis};
+
+/// Where a step stands in its wave. The order of the variants is the order of the stages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Foundation,
+    Support,
+    Task(String),
+    /// An app, or all workloads of a product that belong to none (empty).
+    Workload(String),
+    Network,
+    Test(String),
+    Prune,
+}
+
+/// Names one step: wave, cluster, product (empty for the site's own) and stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    wave: usize,
+    cluster: String,
+    product: String,
+    stage: Stage,
+}
+
+/// All waves with their steps; waves without any are left out.
+pub(super) fn waves(
+    basis: Basis<'_>,
+    live: &LiveState,
+    layout: &Layout,
+    findings: &mut Vec<Finding>,
+) -> Vec<Wave> {
+    let mut sets: BTreeMap<Key, Vec<&Change>> = BTreeMap::new();
+    for change in basis.changes.changes.iter().filter(|change| is_done(change.action)) {
+        sets.entry(key(layout, change)).or_default().push(change);
+    }
+    let mut zones: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for zone in &basis.changes.zones {
+        let wave = waves::zone_wave(basis, layout, &zone.zone, zone.action);
+        zones.entry(wave).or_default().push(zone.zone.clone());
+    }
+    let builder = Builder::new(basis, live, layout, sets.keys(), zones);
+    let mut steps: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+    for (key, changes) in &sets {
+        steps.entry(key.wave).or_default().push(builder.step(key, changes, findings));
+    }
+    for (wave, names) in &builder.zones {
+        steps.entry(*wave).or_default().push(builder.zone_step(*wave, names));
+    }
+    let wave = |(index, steps): (usize, Vec<Step>)| {
+        let slot = layout.slots.get(index).cloned().unwrap_or_default();
+        let clusters: BTreeSet<String> =
+            steps.iter().map(|step| step.cluster.clone()).filter(|name| !name.is_empty()).collect();
+        Wave {
+            name: slot.name,
+            clusters: clusters.into_iter().collect(),
+            bake_seconds: slot.bake_seconds,
+            confirm: slot.confirm,
+            steps: in_order(steps),
+        }
+    };
+    steps.into_iter().map(wave).collect()
+}
+
+fn key(layout: &Layout, change: &Change) -> Key {
+    let owner = &change.owner;
+    let cluster = change.object.cluster.clone();
+    let product = owner.product.clone().unwrap_or_default();
+    let app = || owner.app.clone().unwrap_or_default();
+    let (wave, product, stage) = if change.action == Action::Prune {
+        let wave = if product.is_empty() {
+            layout.prune_foundation(&cluster)
+        } else {
+            layout.prune(&product, &cluster)
+        };
+        (wave, product, Stage::Prune)
+    } else if product.is_empty() || owner.layer == Layer::Foundation {
+        (layout.foundation(&cluster), String::new(), Stage::Foundation)
+    } else {
+        let stage = match owner.layer {
+            Layer::Foundation | Layer::Support => Stage::Support,
+            Layer::Task => Stage::Task(app()),
+            Layer::Workload => Stage::Workload(app()),
+            Layer::Network => Stage::Network,
+            Layer::Test => Stage::Test(app()),
+        };
+        (layout.product(&product, &cluster), product, stage)
+    };
+    Key { wave, cluster, product, stage }
+}
+
+struct Builder<'a> {
+    basis: Basis<'a>,
+    live: &'a LiveState,
+    layout: &'a Layout,
+    /// Steps by wave, cluster and product.
+    places: BTreeMap<(usize, String, String), Vec<&'a Key>>,
+    zones: BTreeMap<usize, Vec<String>>,
+    units: BTreeMap<&'a UnitId, &'a Unit>,
+    /// Everything that each product requires, also by way of others.
+    required: BTreeMap<String, BTreeSet<String>>,
+    /// Everything that each app comes after, by product.
+    after: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(
+        basis: Basis<'a>,
+        live: &'a LiveState,
+        layout: &'a Layout,
+        keys: impl Iterator<Item = &'a Key>,
+        zones: BTreeMap<usize, Vec<String>>,
+    ) -> Self {
+        let mut places: BTreeMap<_, Vec<&Key>> = BTreeMap::new();
+        for key in keys {
+            let place = (key.wave, key.cluster.clone(), key.product.clone());
+            places.entry(place).or_default().push(key);
+        }
+        let closures = |needs: &Needs| -> BTreeMap<String, BTreeSet<String>> {
+            needs.keys().map(|name| (name.clone(), order::closure(needs, name))).collect()
+        };
+        let mut apps: BTreeMap<String, Needs> = BTreeMap::new();
+        for unit in &basis.desired.units {
+            let own = apps.entry(unit.id.product.clone()).or_default();
+            own.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
+        }
+        Self {
+            basis,
+            live,
+            layout,
+            places,
+            zones,
+            units: basis.desired.units.iter().map(|unit| (&unit.id, unit)).collect(),
+            required: closures(&task::requires(basis.site)),
+            after: apps.iter().map(|(product, needs)| (product.clone(), closures(needs))).collect(),
+        }
+    }
+
+    /// The steps of a product in a cluster and wave.
+    fn steps_of(&self, wave: usize, cluster: &str, product: &str) -> &[&'a Key] {
+        let place = (wave, cluster.to_owned(), product.to_owned());
+        self.places.get(&place).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// All steps of a wave.
+    fn steps_of_wave(&self, wave: usize) -> impl Iterator<Item = &'a Key> {
+        let from = |wave: usize| (wave, String::new(), String::new());
+        let own = self.places.range(from(wave)..from(wave + 1));
+        own.flat_map(|(_, keys)| keys.iter().copied())
+    }
+
+    /// The steps of products that this one requires, where they count for it, in its wave.
+    fn required_steps(&self, key: &Key) -> impl Iterator<Item = &'a Key> {
+        let required = self.required.get(&key.product).into_iter().flatten();
+        required
+            .flat_map(|name| waves::required_places(self.basis.site, name, &key.cluster))
+            .flat_map(|(product, cluster)| self.steps_of(key.wave, &cluster, &product).iter())
+            .copied()
+            .filter(|before| before.stage != Stage::Prune)
+    }
+
+    fn step(&self, key: &Key, changes: &[&Change], findings: &mut Vec<Finding>) -> Step {
+        let of = |wanted: &[Action]| -> Vec<_> {
+            let own = changes.iter().filter(|change| wanted.contains(&change.action));
+            own.map(|change| change.object.clone()).collect()
+        };
+        let mut apply = of(&[Action::Create, Action::Configure, Action::Move]);
+        let (mut replace, mut prune) = (of(&[Action::Replace]), of(&[Action::Prune]));
+        order::sort_for_apply(&mut apply);
+        order::sort_for_apply(&mut replace);
+        order::sort_for_delete(&mut prune);
+        let app = match &key.stage {
+            Stage::Task(app) | Stage::Workload(app) | Stage::Test(app) => Some(app.as_str()),
+            Stage::Foundation | Stage::Support | Stage::Network | Stage::Prune => None,
+        };
+        let policy = self.basis.site.rollout_policy(&key.product, app);
+        let unit = app.and_then(|app| self.unit(&key.cluster, &key.product, app));
+        let workload = unit.and_then(|unit| {
+            let change = changes.iter().find(|change| change.object == unit.workload)?;
+            Some((unit, *change, self.basis.desired.object(&unit.workload)?))
+        });
+        let rollout = match (&key.stage, workload) {
+            (Stage::Workload(_), Some((unit, change, desired))) => {
+                Some(rollout::rollout(unit, desired, change, self.live, &policy, findings))
+            }
+            _ => None,
+        };
+        let kind = match &key.stage {
+            Stage::Foundation => StepKind::Objects(Layer::Foundation),
+            Stage::Support => StepKind::Objects(Layer::Support),
+            Stage::Task(_) => StepKind::Job(Layer::Task),
+            Stage::Workload(_) if rollout.is_some() => StepKind::Rollout,
+            Stage::Workload(_) => StepKind::Objects(Layer::Workload),
+            Stage::Network => StepKind::Objects(Layer::Network),
+            Stage::Test(_) => StepKind::Job(Layer::Test),
+            Stage::Prune => StepKind::Prune,
+        };
+        Step {
+            id: self.id(key),
+            kind,
+            cluster: key.cluster.clone(),
+            product: Some(key.product.clone()).filter(|product| !product.is_empty()),
+            needs: self.needs(key),
+            apply,
+            replace,
+            prune,
+            zones: Vec::new(),
+            rollout,
+            timeout_seconds: policy.timeout.map_or(rollout::TIMEOUT_SECONDS, Duration::seconds),
+        }
+    }
+
+    fn zone_step(&self, wave: usize, names: &[String]) -> Step {
+        let products: BTreeSet<String> =
+            names.iter().flat_map(|name| waves::products_of_zone(self.basis.site, name)).collect();
+        // A zone that goes, goes after everything that may still use it.
+        let goes = |name: &String| {
+            let zones = &self.basis.changes.zones;
+            zones.iter().any(|zone| zone.zone == *name && zone.action == Action::Prune)
+        };
+        let is_last = names.iter().any(goes);
+        let needs = self.steps_of_wave(wave).filter(|key| {
+            let is_way_in = matches!(key.stage, Stage::Workload(_) | Stage::Network);
+            is_way_in && (is_last || products.contains(&key.product))
+        });
+        Step {
+            id: self.zone_id(wave),
+            kind: StepKind::Zones,
+            cluster: String::new(),
+            product: None,
+            needs: needs.map(|key| self.id(key)).collect(),
+            apply: Vec::new(),
+            replace: Vec::new(),
+            prune: Vec::new(),
+            zones: names.to_vec(),
+            rollout: None,
+            timeout_seconds: rollout::TIMEOUT_SECONDS,
+        }
+    }
+
+    fn unit(&self, cluster: &str, product: &str, app: &str) -> Option<&'a Unit> {
+        let id = UnitId {
+            cluster: cluster.to_owned(),
+            product: product.to_owned(),
+            app: app.to_owned(),
+        };
+        self.units.get(&id).copied()
+    }
+
+    /// Names have no dots, so `iam.support` is never taken for an app.
+    fn id(&self, key: &Key) -> String {
+        let wave = self.layout.slots.get(key.wave).map_or("", |slot| slot.name.as_str());
+        let head = format!("{wave}/{}", key.cluster);
+        let product = &key.product;
+        let set = |name: &str| match product.as_str() {
+            "" => format!("{head}/{name}"),
+            product => format!("{head}/{product}.{name}"),
+        };
+        match &key.stage {
+            Stage::Foundation => set("foundation"),
+            Stage::Support => set("support"),
+            Stage::Network => set("network"),
+            Stage::Prune => set("prune"),
+            Stage::Workload(app) if app.is_empty() => set("workloads"),
+            Stage::Task(app) if app.is_empty() => set("tasks"),
+            Stage::Test(app) if app.is_empty() => set("tests"),
+            Stage::Task(app) | Stage::Workload(app) | Stage::Test(app) => {
+                format!("{head}/{product}/{app}")
+            }
+        }
+    }
+
+    fn zone_id(&self, wave: usize) -> String {
+        let wave = self.layout.slots.get(wave).map_or("", |slot| slot.name.as_str());
+        format!("{wave}/zones")
+    }
+
+    /// Ids of the steps of the same wave that come before.
+    fn needs(&self, key: &Key) -> Vec<String> {
+        let (wave, cluster) = (key.wave, key.cluster.as_str());
+        let foundation = || {
+            let own = self.steps_of(wave, cluster, "").iter().copied();
+            own.filter(|before| before.stage == Stage::Foundation)
+        };
+        let before: Vec<&Key> = match (&key.stage, key.product.as_str()) {
+            (Stage::Foundation, _) => Vec::new(),
+            // What is the cluster's own goes last there; what is a product's after the rest of the product.
+            (Stage::Prune, "") => {
+                self.steps_of_wave(wave).filter(|it| it.cluster == key.cluster).collect()
+            }
+            (Stage::Prune, product) => {
+                foundation().chain(self.steps_of(wave, cluster, product).iter().copied()).collect()
+            }
+            (_, product) => {
+                let own = self.steps_of(wave, cluster, product).iter().copied();
+                let own = own.filter(|before| self.is_earlier_in_product(before, key));
+                foundation().chain(own).chain(self.required_steps(key)).collect()
+            }
+        };
+        let before = before.into_iter().filter(|before| *before != key);
+        let mut needs: BTreeSet<String> = before.map(|before| self.id(before)).collect();
+        if matches!(key.stage, Stage::Test(_))
+            && self.zones.contains_key(&wave)
+            && !self.is_required_in_wave(key)
+        {
+            needs.insert(self.zone_id(wave));
+        }
+        needs.into_iter().collect()
+    }
+
+    fn is_earlier_in_product(&self, before: &Key, key: &Key) -> bool {
+        let comes_after = |app: &str, other: &str| {
+            let own = self.after.get(&key.product).and_then(|apps| apps.get(app));
+            own.is_some_and(|earlier| earlier.contains(other))
+        };
+        match (&before.stage, &key.stage) {
+            (Stage::Prune, _) => false,
+            (Stage::Task(own) | Stage::Workload(own), Stage::Task(app) | Stage::Workload(app)) => {
+                // Tasks prepare the ground, unless one says that it comes after an app.
+                let prepares =
+                    matches!((&before.stage, &key.stage), (Stage::Task(_), Stage::Workload(_)));
+                comes_after(app, own) || (prepares && !comes_after(own, app))
+            }
+            (Stage::Test(own), Stage::Test(app)) => comes_after(app, own),
+            (before, key) => {
+                std::mem::discriminant(before) != std::mem::discriminant(key) && before < key
+            }
+        }
+    }
+
+    /// Whether another product of the wave waits for this one, so that its tests cannot wait for the zones.
+    fn is_required_in_wave(&self, key: &Key) -> bool {
+        let mut others = self.steps_of_wave(key.wave).filter(|other| other.product != key.product);
+        others.any(|other| self.requires(other, key))
+    }
+
+    fn requires(&self, other: &Key, key: &Key) -> bool {
+        let required = self.required.get(&other.product);
+        required.is_some_and(|required| required.contains(&key.product))
+    }
+}
+
+/// Steps in an order in which each comes after all that it needs; ties by cluster, kind and id. With a cycle (a refusal)
+/// the rest comes as it is.
+fn in_order(mut open: Vec<Step>) -> Vec<Step> {
+    open.sort_by(|left, right| {
+        (&left.cluster, left.kind, &left.id).cmp(&(&right.cluster, right.kind, &right.id))
+    });
+    let mut done = BTreeSet::new();
+    let mut ordered = Vec::with_capacity(open.len());
+    while !open.is_empty() {
+        let is_free = |step: &Step| step.needs.iter().all(|need| done.contains(need));
+        let (mut free, rest): (Vec<Step>, Vec<Step>) = open.into_iter().partition(is_free);
+        if free.is_empty() {
+            ordered.extend(rest);
+            return ordered;
+        }
+        done.extend(free.iter().map(|step| step.id.clone()));
+        ordered.append(&mut free);
+        open = rest;
+    }
+    ordered
+}

@@ -1,0 +1,631 @@
+//! Small sites, planned: order, groups, refusals, and what holds for every plan.
+
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
+use proptest::strategy::Strategy as _;
+use proptest::{prop_assert, prop_assert_eq};
+use serde_json::{Value, json};
+use tidegate_schema::policy::RolloutPolicy;
+
+use super::*;
+use crate::baseline::Reached;
+use crate::check::check;
+use crate::desired::{DesiredObject, Layer, Owner, Unit, UnitId, UnitKind};
+use crate::diff::diff;
+use crate::digest::Digest;
+use crate::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
+use crate::object::Object;
+use crate::plan::{Driver, Risk, StepKind, TaskKind};
+use crate::site::{Deployment, Placement, SiteCluster};
+use crate::snapshot::Identity;
+
+/// What a test says of one product.
+#[derive(Clone, Debug)]
+struct Product {
+    name: String,
+    version: String,
+    requires: Vec<String>,
+    clusters: Vec<String>,
+    /// Replicas of each standard app.
+    apps: Vec<u32>,
+    image: String,
+    /// Whether a task and a test belong to it.
+    has_jobs: bool,
+}
+
+fn product(name: &str, image: &str) -> Product {
+    Product {
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        requires: Vec::new(),
+        clusters: vec!["room-a".to_owned(), "room-b".to_owned()],
+        apps: vec![6],
+        image: image.to_owned(),
+        has_jobs: true,
+    }
+}
+
+fn revision() -> Revision {
+    Revision {
+        commit: "c".repeat(40),
+        committed_at: jiff::Timestamp::UNIX_EPOCH,
+        author: Identity::new("Li Na", "li.na@bank.example"),
+        committer: Identity::new("Li Na", "li.na@bank.example"),
+        subject: String::new(),
+    }
+}
+
+fn site(products: &[Product], policy: &Value) -> ValidSite {
+    let cluster = |name: &str, cell: &str| {
+        let spec = json!({"access": {"sandbox": {"nodes": 3}}, "room": name, "zone": "z", "region": "r", "cells": [cell]});
+        let spec = serde_json::from_value(spec).unwrap();
+        (name.to_owned(), SiteCluster { labels: BTreeMap::new(), spec })
+    };
+    let policy: RolloutPolicy = serde_json::from_value(policy.clone()).unwrap();
+    ValidSite {
+        name: "hangzhou".to_owned(),
+        revision: revision(),
+        spec: serde_json::from_value(
+            json!({"tier": "production", "resourcePrefix": "hz", "domain": "hz.bank.internal"}),
+        )
+        .unwrap(),
+        clusters: BTreeMap::from([
+            cluster("room-a", "gray"),
+            cluster("room-b", "main"),
+            cluster("room-c", "other"),
+        ]),
+        deployments: products.iter().map(|it| (it.name.clone(), deployment(it))).collect(),
+        rollout_policies: BTreeMap::from([("standard".to_owned(), policy)]),
+        solution_rollouts: BTreeMap::from([("platform".to_owned(), "standard".to_owned())]),
+        approval_policies: BTreeMap::new(),
+        change_windows: BTreeMap::new(),
+        persons: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        service_accounts: BTreeMap::new(),
+        roles: BTreeMap::new(),
+        grants: BTreeMap::new(),
+        zones: BTreeMap::new(),
+        operations: BTreeMap::new(),
+    }
+}
+
+fn deployment(product: &Product) -> Deployment {
+    let requirement = |name: &String| serde_json::from_value(json!({"product": name})).unwrap();
+    Deployment {
+        product: product.name.clone(),
+        version: product.version.parse().unwrap(),
+        solution: "platform".to_owned(),
+        topology: "single".to_owned(),
+        size: "small".to_owned(),
+        namespace: product.name.clone(),
+        placements: product.clusters.iter().map(|it| (it.clone(), Placement::default())).collect(),
+        requires: product.requires.iter().map(requirement).collect(),
+        upgrades_from: None,
+        maturity: serde_json::from_value(json!("mature")).unwrap(),
+        allow: Vec::new(),
+        exclude: BTreeSet::new(),
+        digest: Digest::of(&product.version),
+        place: tidegate_schema::finding::Place::file("solutions/platform.yaml"),
+    }
+}
+
+fn object(cluster: &str, owner: Owner, body: Value) -> DesiredObject {
+    let body = Object::new(body);
+    DesiredObject {
+        reference: body.reference(cluster),
+        digest: body.digest(),
+        body,
+        owner,
+        place: None,
+    }
+}
+
+fn desired(products: &[Product]) -> DesiredState {
+    let mut state = DesiredState::default();
+    for product in products {
+        for cluster in &product.clusters {
+            add(&mut state, product, cluster);
+        }
+    }
+    state.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    state.objects.dedup_by(|later, earlier| later.reference == earlier.reference);
+    state.units.sort();
+    state
+}
+
+fn add(state: &mut DesiredState, product: &Product, cluster: &str) {
+    let name = &product.name;
+    let owner = |app: Option<&str>, layer| Owner {
+        solution: Some("platform".to_owned()),
+        product: Some(name.clone()),
+        app: app.map(str::to_owned),
+        access: None,
+        layer,
+    };
+    let namespace =
+        Owner { solution: None, product: None, app: None, access: None, layer: Layer::Foundation };
+    let meta = |own: &str| json!({"name": own, "namespace": name});
+    state.objects.push(object(
+        cluster,
+        namespace,
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+    ));
+    state.objects.push(object(
+        cluster,
+        owner(None, Layer::Support),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("config"), "stringData": {"password": format!("hunter2-{}", product.image)}}),
+    ));
+    state.objects.push(object(
+        cluster,
+        owner(None, Layer::Network),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": meta("web"), "spec": {"type": "LoadBalancer"}}),
+    ));
+    let jobs: &[(&str, UnitKind, Layer)] = if product.has_jobs {
+        &[("init", UnitKind::Task, Layer::Task), ("smoke", UnitKind::Test, Layer::Test)]
+    } else {
+        &[]
+    };
+    let standard: Vec<(String, u32)> =
+        product.apps.iter().enumerate().map(|(i, n)| (format!("app-{i}"), *n)).collect();
+    let all = standard
+        .iter()
+        .map(|(app, replicas)| (app.as_str(), UnitKind::Standard, Layer::Workload, *replicas))
+        .chain(jobs.iter().map(|(app, kind, layer)| (*app, *kind, *layer, 1)));
+    for (app, kind, layer, replicas) in all {
+        let template = json!({"spec": {"containers": [{"name": "main", "image": product.image}]}});
+        let (group, object_kind, own, spec) = if kind == UnitKind::Standard {
+            (
+                "apps/v1",
+                "StatefulSet",
+                app.to_owned(),
+                json!({"replicas": replicas, "template": template}),
+            )
+        } else {
+            let own = format!("{app}-{}", product.image.replace(':', "-"));
+            ("batch/v1", "Job", own, json!({"template": template}))
+        };
+        let body =
+            json!({"apiVersion": group, "kind": object_kind, "metadata": meta(&own), "spec": spec});
+        let object = object(cluster, owner(Some(app), layer), body);
+        let after =
+            app.strip_prefix("app-").and_then(|it| it.parse::<u32>().ok()).filter(|it| *it > 0);
+        state.units.push(Unit {
+            id: UnitId { cluster: cluster.to_owned(), product: name.clone(), app: app.to_owned() },
+            solution: "platform".to_owned(),
+            version: product.version.clone(),
+            kind,
+            workload: object.reference.clone(),
+            image: product.image.clone(),
+            replicas,
+            cpu: "1".to_owned(),
+            memory: "1Gi".to_owned(),
+            inputs: Digest::of(&0),
+            parameters: BTreeMap::new(),
+            after: after.map(|it| format!("app-{}", it - 1)).into_iter().collect(),
+            checks: Vec::new(),
+        });
+        state.objects.push(object);
+    }
+}
+
+/// Before and after: what is there and ours, and what is wanted.
+struct World {
+    desired: DesiredState,
+    site: ValidSite,
+    live: LiveState,
+    inventory: Inventory,
+    baseline: Option<Baseline>,
+}
+
+impl World {
+    fn new(before: &[Product], after: &[Product], policy: &Value) -> Self {
+        let (old, new) = (desired(before), desired(after));
+        let mut live = LiveState::default();
+        for cluster in ["room-a", "room-b", "room-c"] {
+            let observation = ClusterObservation {
+                uid: Some(format!("uid-{cluster}")),
+                version: None,
+                observed_at: jiff::Timestamp::UNIX_EPOCH,
+                gap: None,
+                objects: BTreeMap::new(),
+            };
+            live.clusters.insert(cluster.to_owned(), observation);
+        }
+        let mut inventory = Inventory::default();
+        for there in &old.objects {
+            let entry = InventoryEntry {
+                api_version: "v1".to_owned(),
+                uid: Some(String::new()),
+                applied: Some(there.digest.clone()),
+                owner: there.owner.clone(),
+            };
+            inventory.entries.insert(there.reference.clone(), entry);
+        }
+        for object in old.objects.iter().chain(&new.objects) {
+            let wanted = new.object(&object.reference);
+            let observation = Observation {
+                live: old.object(&object.reference).map(|it| it.body.clone()),
+                predicted: wanted.map_or(Prediction::NotDesired, |it| {
+                    Prediction::Exact(Box::new(it.body.clone()))
+                }),
+                conflicts: Vec::new(),
+                warnings: Vec::new(),
+            };
+            let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
+            cluster.objects.insert(object.reference.clone(), observation);
+        }
+        let mut world =
+            Self { desired: old, site: site(before, policy), live, inventory, baseline: None };
+        if !before.is_empty() {
+            let (plan, _) = world.plan();
+            world.baseline = Some(world.reached(&plan));
+        }
+        (world.desired, world.site) = (new, site(after, policy));
+        world
+    }
+
+    fn changes(&self) -> ChangeSet {
+        diff(&self.desired, &self.live, &self.inventory, &BTreeMap::new())
+    }
+
+    fn plan_of(&self, changes: ChangeSet) -> (Plan, PlanReport) {
+        let baseline = self.baseline.as_ref();
+        plan(
+            changes,
+            &self.desired,
+            &self.site,
+            &self.live,
+            baseline,
+            &self.inventory,
+            &revision(),
+            &[],
+        )
+    }
+
+    fn plan(&self) -> (Plan, PlanReport) {
+        self.plan_of(self.changes())
+    }
+
+    fn reached(&self, plan: &Plan) -> Baseline {
+        let reached = Reached {
+            release: "r1",
+            at: jiff::Timestamp::UNIX_EPOCH,
+            is_complete: true,
+            products: &BTreeSet::new(),
+            zones: &BTreeMap::new(),
+        };
+        Baseline::after(self.baseline.as_ref(), plan, &self.desired, &self.site, reached)
+    }
+}
+
+fn ids(plan: &Plan) -> Vec<&str> {
+    plan.steps().map(|(_, step)| step.id.as_str()).collect()
+}
+
+fn kinds(plan: &Plan) -> Vec<TaskKind> {
+    plan.content.tasks.iter().map(|task| task.kind).collect()
+}
+
+fn codes(report: &PlanReport) -> Vec<&str> {
+    report.findings.iter().map(|finding| &*finding.code).collect()
+}
+
+#[test]
+fn an_installation_goes_by_levels_of_products_each_app_at_once() {
+    let mut web = product("web", "w:1");
+    web.requires = vec!["db".to_owned()];
+    web.clusters = vec!["room-a".to_owned()];
+    let mut db = product("db", "d:1");
+    db.clusters = vec!["room-a".to_owned()];
+    db.has_jobs = false;
+    let world = World::new(&[], &[web, db], &json!({}));
+    let (plan, report) = world.plan();
+    assert!(!report.is_refused(), "{:?}", report.findings);
+    assert_eq!(
+        ids(&plan),
+        [
+            "foundations/room-a/foundation",
+            "products-1/room-a/db.support",
+            "products-1/room-a/db/app-0",
+            "products-1/room-a/db.network",
+            "products-2/room-a/web.support",
+            "products-2/room-a/web/init",
+            "products-2/room-a/web/app-0",
+            "products-2/room-a/web.network",
+            "products-2/room-a/web/smoke",
+        ]
+    );
+    let rollout = plan.step("products-2/room-a/web/app-0").unwrap().rollout.clone().unwrap();
+    assert_eq!(
+        (rollout.driver, rollout.groups.len(), rollout.replicas_before),
+        (Driver::Whole, 1, 0)
+    );
+    assert_eq!(plan.content.clusters["room-a"], "uid-room-a");
+    assert_eq!(plan.content.parent, None);
+    assert_eq!(check(&plan, &world.site), [""; 0]);
+}
+
+#[test]
+fn a_new_image_goes_by_the_policys_waves_in_groups_that_a_person_confirms() {
+    let policy = json!({
+        "waves": [{"name": "gray", "clusters": {"cells": ["gray"]}, "bake": "10m", "confirm": true}],
+        "bake": "1m", "timeout": "5m", "onFailure": "rollback",
+        "unattended": [{"scene": "podStartTimeout", "action": "retry", "attempts": 3}],
+    });
+    let mut new = product("iam", "iam:2");
+    new.version = "1.1.0".to_owned();
+    let world = World::new(&[product("iam", "iam:1")], &[new], &policy);
+    let (plan, report) = world.plan();
+    assert!(!report.is_refused(), "{:?}", report.findings);
+    let waves: Vec<_> =
+        plan.content.waves.iter().map(|w| (w.name.as_str(), w.bake_seconds, w.confirm)).collect();
+    assert_eq!(waves, [("gray", 600, true), ("remaining", 0, false)]);
+    let step = plan.step("gray/room-a/iam/app-0").unwrap();
+    let rollout = step.rollout.as_ref().unwrap();
+    assert_eq!(
+        (rollout.driver, rollout.bake_seconds, step.timeout_seconds),
+        (Driver::StatefulSet, 60, 300)
+    );
+    let groups: Vec<_> = rollout.groups.iter().map(|g| (g.pods, g.cumulative, g.confirm)).collect();
+    assert_eq!(groups, [(3, 3, true), (3, 6, false)]);
+    assert_eq!(rollout.unattended[0].attempts, 3);
+    assert_eq!(
+        kinds(&plan),
+        [
+            TaskKind::Deploy,
+            TaskKind::Test,
+            TaskKind::Run,
+            TaskKind::Apply,
+            TaskKind::Prune,
+            TaskKind::Prune
+        ]
+    );
+    assert_eq!(plan.content.tasks[0].clusters, ["room-a", "room-b"]);
+    assert_eq!(
+        (plan.content.tasks[0].from.as_str(), plan.content.tasks[0].to.as_str()),
+        ("1", "2")
+    );
+    assert_eq!(check(&plan, &world.site), [""; 0]);
+}
+
+#[test]
+fn scaling_is_one_group_and_an_operation() {
+    let mut new = product("iam", "iam:1");
+    new.apps = vec![8];
+    let (plan, _) = World::new(&[product("iam", "iam:1")], &[new], &json!({})).plan();
+    assert_eq!(kinds(&plan), [TaskKind::ScaleOut]);
+    assert_eq!(plan.content.kind, crate::plan::ReleaseKind::Operation);
+    let (_, step) = plan.steps().next().unwrap();
+    let rollout = step.rollout.as_ref().unwrap();
+    assert_eq!(
+        (rollout.driver, rollout.replicas_before, rollout.groups[0].pods),
+        (Driver::Whole, 6, 8)
+    );
+}
+
+#[test]
+fn custom_groups_confirm_after_the_beta_group_and_bad_ones_are_refused() {
+    let custom = |shares: Value| json!({"groups": {"strategy": "custom", "shares": shares}});
+    let (before, after) = ([product("iam", "iam:1")], [product("iam", "iam:2")]);
+    let (plan, _) = World::new(&before, &after, &custom(json!([40, 60]))).plan();
+    let rollout = plan.steps().find_map(|(_, step)| step.rollout.clone()).unwrap();
+    let groups: Vec<_> = rollout.groups.iter().map(|g| (g.pods, g.confirm)).collect();
+    assert_eq!(groups, [(1, true), (2, false), (3, false)]);
+    let (_, report) = World::new(&before, &after, &custom(json!([60, 40]))).plan();
+    assert!(report.is_refused());
+    assert!(codes(&report).contains(&"GROUP/SHARES_DECREASING"));
+}
+
+#[test]
+fn a_change_by_hand_is_corrected_without_asking_between_groups() {
+    let same = [product("iam", "iam:1")];
+    let mut world = World::new(&same, &same, &json!({}));
+    let (plan, _) = world.plan();
+    assert!(plan.is_empty(), "nothing to do: {:?}", ids(&plan));
+    let cluster = world.live.clusters.get_mut("room-a").unwrap();
+    let (_, observation) =
+        cluster.objects.iter_mut().find(|(reference, _)| reference.kind == "StatefulSet").unwrap();
+    let live = observation.live.as_mut().unwrap();
+    live.value_mut()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("iam:evil");
+    let (plan, _) = world.plan();
+    assert_eq!(kinds(&plan), [TaskKind::Correct]);
+    let rollout = plan.steps().find_map(|(_, step)| step.rollout.clone()).unwrap();
+    assert!(rollout.groups.len() == 2 && rollout.groups.iter().all(|group| !group.confirm));
+}
+
+#[test]
+fn a_product_that_nobody_wants_is_uninstalled_last_and_counts_as_destructive() {
+    let before = [product("iam", "iam:1"), product("web", "w:1")];
+    let world = World::new(&before, &before[1..], &json!({}));
+    let (plan, _) = world.plan();
+    assert!(plan.content.risks.contains(&Risk::Destructive));
+    assert_eq!(plan.content.kind, crate::plan::ReleaseKind::Release);
+    assert!(kinds(&plan).contains(&TaskKind::Uninstall));
+    let (_, step) = plan.steps().next().unwrap();
+    assert_eq!((step.id.as_str(), step.kind), ("prune/room-a/iam.prune", StepKind::Prune));
+    assert_eq!(step.prune.first().map(|it| it.kind.as_str()), Some("Job"));
+    let after = world.reached(&plan);
+    assert_eq!(after.products.keys().collect::<Vec<_>>(), ["web"]);
+    let lines = Baseline::diff(world.baseline.as_ref().unwrap(), &after);
+    assert!(lines.iter().all(|line| line.path.starts_with("iam/") && line.after.is_none()));
+    assert_eq!(check(&plan, &world.site), [""; 0]);
+}
+
+#[test]
+fn refusals_carry_their_codes() {
+    let old = product("iam", "iam:1");
+    let refused = |change: &dyn Fn(&mut World)| {
+        let mut new = old.clone();
+        new.image = "iam:2".to_owned();
+        new.version = "1.1.0".to_owned();
+        let mut world = World::new(std::slice::from_ref(&old), &[new], &json!({}));
+        change(&mut world);
+        let (_, report) = world.plan();
+        let errors = report.findings.iter().filter(|finding| finding.is_error());
+        errors.map(|finding| finding.code.to_string()).collect::<Vec<_>>()
+    };
+    let iam = |world: &mut World, change: &dyn Fn(&mut Deployment)| {
+        change(world.site.deployments.get_mut("iam").unwrap());
+    };
+    assert_eq!(refused(&|_| {}), [""; 0]);
+    assert_eq!(
+        refused(&|w| iam(w, &|d| d.version = "0.9.0".parse().unwrap())),
+        ["PLAN/DOWNGRADE_REFUSED"]
+    );
+    assert_eq!(
+        refused(&|w| iam(w, &|d| d.upgrades_from = Some(">=1.0.5".parse().unwrap()))),
+        ["PLAN/UPGRADE_SKIPS_VERSION"]
+    );
+    assert_eq!(
+        refused(&|w| iam(w, &|d| d.topology = "dual".to_owned())),
+        ["PLAN/TOPOLOGY_IMMUTABLE"]
+    );
+    assert_eq!(
+        refused(&|w| iam(w, &|d| d.namespace = "x".to_owned())),
+        ["PLAN/NAMESPACE_IMMUTABLE"]
+    );
+    assert_eq!(
+        refused(&|w| {
+            w.baseline
+                .as_mut()
+                .unwrap()
+                .versions
+                .insert("iam@1.1.0".to_owned(), Digest::of(&"other"));
+        }),
+        ["PLAN/VERSION_CHANGED"]
+    );
+    assert_eq!(
+        refused(&|w| {
+            let requires = json!([{"product": "mysql", "version": ">=8"}]);
+            iam(w, &|d| d.requires = serde_json::from_value(requires.clone()).unwrap());
+        }),
+        ["PLAN/REQUIREMENT_UNMET"]
+    );
+    let resize = |world: &mut World| world.desired.units[0].cpu = "9".to_owned();
+    assert_eq!(refused(&resize), ["PLAN/IMPLICIT_RESIZE"]);
+    assert_eq!(
+        refused(&|w| {
+            resize(w);
+            iam(w, &|d| d.size = "large".to_owned());
+        }),
+        [""; 0],
+        "another size was written"
+    );
+}
+
+#[test]
+fn what_is_excluded_or_unobserved_is_left_out_and_said() {
+    let mut world = World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}));
+    world.site.deployments.get_mut("iam").unwrap().exclude.insert("app-0".to_owned());
+    let room = world.live.clusters.get_mut("room-b").unwrap();
+    room.gap = Some(Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "no route".to_owned() });
+    room.objects.clear();
+    let (plan, report) = world.plan();
+    assert_eq!(report.excluded, ["iam/app-0"]);
+    assert_eq!(report.unplanned_clusters, ["room-b"]);
+    assert_eq!(codes(&report), ["PLAN/CLUSTER_UNOBSERVED"]);
+    assert!(plan.steps().all(|(_, step)| step.cluster == "room-a" && step.rollout.is_none()));
+    assert!(!serde_json::to_string(&plan).unwrap().contains("no route"));
+    let after = world.reached(&plan);
+    let image =
+        |cluster: &str, app: &str| after.products["iam"].clusters[cluster][app].image.clone();
+    assert_eq!(image("room-a", "app-0"), "iam:1", "excluded");
+    assert_eq!(image("room-a", "init"), "iam:2");
+    assert_eq!(image("room-b", "init"), "iam:1", "unobserved");
+}
+
+#[test]
+fn a_product_waits_for_the_wave_of_what_it_requires() {
+    let mut web = product("web", "w:1");
+    web.requires = vec!["db".to_owned()];
+    web.clusters = vec!["room-a".to_owned()];
+    let mut db = product("db", "d:1");
+    db.clusters = vec!["room-b".to_owned()];
+    let policy =
+        json!({"waves": [{"name": "gray", "clusters": {"cells": ["gray"]}}, {"name": "all"}]});
+    let world = World::new(&[], &[web, db], &policy);
+    let (plan, report) = world.plan();
+    assert_eq!(codes(&report), ["PLAN/WAVE_DELAYED"]);
+    assert!(ids(&plan).contains(&"all/room-a/web/app-0"));
+    let step = plan.step("all/room-a/web.support").unwrap();
+    assert!(step.needs.contains(&"all/room-b/db/smoke".to_owned()), "{:?}", step.needs);
+}
+
+#[test]
+fn the_id_does_not_depend_on_the_commit_and_does_on_the_cluster() {
+    let mut world = World::new(&[], &[product("iam", "iam:1")], &json!({}));
+    let (first, _) = world.plan();
+    let mut other = first.clone();
+    other.revision = "d".repeat(40);
+    assert_eq!(first.id(), other.id());
+    world.live.clusters.get_mut("room-a").unwrap().uid = Some("exchanged".to_owned());
+    assert_ne!(first.id(), world.plan().0.id());
+}
+
+fn products() -> impl proptest::strategy::Strategy<Value = Vec<Product>> {
+    let one = (
+        prop::collection::vec(1_u32..8, 1..3),
+        1_u32..4,
+        any::<bool>(),
+        prop::collection::btree_set(0_usize..3, 1..4),
+        prop::collection::btree_set(0_usize..4, 0..3),
+    );
+    prop::collection::vec(prop::option::of(one), 0..5).prop_map(|all| {
+        let name = |index: usize| format!("p{index}");
+        let wanted: BTreeSet<usize> =
+            all.iter().enumerate().filter(|(_, it)| it.is_some()).map(|(index, _)| index).collect();
+        let all = all.into_iter().enumerate().filter_map(|(index, it)| Some((index, it?)));
+        all.map(|(index, (apps, image, has_jobs, clusters, requires))| Product {
+            name: name(index),
+            version: format!("1.{image}.0"),
+            requires: requires
+                .into_iter()
+                .filter(|other| *other < index && wanted.contains(other))
+                .map(name)
+                .collect(),
+            clusters: clusters
+                .into_iter()
+                .map(|it| ["room-a", "room-b", "room-c"][it].to_owned())
+                .collect(),
+            apps,
+            image: format!("i:{image}"),
+            has_jobs,
+        })
+        .collect()
+    })
+}
+
+fn policies() -> impl proptest::strategy::Strategy<Value = Value> {
+    prop::sample::select(vec![
+        json!({}),
+        json!({"groups": {"strategy": "custom"}, "beta": false}),
+        json!({"waves": [{"name": "gray", "clusters": {"cells": ["gray"]}}], "groups": {"strategy": "eachHost"}}),
+        json!({"waves": [{"name": "late", "clusters": {"names": ["room-c"]}}, {"name": "all"}]}),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn every_plan_is_sound(before in products(), after in products(), policy in policies(), turn in any::<prop::sample::Index>()) {
+        let world = World::new(&before, &after, &policy);
+        let changes = world.changes();
+        let (first, report) = world.plan_of(changes.clone());
+        // Sound: every change in exactly one step, needs before, groups that add up, requirements first.
+        prop_assert_eq!(check(&first, &world.site), Vec::<String>::new());
+        // The same again, and whatever the order in which the changes come.
+        let mut turned = changes;
+        if !turned.changes.is_empty() {
+            let at = turn.index(turned.changes.len());
+            turned.changes.rotate_left(at);
+        }
+        let (second, _) = world.plan_of(turned);
+        prop_assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
+        // No secret value in what is stored or shown.
+        let text = format!("{} {report:?}", serde_json::to_string(&first).unwrap());
+        prop_assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMg"));
+        // The next plan after this one has been carried out is empty.
+        let done = World::new(&after, &after, &policy);
+        prop_assert!(done.plan().0.is_empty());
+    }
+}

@@ -1,0 +1,270 @@
+//! Which wave each product of each cluster changes in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_schema::finding::Finding;
+use tidegate_schema::policy::WaveSelector;
+use tidegate_schema::scalar::Duration;
+
+use super::is_done;
+use crate::change::Action;
+use crate::order::{self, Needs};
+use crate::site::ValidSite;
+use crate::task::{self, Basis};
+
+/// One wave before its steps are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) bake_seconds: u64,
+    pub(super) confirm: bool,
+}
+
+/// The waves in order, and where everything goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layout {
+    pub(super) slots: Vec<Slot>,
+    /// Index of the wave of each product that changes, by product and cluster.
+    products: BTreeMap<(String, String), usize>,
+    /// Index of the wave of each cluster's own objects.
+    foundations: BTreeMap<String, usize>,
+    /// Index of the wave of all prunes; each in the wave of its cluster when absent.
+    prunes: Option<usize>,
+}
+
+impl Layout {
+    pub(super) fn product(&self, product: &str, cluster: &str) -> usize {
+        let key = (product.to_owned(), cluster.to_owned());
+        self.products.get(&key).copied().unwrap_or_else(|| self.foundation(cluster))
+    }
+
+    pub(super) fn foundation(&self, cluster: &str) -> usize {
+        self.foundations.get(cluster).copied().unwrap_or(0)
+    }
+
+    /// The wave in which a product's objects of a cluster are deleted.
+    pub(super) fn prune(&self, product: &str, cluster: &str) -> usize {
+        self.prunes.unwrap_or_else(|| self.product(product, cluster))
+    }
+
+    /// The wave in which a cluster's own objects are deleted: after everything else there.
+    pub(super) fn prune_foundation(&self, cluster: &str) -> usize {
+        let own = self.products.iter().filter(|((_, other), _)| other == cluster);
+        let last = own.map(|(_, wave)| *wave).chain([self.foundation(cluster)]).max();
+        self.prunes.or(last).unwrap_or(0)
+    }
+
+    pub(super) fn last(&self) -> usize {
+        self.slots.len().saturating_sub(1)
+    }
+}
+
+/// Lays the waves out: by the policies' lists, or else by levels of product dependency.
+pub(super) fn layout(basis: Basis<'_>, findings: &mut Vec<Finding>) -> Layout {
+    let touched = touched(basis);
+    let products: BTreeSet<&String> = touched.iter().map(|(product, _)| product).collect();
+    let lists: BTreeMap<&String, Vec<WaveSelector>> = products
+        .iter()
+        .map(|product| (*product, basis.site.rollout_policy(product, None).waves))
+        .filter(|(_, waves)| !waves.is_empty())
+        .collect();
+    let all =
+        if lists.is_empty() { site_lists(basis.site) } else { lists.values().cloned().collect() };
+    let has_products = !products.is_empty();
+    if all.is_empty() || (lists.is_empty() && has_products) {
+        return by_levels(basis, &touched);
+    }
+    by_clusters(basis, &touched, &lists, &all, findings)
+}
+
+/// The wave lists that solutions name: they also count for changes that concern no product.
+fn site_lists(site: &ValidSite) -> Vec<Vec<WaveSelector>> {
+    let named: BTreeSet<&String> = site.solution_rollouts.values().collect();
+    let lists = named.into_iter().filter_map(|name| site.rollout_policies.get(name));
+    lists.map(|policy| policy.waves.clone()).filter(|waves| !waves.is_empty()).collect()
+}
+
+/// Products and clusters in which something is applied or deleted.
+fn touched(basis: Basis<'_>) -> BTreeSet<(String, String)> {
+    let changes = basis.changes.changes.iter().filter(|change| is_done(change.action));
+    changes
+        .filter_map(|change| Some((change.owner.product.clone()?, change.object.cluster.clone())))
+        .collect()
+}
+
+/// The levels of all products; with a cycle (a refusal) all on one level.
+fn levels(needs: &Needs) -> Vec<Vec<String>> {
+    order::levels(needs).unwrap_or_else(|_| vec![needs.keys().cloned().collect()])
+}
+
+/// Foundations, one wave for each level of products, and last what only deletes.
+fn by_levels(basis: Basis<'_>, touched: &BTreeSet<(String, String)>) -> Layout {
+    let levels = levels(&task::requires(basis.site));
+    let mut layout = Layout::default();
+    let slot = |name: String| Slot { name, ..Slot::default() };
+    layout.slots.push(slot("foundations".to_owned()));
+    for (index, level) in levels.iter().enumerate() {
+        layout.slots.push(slot(format!("products-{}", index + 1)));
+        for (product, cluster) in touched.iter().filter(|(product, _)| level.contains(product)) {
+            layout.products.insert((product.clone(), cluster.clone()), index + 1);
+        }
+    }
+    layout.slots.push(slot("prune".to_owned()));
+    layout.prunes = Some(layout.slots.len() - 1);
+    layout
+}
+
+/// The waves of the lists, merged; what no wave selects comes last.
+fn by_clusters(
+    basis: Basis<'_>,
+    touched: &BTreeSet<(String, String)>,
+    lists: &BTreeMap<&String, Vec<WaveSelector>>,
+    all: &[Vec<WaveSelector>],
+    findings: &mut Vec<Finding>,
+) -> Layout {
+    let merged = merge(all, findings);
+    let mut layout = Layout::default();
+    for wave in &merged {
+        layout.slots.push(Slot {
+            name: wave.name.to_string(),
+            bake_seconds: wave.bake.map_or(0, Duration::seconds),
+            confirm: wave.confirm,
+        });
+    }
+    let rest = layout.slots.len();
+    let mut name = "remaining".to_owned();
+    while layout.slots.iter().any(|slot| slot.name == name) {
+        name.push_str("-clusters");
+    }
+    layout.slots.push(Slot { name, ..Slot::default() });
+    let index = |wave: &WaveSelector| merged.iter().position(|other| other.name == wave.name);
+    let pick = |waves: &[WaveSelector], cluster: &str| {
+        let selects = |wave: &&WaveSelector| selects(basis.site, wave, cluster);
+        waves.iter().find(selects).and_then(&index).unwrap_or(rest)
+    };
+    for change in &basis.changes.changes {
+        let cluster = &change.object.cluster;
+        layout.foundations.entry(cluster.clone()).or_insert_with(|| pick(&merged, cluster));
+    }
+    for (product, cluster) in touched {
+        let waves = lists.get(product).map_or(merged.as_slice(), Vec::as_slice);
+        layout.products.insert((product.clone(), cluster.clone()), pick(waves, cluster));
+    }
+    delay(basis, &mut layout, findings);
+    layout
+}
+
+fn selects(site: &ValidSite, wave: &WaveSelector, cluster: &str) -> bool {
+    let Some(selector) = &wave.clusters else { return true };
+    let known = site.clusters.get(cluster);
+    known.is_some_and(|known| selector.matches(cluster, &known.labels, &known.spec.cells))
+}
+
+/// One order of the waves of several lists that keeps the order of each; waves of one name are one wave.
+fn merge(lists: &[Vec<WaveSelector>], findings: &mut Vec<Finding>) -> Vec<WaveSelector> {
+    let mut first: Vec<WaveSelector> = Vec::new();
+    let mut needs = Needs::new();
+    for list in lists {
+        for wave in list {
+            if !first.iter().any(|other| other.name == wave.name) {
+                first.push(wave.clone());
+            }
+            needs.entry(wave.name.to_string()).or_default();
+        }
+        for pair in list.windows(2) {
+            if let [before, after] = pair {
+                needs.entry(after.name.to_string()).or_default().insert(before.name.to_string());
+            }
+        }
+    }
+    match order::levels(&needs) {
+        Ok(levels) => {
+            let level = |wave: &WaveSelector| {
+                levels.iter().position(|level| level.iter().any(|name| wave.name == name.as_str()))
+            };
+            // A stable sort: waves of one level stay in the order in which the lists name them.
+            first.sort_by_key(level);
+        }
+        Err(cycle) => {
+            let finding = Finding::error("PLAN/WAVE_ORDER_CONFLICT");
+            findings.push(finding.with("waves", cycle.join(", ")));
+        }
+    }
+    first
+}
+
+/// A product never changes in an earlier wave than one that it requires: it waits for it. What is required counts in the
+/// same cluster, or, when it does not run there, wherever it runs.
+fn delay(basis: Basis<'_>, layout: &mut Layout, findings: &mut Vec<Finding>) {
+    let needs = task::requires(basis.site);
+    for product in levels(&needs).into_iter().flatten() {
+        let clusters: Vec<String> = layout
+            .products
+            .keys()
+            .filter(|(name, _)| *name == product)
+            .map(|(_, cluster)| cluster.clone())
+            .collect();
+        for cluster in clusters {
+            let own = layout.product(&product, &cluster);
+            let latest = order::closure(&needs, &product)
+                .iter()
+                .flat_map(|required| required_places(basis.site, required, &cluster))
+                .filter_map(|place| layout.products.get(&place).map(|wave| (*wave, place.0)))
+                .max();
+            if let Some((wave, required)) = latest
+                && wave > own
+            {
+                layout.products.insert((product.clone(), cluster.clone()), wave);
+                let name = layout.slots.get(wave).map_or("", |slot| slot.name.as_str());
+                let finding = Finding::warning("PLAN/WAVE_DELAYED").with("product", &product);
+                let finding = finding.with("cluster", &cluster).with("wave", name);
+                findings.push(finding.with("required", required));
+            }
+        }
+    }
+}
+
+/// Where a required product counts for a product in a cluster.
+pub(super) fn required_places(
+    site: &ValidSite,
+    required: &str,
+    cluster: &str,
+) -> Vec<(String, String)> {
+    let Some(deployment) = site.deployment(required) else { return Vec::new() };
+    let place = |cluster: &str| (required.to_owned(), cluster.to_owned());
+    if deployment.placements.contains_key(cluster) {
+        return vec![place(cluster)];
+    }
+    deployment.placements.keys().map(|cluster| place(cluster)).collect()
+}
+
+/// The products with a way in whose name is in a zone.
+pub(super) fn products_of_zone(site: &ValidSite, zone: &str) -> BTreeSet<String> {
+    let is_inside = |host: &str| {
+        host == zone || host.strip_suffix(zone).is_some_and(|head| head.ends_with('.'))
+    };
+    let has_host = |deployment: &&crate::site::Deployment| {
+        let balancers = deployment.placements.values().flat_map(|it| &it.load_balancers);
+        balancers.filter_map(|balancer| balancer.host.as_deref()).any(is_inside)
+    };
+    site.deployments.values().filter(has_host).map(|it| it.product.clone()).collect()
+}
+
+/// The wave in which a zone is published: the last that touches its products, the first for a change of DNS only, the
+/// last of all for a zone that goes.
+pub(super) fn zone_wave(basis: Basis<'_>, layout: &Layout, zone: &str, action: Action) -> usize {
+    if action == Action::Prune {
+        return layout.last();
+    }
+    let products = products_of_zone(basis.site, zone);
+    let applied = basis.changes.changes.iter().filter(|change| {
+        is_done(change.action)
+            && change.action != Action::Prune
+            && change.owner.product.as_ref().is_some_and(|product| products.contains(product))
+    });
+    let wave = |change: &crate::change::Change| {
+        let product = change.owner.product.as_deref().unwrap_or_default();
+        layout.product(product, &change.object.cluster)
+    };
+    applied.map(wave).max().unwrap_or(0)
+}

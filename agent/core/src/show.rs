@@ -1,0 +1,62 @@
+//! Change sets and plans for people: calm text for terminals, Markdown for merge requests, English and Chinese.
+//!
+//! Everything here is masked already: secrets lost their values in `diff`. Values come from documents and clusters, so
+//! characters that could steer a terminal or turn text around are written out.
+
+use tidegate_schema::finding::Lang;
+
+use crate::change::ChangeSet;
+use crate::plan::{Plan, PlanReport};
+
+mod label;
+mod markdown;
+mod plan;
+mod section;
+mod text;
+mod value;
+
+/// How text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// The language.
+    pub lang: Lang,
+    /// Whether colours (ANSI) are used.
+    pub has_colour: bool,
+    /// Columns of the terminal; longer values are cut, never folded.
+    pub width: usize,
+    /// Whether every field of created and deleted objects is listed, not only the first few.
+    pub is_full: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { lang: Lang::En, has_colour: false, width: 100, is_full: false }
+    }
+}
+
+/// A change set for a terminal.
+pub fn changes_text(changes: &ChangeSet, style: Style) -> String {
+    let mut paper = text::Paper::new(style);
+    text::changes(&mut paper, changes);
+    paper.finish()
+}
+
+/// A plan for a terminal: why, in which order, what, and the digest that approvals name.
+pub fn plan_text(plan: &Plan, report: &PlanReport, style: Style) -> String {
+    let mut paper = text::Paper::new(style);
+    text::plan(&mut paper, plan, report);
+    paper.finish()
+}
+
+/// A plan as a comment on a merge request of at most `limit` bytes; what does not fit is left out and said.
+pub fn plan_markdown(plan: &Plan, report: &PlanReport, lang: Lang, limit: usize) -> String {
+    markdown::plan(plan, report, lang, limit)
+}
+
+/// A change set as a comment on a merge request of at most `limit` bytes.
+pub fn changes_markdown(changes: &ChangeSet, lang: Lang, limit: usize) -> String {
+    markdown::changes(changes, lang, limit)
+}
+
+#[cfg(test)]
+mod tests;

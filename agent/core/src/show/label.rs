@@ -1,0 +1,147 @@
+//! The words of the printed forms, in English and Chinese.
+
+use tidegate_schema::finding::Lang;
+
+use crate::change::{Action, Confidence, Effect};
+use crate::plan::{Driver, OnFailure, ReleaseKind, Risk, TaskKind};
+
+/// Picks one of two texts.
+pub(super) fn pick(lang: Lang, en: &'static str, zh: &'static str) -> &'static str {
+    match lang {
+        Lang::En => en,
+        Lang::Zh => zh,
+    }
+}
+
+pub(super) fn action(lang: Lang, action: Action) -> &'static str {
+    match action {
+        Action::Create => pick(lang, "create", "新建"),
+        Action::Configure => pick(lang, "change", "修改"),
+        Action::Replace => pick(lang, "replace", "重建"),
+        Action::Move => pick(lang, "move", "移交"),
+        Action::Prune => pick(lang, "delete", "删除"),
+        Action::Keep => pick(lang, "keep", "保留"),
+    }
+}
+
+/// One character before an object.
+pub(super) fn sign(action: Action) -> &'static str {
+    match action {
+        Action::Create => "+",
+        Action::Configure => "~",
+        Action::Replace => "±",
+        Action::Move => "→",
+        Action::Prune => "-",
+        Action::Keep => "=",
+    }
+}
+
+pub(super) fn release(lang: Lang, kind: ReleaseKind) -> &'static str {
+    match kind {
+        ReleaseKind::Release => pick(lang, "release", "发布"),
+        ReleaseKind::Operation => pick(lang, "operation", "运维"),
+        ReleaseKind::Test => pick(lang, "test", "测试"),
+    }
+}
+
+pub(super) fn task(lang: Lang, kind: TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Install => pick(lang, "install", "安装"),
+        TaskKind::Deploy => pick(lang, "deploy", "部署"),
+        TaskKind::ScaleOut => pick(lang, "scale out", "扩容"),
+        TaskKind::ScaleIn => pick(lang, "scale in", "缩容"),
+        TaskKind::Resize => pick(lang, "resize", "变配"),
+        TaskKind::Restart => pick(lang, "restart", "重启"),
+        TaskKind::Test => pick(lang, "test", "测试"),
+        TaskKind::Run => pick(lang, "run", "执行"),
+        TaskKind::Apply => pick(lang, "apply", "应用"),
+        TaskKind::Prune => pick(lang, "delete", "删除"),
+        TaskKind::Grant => pick(lang, "grant", "授权"),
+        TaskKind::Revoke => pick(lang, "revoke", "撤权"),
+        TaskKind::Expire => pick(lang, "expire", "到期"),
+        TaskKind::Resolve => pick(lang, "resolve", "解析"),
+        TaskKind::Unresolve => pick(lang, "unresolve", "停止解析"),
+        TaskKind::Correct => pick(lang, "correct", "纠正"),
+        TaskKind::Rollback => pick(lang, "roll back", "回滚"),
+        TaskKind::Uninstall => pick(lang, "uninstall", "卸载"),
+    }
+}
+
+pub(super) fn risk(lang: Lang, risk: Risk) -> &'static str {
+    match risk {
+        Risk::Destructive => pick(lang, "destructive", "破坏性"),
+        Risk::GainsPermission => pick(lang, "somebody gains permissions", "有人获得权限"),
+        Risk::LosesPermission => pick(lang, "somebody loses permissions", "有人失去权限"),
+        Risk::ParameterChange => pick(lang, "an upgrade changes parameters", "升级改变参数"),
+        Risk::TakesOwnership => pick(lang, "takes fields from other managers", "接管他人字段"),
+        Risk::Unverified => pick(lang, "not all could be verified", "部分未经验证"),
+        Risk::ZoneGuard => pick(lang, "a zone changes much", "域名大幅变化"),
+    }
+}
+
+pub(super) fn driver(lang: Lang, driver: Driver) -> &'static str {
+    match driver {
+        Driver::Whole => pick(lang, "at once", "一次完成"),
+        Driver::StatefulSet | Driver::Deployment | Driver::DaemonSet => {
+            pick(lang, "in groups", "分组")
+        }
+    }
+}
+
+pub(super) fn on_failure(lang: Lang, on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::Pause => pick(lang, "a failure pauses", "失败时暂停"),
+        OnFailure::Rollback => pick(lang, "a failure rolls back", "失败时回滚"),
+    }
+}
+
+pub(super) fn confidence(lang: Lang, confidence: Confidence) -> Option<&'static str> {
+    match confidence {
+        Confidence::Exact => None,
+        Confidence::Simulated => Some(pick(
+            lang,
+            "simulated: what it needs comes with this plan",
+            "模拟：所需对象随本计划创建",
+        )),
+        Confidence::Unverified => {
+            Some(pick(lang, "unverified: the server could not say", "未验证：服务器无法确认"))
+        }
+    }
+}
+
+pub(super) fn pods(lang: Lang, pods: u32) -> String {
+    match (lang, pods) {
+        (Lang::En, 1) => "1 pod".to_owned(),
+        (Lang::En, _) => format!("{pods} pods"),
+        (Lang::Zh, _) => format!("{pods} 个 Pod"),
+    }
+}
+
+pub(super) fn effect(lang: Lang, effect: &Effect) -> String {
+    let own = |en: &'static str, zh: &'static str| pick(lang, en, zh).to_owned();
+    match (effect, lang) {
+        (Effect::PodsRestart { pods: n }, Lang::En) => format!("{} restart", pods(lang, *n)),
+        (Effect::PodsRestart { pods: n }, Lang::Zh) => format!("{}重启", pods(lang, *n)),
+        (Effect::PodsScale { from, to }, _) => format!("{from} → {}", pods(lang, *to)),
+        (Effect::NoPodRestarts, _) => own("no pod restarts", "没有 Pod 重启"),
+        (Effect::VolumeLost, _) => own("the volume and its data are lost", "存储卷及其数据将丢失"),
+        (Effect::NamespaceLost, _) => {
+            own("everything in the namespace is lost", "命名空间中的一切将丢失")
+        }
+        (Effect::AddressChanges, _) => own("the address changes", "地址会改变"),
+        (Effect::GainsPermission { access }, Lang::En) => format!("gains access: {access}"),
+        (Effect::GainsPermission { access }, Lang::Zh) => format!("获得权限：{access}"),
+        (Effect::LosesPermission { access }, Lang::En) => format!("loses access: {access}"),
+        (Effect::LosesPermission { access }, Lang::Zh) => format!("失去权限：{access}"),
+    }
+}
+
+/// `90s`, `10m`, `2h`.
+pub(super) fn seconds(seconds: u64) -> String {
+    match seconds {
+        0 => "0s".to_owned(),
+        _ if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}

@@ -1,0 +1,233 @@
+//! Tasks: why things change, in delivery terms, worked out against the baseline (model.md, "Tasks and limits").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::baseline::{Baseline, BaselineApp};
+use crate::change::{Action, Change, ChangeSet};
+use crate::desired::{DesiredState, Unit, UnitId, UnitKind};
+use crate::order::Needs;
+use crate::plan::{ReleaseKind, Task, TaskKind};
+use crate::site::{Deployment, ValidSite};
+
+pub mod refusal;
+
+/// What tasks are worked out from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// What will be changed; what is excluded or could not be observed is not in it.
+    pub changes: &'a ChangeSet,
+    /// What should be.
+    pub desired: &'a DesiredState,
+    /// The site.
+    pub site: &'a ValidSite,
+    /// What was delivered; `None` before the first release.
+    pub baseline: Option<&'a Baseline>,
+}
+
+impl<'a> Basis<'a> {
+    /// The app as delivered.
+    pub fn delivered(&self, id: &UnitId) -> Option<&'a BaselineApp> {
+        self.baseline?.products.get(&id.product)?.clusters.get(&id.cluster)?.get(&id.app)
+    }
+
+    /// Whether the product was delivered to this cluster.
+    pub fn is_delivered(&self, product: &str, cluster: &str) -> bool {
+        let known = self.baseline.and_then(|baseline| baseline.products.get(product));
+        known.is_some_and(|known| known.clusters.contains_key(cluster))
+    }
+}
+
+/// One reason for a change in one cluster; those that differ in the cluster only become one task.
+type Reason = (TaskKind, String, Option<String>, String, String);
+
+/// All tasks, ordered; one for all clusters in which the same happens.
+pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
+    let mut found: BTreeMap<Reason, BTreeSet<String>> = BTreeMap::new();
+    let mut explained: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let touched: BTreeSet<UnitId> = basis
+        .changes
+        .changes
+        .iter()
+        .filter(|change| change.action != Action::Keep && !change.drift)
+        .filter_map(|change| {
+            Some(UnitId {
+                cluster: change.object.cluster.clone(),
+                product: change.owner.product.clone()?,
+                app: change.owner.app.clone()?,
+            })
+        })
+        .collect();
+    for unit in basis.desired.units.iter().filter(|unit| touched.contains(&unit.id)) {
+        for reason in unit_reasons(basis, unit) {
+            let id = &unit.id;
+            explained.insert((id.cluster.clone(), id.product.clone(), id.app.clone()));
+            found.entry(reason).or_default().insert(unit.id.cluster.clone());
+        }
+    }
+    for change in basis.changes.changes.iter().filter(|change| change.action != Action::Keep) {
+        let place = (
+            change.object.cluster.clone(),
+            change.owner.product.clone().unwrap_or_default(),
+            change.owner.app.clone().unwrap_or_default(),
+        );
+        if explained.contains(&place) && !change.drift && change.action != Action::Prune {
+            continue;
+        }
+        let reason = change_reason(basis, change);
+        found.entry(reason).or_default().insert(change.object.cluster.clone());
+    }
+    for zone in &basis.changes.zones {
+        let kind =
+            if zone.action == Action::Prune { TaskKind::Unresolve } else { TaskKind::Resolve };
+        found.entry((kind, zone.zone.clone(), None, String::new(), String::new())).or_default();
+    }
+    found
+        .into_iter()
+        .map(|((kind, subject, app, from, to), clusters)| Task {
+            kind,
+            subject,
+            app,
+            clusters: clusters.into_iter().collect(),
+            from,
+            to,
+        })
+        .collect()
+}
+
+/// Why one app changes. An installation says it all at once.
+fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
+    let id = &unit.id;
+    let reason = |kind: TaskKind, from: String, to: String| {
+        (kind, id.product.clone(), Some(id.app.clone()), from, to)
+    };
+    if !basis.is_delivered(&id.product, &id.cluster) {
+        let (from, to) = (String::new(), unit.version.clone());
+        return vec![(TaskKind::Install, id.product.clone(), None, from, to)];
+    }
+    let old = basis.delivered(id);
+    match unit.kind {
+        UnitKind::Task => return vec![reason(TaskKind::Run, String::new(), tag(&unit.image))],
+        UnitKind::Test => return vec![reason(TaskKind::Test, String::new(), tag(&unit.image))],
+        UnitKind::Standard => {}
+    }
+    let Some(old) = old else {
+        return vec![reason(TaskKind::Deploy, String::new(), tag(&unit.image))];
+    };
+    let mut reasons = Vec::new();
+    if old.image != unit.image || old.inputs != unit.inputs {
+        reasons.push(reason(TaskKind::Deploy, tag(&old.image), tag(&unit.image)));
+    }
+    if old.cpu != unit.cpu || old.memory != unit.memory {
+        let (from, to) = (resources(&old.cpu, &old.memory), resources(&unit.cpu, &unit.memory));
+        reasons.push(reason(TaskKind::Resize, from, to));
+    }
+    if old.replicas != unit.replicas {
+        let kind =
+            if unit.replicas > old.replicas { TaskKind::ScaleOut } else { TaskKind::ScaleIn };
+        reasons.push(reason(kind, old.replicas.to_string(), unit.replicas.to_string()));
+    }
+    reasons
+}
+
+/// Why one object changes that no app explains.
+fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
+    let owner = &change.owner;
+    let empty = String::new;
+    if change.drift {
+        let subject = owner.product.clone().or_else(|| owner.access.clone());
+        let subject = subject.unwrap_or_else(|| basis.site.name.clone());
+        return (TaskKind::Correct, subject, owner.app.clone(), empty(), empty());
+    }
+    if let Some(access) = &owner.access {
+        return (access_kind(basis, access, change.action), access.clone(), None, empty(), empty());
+    }
+    let Some(product) = &owner.product else {
+        let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
+        return (kind, basis.site.name.clone(), None, empty(), empty());
+    };
+    let cluster = &change.object.cluster;
+    let is_wanted = basis
+        .site
+        .deployment(product)
+        .is_some_and(|deployment| deployment.placements.contains_key(cluster));
+    let version = |from_baseline: bool| {
+        let old = || Some(basis.baseline?.products.get(product)?.version.clone());
+        let new = || Some(basis.site.deployment(product)?.version.to_string());
+        if from_baseline { old() } else { new() }.unwrap_or_default()
+    };
+    if !is_wanted {
+        return (TaskKind::Uninstall, product.clone(), None, version(true), empty());
+    }
+    if !basis.is_delivered(product, cluster) {
+        return (TaskKind::Install, product.clone(), None, empty(), version(false));
+    }
+    let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
+    (kind, product.clone(), owner.app.clone(), empty(), empty())
+}
+
+/// A grant whose time is over is still in the documents: that it ends was approved with it.
+fn access_kind(basis: Basis<'_>, access: &str, action: Action) -> TaskKind {
+    let is_documented =
+        access.strip_prefix("grant/").is_some_and(|name| basis.site.grants.contains_key(name));
+    match (action, is_documented) {
+        (Action::Prune, true) => TaskKind::Expire,
+        (Action::Prune, false) => TaskKind::Revoke,
+        _ => TaskKind::Grant,
+    }
+}
+
+/// What people call an image's version: its tag, or the start of its digest.
+fn tag(image: &str) -> String {
+    if let Some((_, digest)) = image.split_once('@') {
+        return digest.chars().take(19).collect();
+    }
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split_once(':').map_or_else(|| "latest".to_owned(), |(_, tag)| tag.to_owned())
+}
+
+fn resources(cpu: &str, memory: &str) -> String {
+    let shown = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+    format!("{} CPU, {}", shown(cpu), shown(memory))
+}
+
+/// The kind of release that these tasks make (delivery.md A.10): the gravest of them counts.
+pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
+    let kind = |task: &Task| match task.kind {
+        TaskKind::Install
+        | TaskKind::Deploy
+        | TaskKind::Run
+        | TaskKind::Apply
+        | TaskKind::Prune
+        | TaskKind::Grant
+        | TaskKind::Revoke
+        | TaskKind::Expire
+        | TaskKind::Resolve
+        | TaskKind::Unresolve => ReleaseKind::Release,
+        TaskKind::ScaleOut
+        | TaskKind::ScaleIn
+        | TaskKind::Resize
+        | TaskKind::Restart
+        | TaskKind::Correct
+        | TaskKind::Rollback
+        | TaskKind::Uninstall => ReleaseKind::Operation,
+        TaskKind::Test => ReleaseKind::Test,
+    };
+    tasks.iter().map(kind).min().unwrap_or(ReleaseKind::Release)
+}
+
+/// The products of the site with those that each requires.
+pub(crate) fn requires(site: &ValidSite) -> Needs {
+    let own = |deployment: &Deployment| {
+        deployment.requires.iter().map(|requirement| requirement.product.to_string()).collect()
+    };
+    site.deployments.iter().map(|(name, deployment)| (name.clone(), own(deployment))).collect()
+}
+
+/// The apps of a product with those that each comes after, in all clusters together.
+pub(crate) fn after(desired: &DesiredState, product: &str) -> Needs {
+    let mut needs = Needs::new();
+    for unit in desired.units.iter().filter(|unit| unit.id.product == product) {
+        needs.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
+    }
+    needs
+}
