@@ -22,18 +22,27 @@ use crate::finding::Lang;
 
 /// The embedded files: category (the part of the code before `/`) and text.
 const FILES: &[(&str, &str)] = &[
+    ("ACCESS", include_str!("../catalogue/access.yaml")),
     ("CONFIG", include_str!("../catalogue/config.yaml")),
     ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),
     ("GROUP", include_str!("../catalogue/group.yaml")),
     ("IAM", include_str!("../catalogue/iam.yaml")),
+    ("MANIFEST", include_str!("../catalogue/manifest.yaml")),
     ("OBJECT", include_str!("../catalogue/object.yaml")),
     ("OPERATION", include_str!("../catalogue/operation.yaml")),
     ("PARAMETER", include_str!("../catalogue/parameter.yaml")),
     ("PLAN", include_str!("../catalogue/plan.yaml")),
     ("POLICY", include_str!("../catalogue/policy.yaml")),
     ("PRODUCT", include_str!("../catalogue/product.yaml")),
+    ("REFERENCE", include_str!("../catalogue/reference.yaml")),
+    ("ROLLOUT", include_str!("../catalogue/rollout.yaml")),
+    ("SITE", include_str!("../catalogue/site.yaml")),
+    ("SOLUTION", include_str!("../catalogue/solution.yaml")),
     ("SOURCE", include_str!("../catalogue/source.yaml")),
+    ("TEMPLATE", include_str!("../catalogue/template.yaml")),
+    ("VALUE", include_str!("../catalogue/value.yaml")),
+    ("VERSION", include_str!("../catalogue/version.yaml")),
     ("YAML", include_str!("../catalogue/yaml.yaml")),
     ("ZONE", include_str!("../catalogue/zone.yaml")),
 ];

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::parameters::ParameterValue;
-use tidegate_schema::product::{ParameterDeclaration, ParameterKind, ProductVersion};
-use tidegate_schema::scalar::{Duration, Quantity};
+use tidegate_schema::product::{ParameterDeclaration, ProductVersion};
 use tidegate_schema::{Document, Kind};
 
 use super::documents::Documents;
@@ -117,34 +116,8 @@ fn judge(declaration: &ParameterDeclaration, value: &ParameterValue) -> Option<F
 }
 
 fn fit(declaration: &ParameterDeclaration, value: &serde_json::Value) -> Option<Finding> {
-    let rule = broken_rule(declaration, value)?;
-    Some(Finding::error("VALUE/UNFIT").with("rule", rule))
-}
-
-/// The rule of a declaration that a value breaks.
-fn broken_rule(declaration: &ParameterDeclaration, value: &serde_json::Value) -> Option<String> {
-    let is_type = match declaration.kind {
-        ParameterKind::String => value.is_string(),
-        ParameterKind::Integer => value.is_i64() || value.is_u64(),
-        ParameterKind::Number => value.is_number(),
-        ParameterKind::Boolean => value.is_boolean(),
-        ParameterKind::Quantity => serde_json::from_value::<Quantity>(value.clone()).is_ok(),
-        ParameterKind::Duration => serde_json::from_value::<Duration>(value.clone()).is_ok(),
-        ParameterKind::List => value.is_array(),
-    };
-    if !is_type {
-        return Some(format!("type: {}", serde_json::json!(declaration.kind)));
-    }
-    if !declaration.choices.is_empty() && !declaration.choices.contains(value) {
-        return Some(format!("enum: {}", serde_json::json!(declaration.choices)));
-    }
-    let length = value.as_array().and_then(|items| i64::try_from(items.len()).ok());
-    let size = value.as_i64().or(length)?;
-    match (declaration.minimum, declaration.maximum) {
-        (Some(minimum), _) if size < minimum => Some(format!("minimum: {minimum}")),
-        (_, Some(maximum)) if size > maximum => Some(format!("maximum: {maximum}")),
-        _ => None,
-    }
+    let mismatch = declaration.mismatch(value)?;
+    Some(Finding::error("VALUE/UNFIT").with("rule", mismatch.rule(declaration)))
 }
 
 /// Required parameters without a value, in one cluster.
