@@ -14,7 +14,15 @@ use tidegate_schema::finding::{Finding, Lang};
 
 /// Categories whose codes only `validate` gives.
 const CATEGORIES: &[&str] = &[
-    "REFERENCE", "SITE", "VERSION", "VALUE", "TEMPLATE", "MANIFEST", "SOLUTION", "ROLLOUT", "ACCESS",
+    "REFERENCE",
+    "SITE",
+    "VERSION",
+    "VALUE",
+    "TEMPLATE",
+    "MANIFEST",
+    "SOLUTION",
+    "ROLLOUT",
+    "ACCESS",
 ];
 
 fn root() -> PathBuf {
@@ -50,7 +58,12 @@ fn findings(folder: &Path) -> Vec<Finding> {
         Snapshot { revision, folder: inner.to_owned(), files: all, findings: Vec::new() };
     let (site, findings) = validate(&snapshot, now);
     let is_refused = findings.iter().any(Finding::is_error);
-    assert_eq!(site.is_none(), is_refused, "{}: a site if and only if there is no error", folder.display());
+    assert_eq!(
+        site.is_none(),
+        is_refused,
+        "{}: a site if and only if there is no error",
+        folder.display()
+    );
     findings
 }
 
@@ -110,7 +123,11 @@ fn placeholders_are_all_filled() {
             for lang in Lang::ALL {
                 let message = finding.message(lang);
                 for name in catalogue_placeholders(&finding.code, lang) {
-                    assert!(finding.args.contains_key(&name), "{}: {name} is open in {message}", finding.code);
+                    assert!(
+                        finding.args.contains_key(&name),
+                        "{}: {name} is open in {message}",
+                        finding.code
+                    );
                 }
             }
         }
