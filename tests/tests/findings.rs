@@ -1,7 +1,7 @@
 //! One folder per finding code of `validate`: a small site that has the finding, and what is said about it.
 //!
 //! `tests/findings/<category>-<name>/` holds the site (in `site/` when it needs more of a repository) and `findings.txt`.
-//! With `UPDATE_FINDINGS=1` the texts are written instead of compared.
+//! With `UPDATE=1` the texts are written instead of compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -90,7 +90,7 @@ fn every_folder_has_exactly_the_findings_that_it_says() {
             continue;
         }
         let golden = folder.join("findings.txt");
-        if std::env::var_os("UPDATE_FINDINGS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             fs::write(&golden, text(&found)).unwrap();
         }
         let wanted = fs::read_to_string(&golden).unwrap_or_default();
