@@ -10,7 +10,7 @@ use crate::resource::Resource;
 use crate::schema::Shape;
 use crate::status::Refusal;
 
-pub mod fieldset;
+mod fieldset;
 mod merge;
 pub(crate) mod owner;
 mod walk;

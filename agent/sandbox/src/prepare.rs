@@ -24,8 +24,8 @@ pub(crate) fn for_create(
 ) -> Result<(), Refusal> {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
-            object::set(value, "spec", json!({"finalizers": ["kubernetes"]}));
-            object::set(value, "status", json!({"phase": "Active"}));
+            set(value, "spec", json!({"finalizers": ["kubernetes"]}));
+            set(value, "status", json!({"phase": "Active"}));
         }
         ("", "Pod") => pod(world, value)?,
         ("", "PersistentVolumeClaim") => claim_class(world, value),
@@ -39,7 +39,7 @@ pub(crate) fn for_create(
 pub(crate) fn for_update(resource: &Resource, existing: &Value, value: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
-            object::set(value, "spec", existing.get("spec").cloned().unwrap_or(Value::Null));
+            set(value, "spec", existing.get("spec").cloned().unwrap_or(Value::Null));
         }
         ("", "Service") => keep_addresses(existing, value),
         ("", "PersistentVolumeClaim") => {
@@ -71,7 +71,7 @@ fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
         }
     }
     let quality = quality_of_service(value);
-    object::set(value, "status", json!({"phase": "Pending", "qosClass": quality}));
+    set(value, "status", json!({"phase": "Pending", "qosClass": quality}));
     Ok(())
 }
 

@@ -10,19 +10,19 @@ use crate::schema::Shape;
 
 /// A set of paths: what is a member here, and the sets below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSet {
+pub(crate) struct FieldSet {
     members: BTreeSet<String>,
     children: BTreeMap<String, FieldSet>,
 }
 
 impl FieldSet {
     /// Whether no path is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.children.values().all(Self::is_empty)
     }
 
     /// Adds a path. The empty path is no member of any set.
-    pub fn insert(&mut self, path: &[String]) {
+    pub(crate) fn insert(&mut self, path: &[String]) {
         match path {
             [] => {}
             [last] => {
@@ -33,18 +33,18 @@ impl FieldSet {
     }
 
     /// Whether this very element is a member.
-    pub fn has(&self, element: &str) -> bool {
+    pub(crate) fn has(&self, element: &str) -> bool {
         self.members.contains(element)
     }
 
     /// The set below an element.
-    pub fn below(&self, element: &str) -> Option<&Self> {
+    pub(crate) fn below(&self, element: &str) -> Option<&Self> {
         self.children.get(element).filter(|below| !below.is_empty())
     }
 
     /// What is in either.
     #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
+    pub(crate) fn union(&self, other: &Self) -> Self {
         let mut out = self.clone();
         out.members.extend(other.members.iter().cloned());
         for (element, below) in &other.children {
@@ -57,7 +57,7 @@ impl FieldSet {
 
     /// What is in both.
     #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
         let children = self.children.iter().filter_map(|(element, own)| {
             let both = own.intersection(other.children.get(element)?);
             (!both.is_empty()).then(|| (element.clone(), both))
@@ -70,7 +70,7 @@ impl FieldSet {
 
     /// What is here and not there.
     #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
+    pub(crate) fn difference(&self, other: &Self) -> Self {
         let children = self.children.iter().filter_map(|(element, own)| {
             let left = match other.children.get(element) {
                 Some(below) => own.difference(below),
@@ -85,25 +85,25 @@ impl FieldSet {
     }
 
     /// What is left when a field and everything below it are taken out.
-    pub fn take_out(&mut self, element: &str) {
+    pub(crate) fn take_out(&mut self, element: &str) {
         self.members.remove(element);
         self.children.remove(element);
     }
 
     /// Keeps only one field and what is below it.
-    pub fn keep_only(&mut self, element: &str) {
+    pub(crate) fn keep_only(&mut self, element: &str) {
         self.members.retain(|member| member == element);
         self.children.retain(|child, _| child == element);
     }
 
     /// The set below an element, made when absent.
-    pub fn below_mut(&mut self, element: &str) -> &mut Self {
+    pub(crate) fn below_mut(&mut self, element: &str) -> &mut Self {
         self.children.entry(element.to_owned()).or_default()
     }
 
     /// Adds the struct fields that lead to a member, which sets leave out.
     #[must_use]
-    pub fn with_named_fields(&self, shape: &Shape) -> Self {
+    pub(crate) fn with_named_fields(&self, shape: &Shape) -> Self {
         let mut out = Self { members: self.members.clone(), children: BTreeMap::new() };
         for (element, below) in &self.children {
             if let Some(name) = element.strip_prefix("f:")
@@ -122,7 +122,7 @@ impl FieldSet {
     }
 
     /// All paths.
-    pub fn paths(&self) -> Vec<Vec<String>> {
+    pub(crate) fn paths(&self) -> Vec<Vec<String>> {
         let mut out = Vec::new();
         self.collect(&mut Vec::new(), &mut out);
         out
@@ -143,7 +143,7 @@ impl FieldSet {
     }
 
     /// The FieldsV1 form.
-    pub fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut out = Map::new();
         let elements: BTreeSet<&String> = self.members.iter().chain(self.children.keys()).collect();
         for element in elements {
@@ -165,7 +165,7 @@ impl FieldSet {
     }
 
     /// Reads the FieldsV1 form.
-    pub fn from_value(value: &Value) -> Self {
+    pub(crate) fn from_value(value: &Value) -> Self {
         let mut out = Self::default();
         for (element, inner) in value.as_object().into_iter().flatten() {
             if element == "." {
@@ -185,7 +185,7 @@ impl FieldSet {
 }
 
 /// A path as messages write it: `.spec.containers[name="a"].image`.
-pub fn shown(path: &[String]) -> String {
+pub(crate) fn shown(path: &[String]) -> String {
     let mut out = String::new();
     for element in path {
         match element.split_once(':') {

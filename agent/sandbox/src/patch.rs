@@ -1,0 +1,290 @@
+//! Merge, JSON and strategic merge patches.
+
+use serde_json::{Map, Value};
+
+use crate::schema::{List, Shape};
+use crate::status::Refusal;
+
+/// RFC 7386.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge(fields.entry(name.clone()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+/// RFC 6902.
+pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<(), Refusal> {
+    let wrong = |why: String| Refusal::plain(422, "Invalid", why);
+    let Value::Array(operations) = patch else {
+        return Err(Refusal::bad_request("a JSON patch is a list of operations"));
+    };
+    for operation in operations {
+        let word = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (path, from) = (word("path"), word("from"));
+        let given = || operation.get("value").cloned().unwrap_or(Value::Null);
+        let kind = word("op");
+        let missing = |path: &str| {
+            wrong(format!(
+                "the server rejected our request due to an error in our request: {kind} operation does not apply: doc is missing path: {path}: missing value"
+            ))
+        };
+        match kind {
+            "test" => {
+                let found = target.pointer(path).cloned().unwrap_or(Value::Null);
+                if found != given() {
+                    return Err(wrong(format!(
+                        "the server rejected our request due to an error in our request: testing value {path} failed"
+                    )));
+                }
+            }
+            "add" => add(target, path, given()).ok_or_else(|| missing(path))?,
+            "remove" => {
+                take(target, path).ok_or_else(|| missing(path))?;
+            }
+            "replace" => {
+                take(target, path).ok_or_else(|| missing(path))?;
+                add(target, path, given()).ok_or_else(|| missing(path))?;
+            }
+            "move" => {
+                let value = take(target, from).ok_or_else(|| missing(from))?;
+                add(target, path, value).ok_or_else(|| missing(path))?;
+            }
+            "copy" => {
+                let value = target.pointer(from).cloned().ok_or_else(|| missing(from))?;
+                add(target, path, value).ok_or_else(|| missing(path))?;
+            }
+            other => return Err(wrong(format!("Unexpected kind: {other}"))),
+        }
+    }
+    Ok(())
+}
+
+fn parent<'a, 'b>(target: &'a mut Value, path: &'b str) -> Option<(&'a mut Value, String)> {
+    let (above, last): (&'b str, &'b str) = path.rsplit_once('/')?;
+    let last = last.replace("~1", "/").replace("~0", "~");
+    Some((target.pointer_mut(above)?, last))
+}
+
+fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    if path.is_empty() {
+        *target = value;
+        return Some(());
+    }
+    let (above, last) = parent(target, path)?;
+    match above {
+        Value::Object(fields) => {
+            fields.insert(last, value);
+        }
+        Value::Array(items) => {
+            let index = if last == "-" { items.len() } else { last.parse().ok()? };
+            if index > items.len() {
+                return None;
+            }
+            items.insert(index, value);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
+    }
+    Some(())
+}
+
+fn take(target: &mut Value, path: &str) -> Option<Value> {
+    let (above, last) = parent(target, path)?;
+    match above {
+        Value::Object(fields) => fields.remove(&last),
+        Value::Array(items) => {
+            let index: usize = last.parse().ok()?;
+            (index < items.len()).then(|| items.remove(index))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// A strategic merge patch, with the merge keys of the kind and the directives `$patch`, `$retainKeys`,
+/// `$setElementOrder` and `$deleteFromPrimitiveList`.
+pub(crate) fn strategic(target: &mut Value, patch: &Value, shape: &Shape) -> Result<(), Refusal> {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return Ok(());
+    };
+    match changes.get("$patch").and_then(Value::as_str) {
+        Some("replace") => {
+            let mut bare = changes.clone();
+            bare.remove("$patch");
+            *target = Value::Object(bare);
+            return Ok(());
+        }
+        Some("delete") => {
+            *target = Value::Object(Map::new());
+            return Ok(());
+        }
+        Some("merge") | None => {}
+        Some(other) => {
+            return Err(Refusal::bad_request(format!("Unknown patch type found: {other}")));
+        }
+    }
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else { return Ok(()) };
+    if let Some(Value::Array(kept)) = changes.get("$retainKeys") {
+        fields.retain(|name, _| kept.iter().any(|found| found == name));
+    }
+    for (name, change) in changes {
+        if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
+            if let (Some(Value::Array(items)), Value::Array(gone)) = (fields.get_mut(list), change)
+            {
+                items.retain(|item| !gone.contains(item));
+            }
+            continue;
+        }
+        if name.starts_with('$') {
+            continue;
+        }
+        if change.is_null() {
+            fields.remove(name);
+            continue;
+        }
+        let inner = shape.field(name);
+        match (inner, change) {
+            (Shape::List(list), Value::Array(items)) if list.strategy.contains("merge") => {
+                let order = changes.get(&format!("$setElementOrder/{name}"));
+                let own = fields.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+                merge_items(own, items, order, list)?;
+            }
+            (_, Value::Object(_)) => {
+                strategic(fields.entry(name.clone()).or_insert(Value::Null), change, inner)?;
+            }
+            _ => {
+                fields.insert(name.clone(), change.clone());
+            }
+        }
+    }
+    // An order without changes only sorts.
+    for (name, order) in changes {
+        if let Some(list) = name.strip_prefix("$setElementOrder/")
+            && !changes.contains_key(list)
+            && let (Shape::List(inner), Some(Value::Array(items))) =
+                (shape.field(list), fields.get_mut(list))
+        {
+            sort(items, order, inner);
+        }
+    }
+    Ok(())
+}
+
+fn merge_items(
+    own: &mut Value,
+    changes: &[Value],
+    order: Option<&Value>,
+    list: &List,
+) -> Result<(), Refusal> {
+    if !own.is_array() {
+        *own = Value::Array(Vec::new());
+    }
+    let Some(items) = own.as_array_mut() else { return Ok(()) };
+    if changes.iter().any(|change| change.get("$patch").and_then(Value::as_str) == Some("replace"))
+    {
+        *items = changes.iter().filter(|change| change.get("$patch").is_none()).cloned().collect();
+        return Ok(());
+    }
+    for change in changes {
+        if list.merge_key.is_empty() {
+            if !items.contains(change) {
+                items.push(change.clone());
+            }
+            continue;
+        }
+        let Some(key) = change.get(&list.merge_key) else {
+            return Err(Refusal::bad_request(format!(
+                "map: {change} does not contain declared merge key: {}",
+                list.merge_key
+            )));
+        };
+        let position = items.iter().position(|item| item.get(&list.merge_key) == Some(key));
+        if change.get("$patch").and_then(Value::as_str) == Some("delete") {
+            items.retain(|item| item.get(&list.merge_key) != Some(key));
+            continue;
+        }
+        match position.and_then(|at| items.get_mut(at)) {
+            Some(item) => strategic(item, change, &list.item)?,
+            None => {
+                let mut item = Value::Object(Map::new());
+                strategic(&mut item, change, &list.item)?;
+                items.push(item);
+            }
+        }
+    }
+    if let Some(order) = order {
+        sort(items, order, list);
+    }
+    Ok(())
+}
+
+/// Sorts by the given order; entries that it does not name stay where they are among the others.
+fn sort(items: &mut [Value], order: &Value, list: &List) {
+    let key = |item: &Value| {
+        if list.merge_key.is_empty() {
+            Some(item.clone())
+        } else {
+            item.get(&list.merge_key).cloned()
+        }
+    };
+    let wanted: Vec<Option<Value>> = order.as_array().into_iter().flatten().map(&key).collect();
+    items.sort_by_key(|item| {
+        let own = key(item);
+        wanted.iter().position(|found| *found == own).unwrap_or(usize::MAX)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn a_merge_patch_removes_with_null_and_replaces_lists() {
+        let mut target = json!({"a": 1, "b": {"c": [1, 2], "d": 3}});
+        merge(&mut target, &json!({"a": null, "b": {"c": [3]}}));
+        assert_eq!(target, json!({"b": {"c": [3], "d": 3}}));
+    }
+
+    #[test]
+    fn a_json_patch_tests_adds_moves_and_refuses_what_is_not_there() {
+        let mut target = json!({"a": [1, 2], "b/c": 1});
+        let patch = json!([{"op": "test", "path": "/b~1c", "value": 1}, {"op": "add", "path": "/a/-", "value": 3},
+            {"op": "remove", "path": "/a/0"}, {"op": "move", "from": "/b~1c", "path": "/d"}]);
+        super::json(&mut target, &patch).unwrap();
+        assert_eq!(target, json!({"a": [2, 3], "d": 1}));
+        let refused =
+            super::json(&mut target, &json!([{"op": "remove", "path": "/nope"}])).unwrap_err();
+        assert_eq!(refused.code, 422);
+    }
+
+    #[test]
+    fn a_strategic_patch_merges_containers_by_name() {
+        let shape = schema::of_kind("", "v1", "Pod");
+        let mut target = json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y:1"}],
+            "tolerations": [{"key": "k"}]}});
+        let patch = json!({"spec": {"containers": [{"name": "b", "image": "y:2"}, {"name": "a", "$patch": "delete"}],
+            "tolerations": [{"key": "l"}]}});
+        strategic(&mut target, &patch, &shape).unwrap();
+        assert_eq!(
+            target,
+            json!({"spec": {"containers": [{"name": "b", "image": "y:2"}], "tolerations": [{"key": "l"}]}})
+        );
+    }
+}
