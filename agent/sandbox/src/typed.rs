@@ -7,15 +7,15 @@ use crate::schema::{Field, Shape, Struct};
 
 /// What was found on the way.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// Paths of fields that the kind does not have; they are gone from the object.
-    pub unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
     /// Values of the wrong type, in the words of Go's JSON decoder.
-    pub mistakes: Vec<String>,
+    pub(crate) mistakes: Vec<String>,
 }
 
 /// Brings the value into the form that the server keeps.
-pub fn round_trip(value: &mut Value, shape: &Shape) -> Reading {
+pub(crate) fn round_trip(value: &mut Value, shape: &Shape) -> Reading {
     let mut reading = Reading::default();
     let mut path = Vec::new();
     reading.value(value, shape, &mut path, "");
