@@ -196,7 +196,7 @@ fn change(
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
     match kind {
         "application/merge-patch+json" => patch::merge(&mut value, &patch),
-        "application/json-patch+json" => patch::json(&mut value, &patch)?,
+        "application/json-patch+json" => patch::operations(&mut value, &patch)?,
         "application/strategic-merge-patch+json" if !resource.is_custom => {
             let version = resource.version(&terms.version).ok_or_else(Refusal::no_such_path)?;
             patch::strategic(&mut value, &patch, &version.shape)?;

@@ -25,7 +25,7 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// RFC 6902.
-pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<(), Refusal> {
+pub(crate) fn operations(target: &mut Value, patch: &Value) -> Result<(), Refusal> {
     let wrong = |why: String| Refusal::plain(422, "Invalid", why);
     let Value::Array(operations) = patch else {
         return Err(Refusal::bad_request("a JSON patch is a list of operations"));
@@ -267,10 +267,10 @@ mod tests {
         let mut target = json!({"a": [1, 2], "b/c": 1});
         let patch = json!([{"op": "test", "path": "/b~1c", "value": 1}, {"op": "add", "path": "/a/-", "value": 3},
             {"op": "remove", "path": "/a/0"}, {"op": "move", "from": "/b~1c", "path": "/d"}]);
-        super::json(&mut target, &patch).unwrap();
+        operations(&mut target, &patch).unwrap();
         assert_eq!(target, json!({"a": [2, 3], "d": 1}));
         let refused =
-            super::json(&mut target, &json!([{"op": "remove", "path": "/nope"}])).unwrap_err();
+            operations(&mut target, &json!([{"op": "remove", "path": "/nope"}])).unwrap_err();
         assert_eq!(refused.code, 422);
     }
 

@@ -48,7 +48,7 @@ fn scale(
             let change: Value = serde_json::from_slice(call.body)
                 .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
             if call.content_type.starts_with("application/json-patch") {
-                patch::json(&mut wanted, &change)?;
+                patch::operations(&mut wanted, &change)?;
             } else {
                 patch::merge(&mut wanted, &change);
             }

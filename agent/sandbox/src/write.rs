@@ -99,7 +99,7 @@ pub(crate) fn decode(
             resource.kind, terms.version, resource.kind
         ))
     };
-    if let Some(mistake) = reading.mistakes.first() {
+    if let Some(mistake) = mistake(&reading, version) {
         return Err(describe(mistake));
     }
     let unknown: Vec<String> =
@@ -110,6 +110,12 @@ pub(crate) fn decode(
     object::set(value, "apiVersion", resource.storage_api_version().into());
     fill_defaults(value, resource, version);
     Ok(if terms.validation == Validation::Warn { unknown } else { Vec::new() })
+}
+
+/// The first wrong type. In custom resources the schema tells wrong types, except those of the metadata.
+fn mistake<'a>(reading: &'a typed::Reading, version: &Version) -> Option<&'a String> {
+    let is_custom = version.schema.is_some();
+    reading.mistakes.iter().find(|mistake| !is_custom || mistake.contains("ObjectMeta"))
 }
 
 fn version<'a>(resource: &'a Resource, name: &str) -> Result<&'a Version, Refusal> {
@@ -223,7 +229,7 @@ fn typed_again(
     terms: &Terms,
 ) -> Result<(), Refusal> {
     let reading = typed::round_trip(value, &version.shape);
-    match reading.mistakes.first() {
+    match mistake(&reading, version) {
         Some(mistake) => Err(Refusal::bad_request(format!(
             "{} in version \"{}\" cannot be handled as a {}: {mistake}",
             resource.kind, terms.version, resource.kind

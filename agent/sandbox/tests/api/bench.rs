@@ -8,25 +8,25 @@ use tower::Service as _;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub code: u16,
-    pub value: Value,
-    pub warnings: Vec<String>,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) value: Value,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Answer {
     #[track_caller]
-    pub fn expect(self, code: u16) -> Value {
+    pub(crate) fn expect(self, code: u16) -> Value {
         assert_eq!(self.code, code, "{}", self.value);
         self.value
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.value["message"].as_str().unwrap_or_default()
     }
 
     /// `field: message` of every cause.
-    pub fn causes(&self) -> Vec<String> {
+    pub(crate) fn causes(&self) -> Vec<String> {
         let causes = self.value["details"]["causes"].as_array().cloned().unwrap_or_default();
         causes
             .iter()
@@ -42,27 +42,27 @@ impl Answer {
 }
 
 /// A sandbox and a client of it.
-pub struct Bench {
-    pub sandbox: Sandbox,
+pub(crate) struct Bench {
+    pub(crate) sandbox: Sandbox,
     service: ApiService,
 }
 
-pub fn start() -> Bench {
+pub(crate) fn start() -> Bench {
     with(Options { start: Some("2026-01-01T00:00:00Z".parse().unwrap()), ..Options::default() })
 }
 
-pub fn with(options: Options) -> Bench {
+pub(crate) fn with(options: Options) -> Bench {
     let sandbox = Sandbox::start(options).unwrap();
     let service = sandbox.service();
     Bench { sandbox, service }
 }
 
 impl Bench {
-    pub fn as_user(&self, user: User) -> Self {
+    pub(crate) fn as_user(&self, user: User) -> Self {
         Self { sandbox: self.sandbox.clone(), service: self.sandbox.service_as(user) }
     }
 
-    pub async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -85,72 +85,72 @@ impl Bench {
     }
 
     /// Opens a watch; its lines come as they happen.
-    pub async fn watch(&self, path: &str) -> Lines {
+    pub(crate) async fn watch(&self, path: &str) -> Lines {
         let request = Request::get(path).body(Full::new(bytes::Bytes::new())).unwrap();
         let response = self.service.clone().call(request).await.unwrap();
         assert_eq!(response.status(), 200);
         Lines { body: response.into_body() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", "").await
     }
 
-    pub async fn post(&self, path: &str, value: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, value: &Value) -> Answer {
         self.send("POST", path, "application/json", &value.to_string()).await
     }
 
-    pub async fn put(&self, path: &str, value: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, value: &Value) -> Answer {
         self.send("PUT", path, "application/json", &value.to_string()).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, "", "").await
     }
 
-    pub async fn merge(&self, path: &str, value: &Value) -> Answer {
+    pub(crate) async fn merge(&self, path: &str, value: &Value) -> Answer {
         self.send("PATCH", path, "application/merge-patch+json", &value.to_string()).await
     }
 
-    pub async fn apply(&self, path: &str, manager: &str, value: &Value) -> Answer {
+    pub(crate) async fn apply(&self, path: &str, manager: &str, value: &Value) -> Answer {
         self.apply_with(path, &format!("fieldManager={manager}"), value).await
     }
 
-    pub async fn apply_with(&self, path: &str, query: &str, value: &Value) -> Answer {
+    pub(crate) async fn apply_with(&self, path: &str, query: &str, value: &Value) -> Answer {
         let path = format!("{path}?{query}");
         self.send("PATCH", &path, "application/apply-patch+yaml", &value.to_string()).await
     }
 
     /// Lets the controllers and the collector come to rest.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }
 
 /// The events of a watch.
-pub struct Lines {
+pub(crate) struct Lines {
     body: tidegate_sandbox::server::Body,
 }
 
 impl Lines {
     /// The next event, or `None` when the watch has ended.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         let frame = self.body.frame().await?.unwrap();
         Some(serde_json::from_slice(frame.data_ref().unwrap()).unwrap())
     }
 
     /// The next event's type and the object's name.
-    pub async fn seen(&mut self) -> (String, String) {
+    pub(crate) async fn seen(&mut self) -> (String, String) {
         let event = self.next().await.expect("the watch goes on");
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (word(&event["type"]), word(&event["object"]["metadata"]["name"]))
     }
 }
 
-pub const WEB: &str = "/apis/apps/v1/namespaces/default/deployments/web";
+pub(crate) const WEB: &str = "/apis/apps/v1/namespaces/default/deployments/web";
 
 /// A Deployment that is complete.
-pub fn deployment(name: &str) -> Value {
+pub(crate) fn deployment(name: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
@@ -166,6 +166,6 @@ pub fn deployment(name: &str) -> Value {
     })
 }
 
-pub fn config(name: &str, data: &Value) -> Value {
+pub(crate) fn config(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
