@@ -144,13 +144,10 @@ pub fn resolve(
 
 /// A default as a value: lists of texts are lists.
 fn plain(value: &serde_json::Value) -> ParameterValue {
-    match value {
-        serde_json::Value::Array(items) => ParameterValue::List(
-            items
-                .iter()
-                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
-                .collect(),
-        ),
-        other => ParameterValue::Plain(other.clone()),
+    let text =
+        |item: &serde_json::Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+    match value.as_array() {
+        Some(items) => ParameterValue::List(items.iter().map(text).collect()),
+        None => ParameterValue::Plain(value.clone()),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn app(
         AppKind::Standard => {
             objects.extend(network::headless(scope, app));
             objects.extend(workload::budget(scope, app));
-            workload::workload(scope, app, template.clone())
+            workload::workload(scope, app, &template)
         }
         AppKind::Task | AppKind::Test => task::job(scope, placement, app, template.clone()),
     };

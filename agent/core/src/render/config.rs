@@ -1,4 +1,4 @@
-//! Files of apps as ConfigMaps.
+//! Files of apps as `ConfigMap`s.
 
 use std::collections::BTreeMap;
 

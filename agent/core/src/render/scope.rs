@@ -109,7 +109,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
             )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests of rendering: the golden text of a rich site, and what must hold for every rendering.
 
+use std::fmt::Write as _;
+
 use crate::desired::{DesiredState, UnitKind};
 use crate::render::render;
 use crate::validate::tests::{now, site};
@@ -9,10 +11,10 @@ fn text(desired: &DesiredState) -> String {
     for object in &desired.objects {
         let owner = serde_json::to_string(&object.owner).unwrap();
         let body = tidegate_schema::yaml::to_string(object.body.value()).unwrap();
-        text.push_str(&format!("# {:?} {owner}\n{body}---\n", object.reference));
+        writeln!(text, "# {:?} {owner}\n{body}---", object.reference).unwrap();
     }
     for unit in desired.units.iter().filter(|unit| unit.id.cluster == "room-a") {
-        text.push_str(&format!("{}\n", serde_json::to_string(unit).unwrap()));
+        writeln!(text, "{}", serde_json::to_string(unit).unwrap()).unwrap();
     }
     text.push_str(&tidegate_schema::yaml::to_string(&desired.zones).unwrap());
     text
@@ -69,7 +71,7 @@ fn a_test_runs_again_when_its_product_changes_and_a_task_only_for_its_own_inputs
 fn a_rollout_policy_for_an_app_keeps_the_waves_and_times_of_its_solution() {
     let policy = site().rollout_policy("iam", Some("iamcore"));
     assert_eq!(policy.waves.len(), 2);
-    assert_eq!(policy.bake.map(|bake| bake.seconds()), Some(60));
+    assert_eq!(policy.bake.map(tidegate_schema::Duration::seconds), Some(60));
     assert!(policy.groups.is_some());
     assert!(site().rollout_policy("iam", Some("gateway")).groups.is_none());
 }

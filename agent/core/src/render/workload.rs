@@ -15,7 +15,7 @@ mod resources;
 pub(super) use pod::pod_template;
 
 /// The StatefulSet, Deployment or DaemonSet of a standard app, as it is when no group is open.
-pub(super) fn workload(scope: &Scope<'_>, app: &PlacedApp, template: Value) -> Value {
+pub(super) fn workload(scope: &Scope<'_>, app: &PlacedApp, template: &Value) -> Value {
     let own = app.app.name.as_str();
     let selector = json!({"matchLabels": scope.selector(own)});
     let spec = match app.app.workload {

@@ -68,14 +68,12 @@ impl Documents {
             }
         }
         documents.list.retain(|document| {
-            let is_first = match &document.body {
-                Body::ProductVersion(_) => true,
-                _ => documents
+            let is_first = document.kind() == Kind::ProductVersion
+                || documents
                     .names
                     .entry(document.kind())
                     .or_default()
-                    .insert(document.name().to_string()),
-            };
+                    .insert(document.name().to_string());
             if !is_first {
                 findings.push(named_twice(document, document.name().as_str()));
             }

@@ -6,6 +6,7 @@ use tidegate_schema::Document;
 use tidegate_schema::app::{AppKind, Workload};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::{ApprovalRule, GroupStrategy, Groups};
+use tidegate_schema::scalar::Name;
 use tidegate_schema::site::Tier;
 
 use super::documents::Documents;
@@ -57,7 +58,7 @@ fn quorum(
                 .persons()
                 .any(|(document, person)| *document.name() == *name && !person.frozen)
         };
-        members.iter().map(|name| name.as_str()).filter(|name| counts(name)).collect()
+        members.iter().map(Name::as_str).filter(|name| counts(name)).collect()
     };
     let seats: Vec<BTreeSet<&str>> = rule
         .quorum

@@ -121,11 +121,9 @@ fn inside(place: &Place, line: usize) -> Place {
 }
 
 /// A map without what is not given: its names are then undefined, and using one is an error.
-fn given(value: serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Object(map) => serde_json::Value::Object(
-            map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-        ),
-        other => other,
+fn given(mut value: serde_json::Value) -> serde_json::Value {
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
     }
+    value
 }

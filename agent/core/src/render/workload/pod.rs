@@ -108,14 +108,13 @@ fn probe(probe: &Probe) -> Value {
     })
 }
 
-fn dns_policy(app: &PlacedApp) -> &'static str {
-    match app.app.dns_policy {
-        Some(DnsPolicy::Default) => "Default",
-        Some(DnsPolicy::ClusterFirst) => "ClusterFirst",
-        Some(DnsPolicy::ClusterFirstWithHostNet) => "ClusterFirstWithHostNet",
-        None if app.app.host_network => "ClusterFirstWithHostNet",
-        None => "ClusterFirst",
-    }
+fn dns_policy(app: &PlacedApp) -> DnsPolicy {
+    let usual = if app.app.host_network {
+        DnsPolicy::ClusterFirstWithHostNet
+    } else {
+        DnsPolicy::ClusterFirst
+    };
+    app.app.dns_policy.unwrap_or(usual)
 }
 
 /// The user, and the owner of volumes as the group of their files: the only owner that Kubernetes sets by itself.

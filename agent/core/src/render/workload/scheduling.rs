@@ -54,8 +54,9 @@ fn node_affinity(requirements: &[NodeRequirement]) -> Option<Value> {
         .collect();
     by_strength(
         (!required.is_empty())
-            .then(|| json!({"nodeSelectorTerms": [{"matchExpressions": required}]})),
-        preferred,
+            .then(|| json!({"nodeSelectorTerms": [{"matchExpressions": required}]}))
+            .as_ref(),
+        &preferred,
     )
 }
 
@@ -71,10 +72,11 @@ fn between(scope: &Scope<'_>, affinities: &[AppAffinity]) -> Option<Value> {
     let preferred: Vec<Value> = of(AffinityStrength::Weak)
         .map(|affinity| json!({"weight": 100, "podAffinityTerm": term(affinity)}))
         .collect();
-    by_strength((!required.is_empty()).then(|| Value::Array(required)), preferred)
+    let required = (!required.is_empty()).then_some(Value::Array(required));
+    by_strength(required.as_ref(), &preferred)
 }
 
-fn by_strength(required: Option<Value>, preferred: Vec<Value>) -> Option<Value> {
+fn by_strength(required: Option<&Value>, preferred: &[Value]) -> Option<Value> {
     if required.is_none() && preferred.is_empty() {
         return None;
     }

@@ -149,7 +149,7 @@ impl Placer<'_> {
         };
         let (command, args) = (list(&app.command, "command"), list(&app.args, "args"));
         let env =
-            self.env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
+            env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
         let files =
             self.files(app, &mut filler, |path| place(&format!("files[\"{path}\"]")), findings);
         let classes = app.volumes.iter().filter_map(|volume| {
@@ -191,33 +191,6 @@ impl Placer<'_> {
             findings.push(finding.with("app", &app.name));
         }
         size
-    }
-
-    /// A variable that is nothing but a secret parameter refers to its Secret; any other is a text.
-    fn env(
-        &self,
-        app: &App,
-        parameters: &BTreeMap<String, Effective>,
-        filler: &mut Filler<'_>,
-        place: impl Fn(&str) -> Place,
-        findings: &mut Vec<Finding>,
-    ) -> BTreeMap<String, EnvValue> {
-        let mut env = BTreeMap::new();
-        for (name, source) in &app.env {
-            let lone = only_name(source).and_then(|name| parameters.get_key_value(name));
-            if let Some((parameter, effective)) = lone
-                && let ParameterValue::Secret(reference) = effective.value()
-            {
-                filler.used.insert(parameter.clone());
-                env.insert(name.clone(), EnvValue::Secret(reference.clone()));
-            } else if lone.is_some_and(|(_, effective)| effective.secret) {
-                // In the clear or sealed: `VALUE/…` says so already.
-            } else {
-                let text = filler.fill(source, &place(name), findings);
-                env.insert(name.clone(), EnvValue::Text(text));
-            }
-        }
-        env
     }
 
     fn files(
@@ -311,4 +284,30 @@ impl Placer<'_> {
         wide.extend(others.flat_map(|other| manifest::cluster_wide(&other.manifests)));
         read(&wide, findings)
     }
+}
+
+/// A variable that is nothing but a secret parameter refers to its Secret; any other is a text.
+fn env(
+    app: &App,
+    parameters: &BTreeMap<String, Effective>,
+    filler: &mut Filler<'_>,
+    place: impl Fn(&str) -> Place,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<String, EnvValue> {
+    let mut env = BTreeMap::new();
+    for (name, source) in &app.env {
+        let lone = only_name(source).and_then(|name| parameters.get_key_value(name));
+        if let Some((parameter, effective)) = lone
+            && let ParameterValue::Secret(reference) = effective.value()
+        {
+            filler.used.insert(parameter.clone());
+            env.insert(name.clone(), EnvValue::Secret(reference.clone()));
+        } else if lone.is_some_and(|(_, effective)| effective.secret) {
+            // In the clear or sealed: `VALUE/…` says so already.
+        } else {
+            let text = filler.fill(source, &place(name), findings);
+            env.insert(name.clone(), EnvValue::Text(text));
+        }
+    }
+    env
 }
