@@ -88,8 +88,8 @@ pub struct Groups {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 100))]
     pub count: Option<u32>,
-    /// With `custom`: the first number is 1, the beta group's single pod; the others are whole percents that
-    /// add up to 100 and never fall.
+    /// With `custom`: whole percents of all pods for the groups after the first, which is the beta group's
+    /// single pod. They add up to 100 and never fall: `[1, 9, 30, 60]` makes five groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(range(min = 1, max = 100)))]
     pub shares: Vec<u32>,

@@ -17,7 +17,7 @@ mod parameter;
 mod template;
 mod manifest;
 mod solution;
-mod policy;
+pub(crate) mod policy;
 mod iam;
 mod zone;
 

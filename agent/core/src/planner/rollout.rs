@@ -1,7 +1,7 @@
 //! How the pods of one app change: driver, groups and what happens around each group.
 
 use tidegate_schema::finding::Finding;
-use tidegate_schema::policy::{self, GroupStrategy, RolloutPolicy};
+use tidegate_schema::policy::{self, RolloutPolicy};
 use tidegate_schema::scalar::Duration;
 
 use crate::change::{Action, Change, Effect};
@@ -10,6 +10,7 @@ use crate::diff::replicas;
 use crate::group::{Strategy, groups, remarks};
 use crate::live::LiveState;
 use crate::plan::{Driver, Group, OnFailure, Rollout, UnattendedRule};
+use crate::validate::policy::strategy;
 
 /// Seconds for a group to become ready, where no policy says otherwise.
 pub(super) const TIMEOUT_SECONDS: u64 = 600;
@@ -99,19 +100,6 @@ fn grouped(
         Group { pods: *pods, cumulative, confirm: asks(index), nodes: Vec::new() }
     };
     sizes.iter().enumerate().map(group).collect()
-}
-
-/// The strategy that a policy says.
-pub(super) fn strategy(groups: &policy::Groups) -> Strategy {
-    match groups.strategy {
-        GroupStrategy::Recommended => Strategy::Recommended,
-        GroupStrategy::One => Strategy::One,
-        GroupStrategy::Two => Strategy::Two,
-        GroupStrategy::EachHost => Strategy::EachHost,
-        GroupStrategy::Custom => {
-            Strategy::Custom { count: groups.count, shares: groups.shares.clone() }
-        }
-    }
 }
 
 fn unattended(rule: &policy::UnattendedRule) -> UnattendedRule {

@@ -1,1 +1,229 @@
 //! Tests of the printed forms.
+
+use serde_json::json;
+use tidegate_schema::finding::{Finding, Lang};
+
+use super::value::{columns, cut, harmless};
+use super::*;
+use crate::change::{Action, Change, Confidence, Effect, FieldChange, Shown};
+use crate::desired::{Layer, Owner, UnitId};
+use crate::digest::Digest;
+use crate::object::ObjectRef;
+use crate::plan::{
+    Driver, Group, OnFailure, PlanContent, ReleaseKind, Risk, Rollout, Step, StepKind, Task,
+    TaskKind, Wave,
+};
+
+fn change(cluster: &str, before: &str, after: &str) -> Change {
+    Change {
+        object: ObjectRef {
+            cluster: cluster.to_owned(),
+            group: "apps".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            namespace: "iam".to_owned(),
+            name: "iamcore".to_owned(),
+        },
+        action: Action::Configure,
+        owner: Owner {
+            solution: Some("platform".to_owned()),
+            product: Some("iam".to_owned()),
+            app: Some("iamcore".to_owned()),
+            access: None,
+            layer: Layer::Workload,
+        },
+        confidence: Confidence::Exact,
+        drift: false,
+        fields: vec![FieldChange {
+            path: "spec.template.spec.containers[name=iamcore].image".to_owned(),
+            before: Some(Shown::Value(json!(before))),
+            after: Some(Shown::Value(json!(after))),
+        }],
+        conflicts: Vec::new(),
+        warnings: Vec::new(),
+        effects: vec![Effect::PodsRestart { pods: 6 }],
+        live: None,
+        desired: None,
+    }
+}
+
+fn small_plan() -> Plan {
+    let change_set = ChangeSet {
+        changes: vec![change("room-a", "iam:1", "iam:2"), change("room-b", "iam:1", "iam:2")],
+        unchanged: 17,
+        ..ChangeSet::default()
+    };
+    let group = |pods, cumulative, confirm| Group { pods, cumulative, confirm, nodes: Vec::new() };
+    let object = change_set.changes[0].object.clone();
+    let step = Step {
+        id: "gray/room-a/iam/iamcore".to_owned(),
+        kind: StepKind::Rollout,
+        cluster: "room-a".to_owned(),
+        product: Some("iam".to_owned()),
+        needs: Vec::new(),
+        apply: vec![object.clone()],
+        replace: Vec::new(),
+        prune: Vec::new(),
+        zones: Vec::new(),
+        rollout: Some(Rollout {
+            unit: UnitId {
+                cluster: "room-a".to_owned(),
+                product: "iam".to_owned(),
+                app: "iamcore".to_owned(),
+            },
+            workload: object,
+            driver: Driver::StatefulSet,
+            replicas_before: 6,
+            replicas: 6,
+            groups: vec![group(3, 3, true), group(3, 6, false)],
+            bake_seconds: 60,
+            on_failure: OnFailure::Pause,
+            unattended: Vec::new(),
+            checks: Vec::new(),
+        }),
+        timeout_seconds: 600,
+    };
+    let task = Task {
+        kind: TaskKind::Deploy,
+        subject: "iam".to_owned(),
+        app: Some("iamcore".to_owned()),
+        clusters: vec!["room-a".to_owned(), "room-b".to_owned()],
+        from: "1".to_owned(),
+        to: "2".to_owned(),
+    };
+    let wave = Wave {
+        name: "gray".to_owned(),
+        clusters: vec!["room-a".to_owned()],
+        bake_seconds: 600,
+        confirm: true,
+        steps: vec![step],
+    };
+    Plan {
+        revision: "c".repeat(40),
+        authors: Vec::new(),
+        content: PlanContent {
+            site: "hangzhou".to_owned(),
+            kind: ReleaseKind::Release,
+            parent: None,
+            desired: Digest::of(&1),
+            policies: Digest::of(&2),
+            clusters: std::collections::BTreeMap::new(),
+            tasks: vec![task],
+            risks: std::collections::BTreeSet::from([Risk::ParameterChange]),
+            changes: change_set,
+            waves: vec![wave],
+        },
+    }
+}
+
+#[test]
+fn a_plan_reads_calmly_in_english() {
+    let plan = small_plan();
+    let text = plan_text(&plan, &PlanReport::default(), Style::default());
+    let expected = format!(
+        "\
+hangzhou · release · {}
+
+What happens
+  deploy  iam/iamcore  1 → 2  room-a, room-b
+
+Look at first
+  ! an upgrade changes parameters
+
+In this order
+  1. gray  (healthy for 10m, then a person confirms)
+     iam/iamcore  6 pods in groups 3 ✓ · 3, bake 1m, a failure pauses  room-a
+  ✓ a person confirms before it goes on
+
+Changes
+
+iam/iamcore
+  ~ StatefulSet iam/iamcore  room-a, room-b
+      · 6 pods restart
+        spec.template.spec.containers[name=iamcore].image
+          - iam:1
+          + iam:2
+
+2 to change, 17 unchanged
+
+Tidegate-Plan: {}
+",
+        plan.id().short(),
+        plan.id()
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_plan_reads_in_chinese_and_in_colour() {
+    let style = Style { lang: Lang::Zh, has_colour: true, ..Style::default() };
+    let text = plan_text(&small_plan(), &PlanReport::default(), style);
+    for part in ["发布", "部署", "6 个 Pod重启", "修改 2", "\u{1b}[32m+ iam:2\u{1b}[0m"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_refusal_comes_first() {
+    let report = PlanReport {
+        findings: vec![
+            Finding::error("PLAN/DOWNGRADE_REFUSED")
+                .with("product", "iam")
+                .with("from", "2.0.0")
+                .with("to", "1.0.0"),
+        ],
+        ..PlanReport::default()
+    };
+    let plan = small_plan();
+    let text = plan_text(&plan, &report, Style::default());
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}"));
+    assert!(at("PLAN/DOWNGRADE_REFUSED") < at("What happens"));
+    let comment = plan_markdown(&plan, &report, Lang::En, 60_000);
+    assert!(!comment.contains("Tidegate-Plan"), "a refused plan has nothing to approve");
+}
+
+#[test]
+fn a_comment_is_never_longer_than_allowed_and_says_what_is_missing() {
+    let mut plan = small_plan();
+    for index in 0..200 {
+        let mut more = change("room-a", "a", "b");
+        more.owner.app = Some(format!("app-{index}"));
+        more.object.name = format!("app-{index}");
+        plan.content.changes.changes.push(more);
+    }
+    for limit in [2_000, 10_000, 1_000_000] {
+        let comment = plan_markdown(&plan, &PlanReport::default(), Lang::En, limit);
+        assert!(comment.len() <= limit);
+        assert!(comment.contains(plan.id().as_str()));
+        assert_eq!(comment.contains("left out"), limit < 1_000_000);
+    }
+}
+
+#[test]
+fn values_cannot_steer_the_terminal_or_leave_the_code_block() {
+    let evil = "\u{1b}[2J``` \u{202e}x\u{9b}";
+    let mut plan = small_plan();
+    plan.content.changes.changes = vec![change("room-a", "iam:1", evil)];
+    let text = plan_text(&plan, &PlanReport::default(), Style::default());
+    assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
+    let comment = plan_markdown(&plan, &PlanReport::default(), Lang::En, 60_000);
+    assert!(comment.contains("````diff\n") && !comment.contains('\u{202e}'));
+}
+
+#[test]
+fn long_texts_show_only_the_lines_that_differ() {
+    let lines: Vec<String> = (0..50).map(|line| format!("line {line}")).collect();
+    let before = lines.join("\n");
+    let after = before.replace("line 25\n", "line twenty-five\n");
+    let set =
+        ChangeSet { changes: vec![change("room-a", &before, &after)], ..ChangeSet::default() };
+    let text = changes_text(&set, Style::default());
+    assert!(text.contains("- line 25\n") && text.contains("+ line twenty-five\n"));
+    assert!(text.contains("  line 24\n") && !text.contains("line 10\n"));
+}
+
+#[test]
+fn widths_count_columns() {
+    assert_eq!(columns("安装 ab"), 7);
+    assert_eq!(cut("安装安装", 5), "安装…");
+    assert_eq!(harmless("a\u{7}"), "a\\u{7}");
+}

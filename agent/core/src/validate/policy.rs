@@ -151,9 +151,7 @@ pub(crate) fn strategy(groups: &Groups) -> Strategy {
         GroupStrategy::Two => Strategy::Two,
         GroupStrategy::EachHost => Strategy::EachHost,
         GroupStrategy::Custom => {
-            // The first number is the beta group's single pod, not a share.
-            let shares = groups.shares.iter().skip(1).copied().collect();
-            Strategy::Custom { count: groups.count, shares }
+            Strategy::Custom { count: groups.count, shares: groups.shares.clone() }
         }
     }
 }
