@@ -23,10 +23,14 @@ use crate::finding::Lang;
 /// The embedded files: category (the part of the code before `/`) and text.
 const FILES: &[(&str, &str)] = &[
     ("ACCESS", include_str!("../catalogue/access.yaml")),
+    ("AGENT", include_str!("../catalogue/agent.yaml")),
+    ("APPROVAL", include_str!("../catalogue/approval.yaml")),
+    ("CLUSTER", include_str!("../catalogue/cluster.yaml")),
     ("CONFIG", include_str!("../catalogue/config.yaml")),
     ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),
     ("GROUP", include_str!("../catalogue/group.yaml")),
+    ("HTTP", include_str!("../catalogue/http.yaml")),
     ("IAM", include_str!("../catalogue/iam.yaml")),
     ("MANIFEST", include_str!("../catalogue/manifest.yaml")),
     ("OBJECT", include_str!("../catalogue/object.yaml")),
@@ -36,6 +40,7 @@ const FILES: &[(&str, &str)] = &[
     ("POLICY", include_str!("../catalogue/policy.yaml")),
     ("PRODUCT", include_str!("../catalogue/product.yaml")),
     ("REFERENCE", include_str!("../catalogue/reference.yaml")),
+    ("RELEASE", include_str!("../catalogue/release.yaml")),
     ("ROLLOUT", include_str!("../catalogue/rollout.yaml")),
     ("SITE", include_str!("../catalogue/site.yaml")),
     ("SOLUTION", include_str!("../catalogue/solution.yaml")),
