@@ -26,28 +26,23 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// The largest body of a request, as on the real server.
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
 
-/// The API of one sandbox. Give it to `kube::Client::new`, or serve it.
+/// The API of one sandbox. A request with a token is its owner's, and a wrong token is refused. Give it to `kube::Client::new`, or serve it.
 #[derive(Clone, Debug)]
 pub struct ApiService {
     sandbox: Sandbox,
-    /// Who comes without a token; `None` is the anonymous user.
-    identity: Option<User>,
+    /// Who comes without a token.
+    identity: User,
 }
 
 impl Sandbox {
     /// The API for use in the same process. Requests without a token are the administrator's.
     pub fn service(&self) -> ApiService {
-        ApiService { sandbox: self.clone(), identity: Some(User::administrator()) }
+        ApiService { sandbox: self.clone(), identity: User::administrator() }
     }
 
     /// The API for use in the same process as somebody else.
     pub fn service_as(&self, user: User) -> ApiService {
-        ApiService { sandbox: self.clone(), identity: Some(user) }
-    }
-
-    /// The API for use over a socket: a token is needed.
-    pub(crate) fn outside_service(&self) -> ApiService {
-        ApiService { sandbox: self.clone(), identity: None }
+        ApiService { sandbox: self.clone(), identity: user }
     }
 }
 
@@ -151,7 +146,7 @@ impl ApiService {
         let unauthorized = || Refusal::plain(401, "Unauthorized", "Unauthorized");
         let world = self.sandbox.inner.world();
         let user = match headers.get(header::AUTHORIZATION) {
-            None => self.identity.clone().unwrap_or_else(User::anonymous),
+            None => self.identity.clone(),
             Some(value) => {
                 let text = value.to_str().map_err(|_| unauthorized())?;
                 let token = text.strip_prefix("Bearer ").ok_or_else(unauthorized)?;
