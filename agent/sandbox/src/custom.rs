@@ -61,16 +61,20 @@ pub(crate) fn establish(definition: &Value, now: &str) -> Option<Value> {
         }
     }
     let mut established = definition.clone();
-    established["status"] = json!({
-        "conditions": [
-            {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts",
-                "message": "no conflicts found", "lastTransitionTime": now},
-            {"type": "Established", "status": "True", "reason": "InitialNamesAccepted",
-                "message": "the initial names have been accepted", "lastTransitionTime": now},
-        ],
-        "acceptedNames": names,
-        "storedVersions": stored,
-    });
+    object::set(
+        &mut established,
+        "status",
+        json!({
+            "conditions": [
+                {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts",
+                    "message": "no conflicts found", "lastTransitionTime": now},
+                {"type": "Established", "status": "True", "reason": "InitialNamesAccepted",
+                    "message": "the initial names have been accepted", "lastTransitionTime": now},
+            ],
+            "acceptedNames": names,
+            "storedVersions": stored,
+        }),
+    );
     Some(established)
 }
 

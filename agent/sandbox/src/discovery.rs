@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::custom;
+use crate::object;
 use crate::resource::Resource;
 use crate::world::World;
 
@@ -59,8 +60,8 @@ pub(crate) fn group_list(world: &World) -> Value {
 pub(crate) fn group(world: &World, name: &str) -> Option<Value> {
     let groups = groups(world);
     let mut value = group_value(name, groups.get(name).filter(|_| !name.is_empty())?);
-    value["kind"] = "APIGroup".into();
-    value["apiVersion"] = "v1".into();
+    object::set(&mut value, "kind", "APIGroup".into());
+    object::set(&mut value, "apiVersion", "v1".into());
     Some(value)
 }
 
@@ -87,10 +88,10 @@ pub(crate) fn resource_list(world: &World, group: &str, version: &str) -> Option
             "namespaced": resource.is_namespaced, "kind": resource.kind, "verbs": verbs(resource),
         });
         if !resource.short.is_empty() {
-            value["shortNames"] = json!(resource.short);
+            object::set(&mut value, "shortNames", json!(resource.short));
         }
         if !resource.categories.is_empty() {
-            value["categories"] = json!(resource.categories);
+            object::set(&mut value, "categories", json!(resource.categories));
         }
         out.push(value);
         for (name, group, version, kind, verbs) in subresources(resource) {
@@ -99,8 +100,8 @@ pub(crate) fn resource_list(world: &World, group: &str, version: &str) -> Option
                 "namespaced": resource.is_namespaced, "kind": kind, "verbs": verbs,
             });
             if let Some(group) = group {
-                value["group"] = group.into();
-                value["version"] = version.into();
+                object::set(&mut value, "group", group.into());
+                object::set(&mut value, "version", version.into());
             }
             out.push(value);
         }
@@ -155,13 +156,13 @@ fn aggregated_resource(resource: &Resource, version: &str) -> Value {
         "singularResource": resource.singular, "verbs": verbs(resource),
     });
     if !resource.short.is_empty() {
-        value["shortNames"] = json!(resource.short);
+        object::set(&mut value, "shortNames", json!(resource.short));
     }
     if !resource.categories.is_empty() {
-        value["categories"] = json!(resource.categories);
+        object::set(&mut value, "categories", json!(resource.categories));
     }
     if !subresources.is_empty() {
-        value["subresources"] = Value::Array(subresources);
+        object::set(&mut value, "subresources", Value::Array(subresources));
     }
     value
 }

@@ -155,13 +155,14 @@ fn dependents(world: &mut World, now: Timestamp) {
     }
     let dying: BTreeSet<&String> = waiting.iter().map(|(_, uid)| uid).collect();
     let mut blocked: BTreeSet<String> = BTreeSet::new();
+    let owning: BTreeSet<String> = owned
+        .iter()
+        .flat_map(|(_, value)| list(value, "/metadata/ownerReferences"))
+        .map(|owner| text(owner, "/uid").to_owned())
+        .collect();
     for (key, value) in &owned {
         let owners = list(value, "/metadata/ownerReferences");
-        let has_dependents = owned.iter().any(|(_, other)| {
-            list(other, "/metadata/ownerReferences")
-                .iter()
-                .any(|owner| text(owner, "/uid") == object::uid(value))
-        });
+        let has_dependents = owning.contains(object::uid(value));
         let is_solid = |owner: &&Value| {
             let uid = text(owner, "/uid");
             living.contains(uid) && !dying.contains(&uid.to_owned()) && !orphaning.contains(uid)

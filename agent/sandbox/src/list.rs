@@ -69,11 +69,11 @@ pub(crate) fn list(world: &World, resource: &Resource, call: &Call<'_>) -> Resul
     if let (true, Some(last)) = (left > 0, items.last()) {
         let (namespace, name) = position(last);
         let page = json!({"revision": revision, "namespace": namespace, "name": name});
-        metadata["continue"] = URL_SAFE_NO_PAD.encode(page.to_string()).into();
+        object::set(&mut metadata, "continue", URL_SAFE_NO_PAD.encode(page.to_string()).into());
         if call.query.get("labelSelector").is_empty() && call.query.get("fieldSelector").is_empty()
         {
-            metadata["remainingItemCount"] = left.into();
+            object::set(&mut metadata, "remainingItemCount", left.into());
         }
     }
-    Ok(table::several(&call.form, items, metadata, resource, &place.version, call.now))
+    Ok(table::several(&call.form, items, &metadata, resource, &place.version, call.now))
 }

@@ -1,9 +1,11 @@
 //! The OpenAPI documents, as far as kubectl reads them: what may be dry-run and validated, and how lists merge.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is a leaf")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::object;
 use crate::resource::Resource;
 use crate::schema::{self, Relation, Shape};
 use crate::world::World;
@@ -139,14 +141,17 @@ pub(crate) fn third(world: &World, group: &str, version: &str) -> Option<Value> 
             Shape::Ref(name) => name.clone(),
             _ => custom_name(resource, version),
         };
-        let mut schema = match &found.schema {
-            Some(schema) => (**schema).clone(),
-            None => {
-                collect(&found.shape, &mut schemas);
-                schemas.get(&component).cloned().unwrap_or_default()
-            }
+        let mut schema = if let Some(schema) = &found.schema {
+            (**schema).clone()
+        } else {
+            collect(&found.shape, &mut schemas);
+            schemas.get(&component).cloned().unwrap_or_default()
         };
-        schema["x-kubernetes-group-version-kind"] = json!([kind_of(resource, version)]);
+        object::set(
+            &mut schema,
+            "x-kubernetes-group-version-kind",
+            json!([kind_of(resource, version)]),
+        );
         schemas.insert(component.clone(), schema);
         let reference = json!({"$ref": format!("#/components/schemas/{component}")});
         let content = json!({"application/json": {"schema": reference}});
@@ -172,9 +177,9 @@ pub(crate) fn third(world: &World, group: &str, version: &str) -> Option<Value> 
             .into_iter()
             .map(|kind| (kind.to_owned(), json!({"schema": {"type": "object"}})))
             .collect();
-        patch["requestBody"] = json!({"content": bodies});
+        object::set(&mut patch, "requestBody", json!({"content": bodies}));
         let mut put = operation("put");
-        put["requestBody"] = json!({"content": content});
+        object::set(&mut put, "requestBody", json!({"content": content}));
         paths.insert(
             path_of(resource, version),
             json!({
@@ -182,7 +187,7 @@ pub(crate) fn third(world: &World, group: &str, version: &str) -> Option<Value> 
             }),
         );
         let mut post = operation("post");
-        post["requestBody"] = json!({"content": content});
+        object::set(&mut post, "requestBody", json!({"content": content}));
         let collection = path_of(resource, version).trim_end_matches("/{name}").to_owned();
         paths.insert(collection, json!({"get": operation("list"), "post": post}));
     }
@@ -211,14 +216,18 @@ fn collect(shape: &Shape, schemas: &mut BTreeMap<String, Value>) {
             for (field_name, field) in &known.fields {
                 let mut property = described(&field.shape);
                 if !field.strategy.is_empty() {
-                    property["x-kubernetes-patch-strategy"] = field.strategy.as_str().into();
+                    object::set(
+                        &mut property,
+                        "x-kubernetes-patch-strategy",
+                        field.strategy.as_str().into(),
+                    );
                 }
                 properties.insert(field_name.clone(), property);
                 collect(&field.shape, schemas);
             }
             let mut value = json!({"type": "object", "properties": properties});
             if known.is_atomic {
-                value["x-kubernetes-map-type"] = "atomic".into();
+                object::set(&mut value, "x-kubernetes-map-type", "atomic".into());
             }
             schemas.insert(name.clone(), value);
         }
@@ -245,18 +254,28 @@ fn described(shape: &Shape) -> Value {
         Shape::List(list) => {
             let mut value = json!({"type": "array", "items": described(&list.item)});
             match &list.relation {
-                Relation::Atomic => value["x-kubernetes-list-type"] = "atomic".into(),
-                Relation::Set => value["x-kubernetes-list-type"] = "set".into(),
+                Relation::Atomic => {
+                    object::set(&mut value, "x-kubernetes-list-type", "atomic".into());
+                }
+                Relation::Set => object::set(&mut value, "x-kubernetes-list-type", "set".into()),
                 Relation::Keyed(keys) => {
-                    value["x-kubernetes-list-type"] = "map".into();
-                    value["x-kubernetes-list-map-keys"] = json!(keys);
+                    object::set(&mut value, "x-kubernetes-list-type", "map".into());
+                    object::set(&mut value, "x-kubernetes-list-map-keys", json!(keys));
                 }
             }
             if !list.strategy.is_empty() {
-                value["x-kubernetes-patch-strategy"] = list.strategy.as_str().into();
+                object::set(
+                    &mut value,
+                    "x-kubernetes-patch-strategy",
+                    list.strategy.as_str().into(),
+                );
             }
             if !list.merge_key.is_empty() {
-                value["x-kubernetes-patch-merge-key"] = list.merge_key.as_str().into();
+                object::set(
+                    &mut value,
+                    "x-kubernetes-patch-merge-key",
+                    list.merge_key.as_str().into(),
+                );
             }
             value
         }

@@ -217,13 +217,12 @@ fn merge_items(
             items.retain(|item| item.get(&list.merge_key) != Some(key));
             continue;
         }
-        match position.and_then(|at| items.get_mut(at)) {
-            Some(item) => strategic(item, change, &list.item)?,
-            None => {
-                let mut item = Value::Object(Map::new());
-                strategic(&mut item, change, &list.item)?;
-                items.push(item);
-            }
+        if let Some(item) = position.and_then(|at| items.get_mut(at)) {
+            strategic(item, change, &list.item)?;
+        } else {
+            let mut item = Value::Object(Map::new());
+            strategic(&mut item, change, &list.item)?;
+            items.push(item);
         }
     }
     if let Some(order) = order {

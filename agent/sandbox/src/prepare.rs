@@ -96,7 +96,7 @@ fn quality_of_service(pod: &Value) -> &'static str {
     }
 }
 
-/// The admission plugin DefaultStorageClass.
+/// The admission plugin `DefaultStorageClass`.
 fn claim_class(world: &World, value: &mut Value) {
     const DEFAULT: &str = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
     if value.pointer("/spec/storageClassName").is_some() {

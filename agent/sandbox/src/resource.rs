@@ -6,6 +6,7 @@ use crate::schema::{self, Shape};
 use crate::status::Subject;
 
 /// One kind and how it is reached.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a kind")]
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// The API group; empty for the core group.

@@ -214,10 +214,16 @@ impl Inner {
         Some(next.unwrap_or(Timestamp::MAX).min(self.clock.now()))
     }
 
-    fn save(&self) {
+    /// Writes the state file when the store has changed since `saved`.
+    fn save(&self, saved: &mut u64) {
         let Some(path) = &self.state else { return };
-        if let Err(error) = state::save(path, &self.world().store) {
-            tracing::warn!(path = %path.display(), %error, "state not saved");
+        let world = self.world();
+        if world.store.revision() == *saved {
+            return;
+        }
+        match state::save(path, &world.store) {
+            Ok(()) => *saved = world.store.revision(),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "state not saved"),
         }
     }
 }
@@ -241,13 +247,14 @@ fn carry_out(world: &mut World, wanted: Write, now: Timestamp) {
 }
 
 async fn run(inner: Weak<Inner>, mut changed: watch::Receiver<u64>) {
+    let mut saved = 0;
     loop {
         changed.mark_unchanged();
         let sleep = {
             let Some(inner) = inner.upgrade() else { return };
             let next = inner.work();
             changed.mark_unchanged();
-            inner.save();
+            inner.save(&mut saved);
             next.map(|moment| inner.clock.until(moment))
         };
         let woken = match sleep {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::access::User;
 use crate::dispatch::{self, Call, Outcome};
 use crate::fault::Asked;
+use crate::object;
 use crate::rbac::{self, Question};
 use crate::route::{Query, Target, route};
 use crate::sandbox::Sandbox;
@@ -296,7 +297,7 @@ fn aggregated(value: &Value, accept: &str) -> Response<Body> {
     });
     let (kind, version) = if is_final { ("v2", "v2") } else { ("v2beta1", "v2beta1") };
     let mut value = value.clone();
-    value["apiVersion"] = format!("apidiscovery.k8s.io/{version}").into();
+    object::set(&mut value, "apiVersion", format!("apidiscovery.k8s.io/{version}").into());
     typed_answer(
         200,
         &format!("application/json;g=apidiscovery.k8s.io;v={kind};as=APIGroupDiscoveryList"),

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::object;
+
 /// Why a request was refused; becomes a `Status` object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
@@ -156,7 +158,7 @@ impl Refusal {
             many => format!("[{}]", many.join(", ")),
         };
         let mut details = subject.details();
-        details["causes"] = causes.iter().map(Cause::to_value).collect();
+        object::set(&mut details, "causes", causes.iter().map(Cause::to_value).collect());
         Self {
             code: 422,
             reason: "Invalid".to_owned(),
@@ -177,10 +179,10 @@ impl Refusal {
             "message": self.message, "code": self.code,
         });
         if !self.reason.is_empty() {
-            status["reason"] = Value::from(self.reason.as_str());
+            object::set(&mut status, "reason", Value::from(self.reason.as_str()));
         }
         if !self.details.is_null() {
-            status["details"] = self.details.clone();
+            object::set(&mut status, "details", self.details.clone());
         }
         status
     }

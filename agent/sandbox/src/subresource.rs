@@ -80,22 +80,26 @@ fn scaled(value: &Value, paths: &Scale, resource: &Resource) -> Value {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(found) = value.pointer(&format!("/metadata/{field}")) {
-            metadata[field] = found.clone();
+            set(&mut metadata, field, found.clone());
         }
     }
     let mut status = json!({"replicas": integer(value, &paths.status).unwrap_or_default()});
     if !paths.selector.is_empty() {
-        status["selector"] = match value.pointer(&paths.selector) {
-            Some(Value::String(text)) => text.as_str().into(),
-            Some(found) if !resource.is_custom => written_selector(found).into(),
-            _ => "".into(),
-        };
+        set(
+            &mut status,
+            "selector",
+            match value.pointer(&paths.selector) {
+                Some(Value::String(text)) => text.as_str().into(),
+                Some(found) if !resource.is_custom => written_selector(found).into(),
+                _ => "".into(),
+            },
+        );
     }
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
         "spec": {"replicas": integer(value, &paths.spec).unwrap_or_default()}, "status": status})
 }
 
-/// A selector in the form of a query. ReplicationControllers have a plain map.
+/// A selector in the form of a query. `ReplicationControllers` have a plain map.
 fn written_selector(selector: &Value) -> String {
     let labels = selector.get("matchLabels").unwrap_or(selector);
     let mut parts: Vec<String> = labels
@@ -195,7 +199,7 @@ fn too_many(why: &str, seconds: u32) -> Refusal {
     );
     refusal.details = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
     if seconds > 0 {
-        refusal.details["retryAfterSeconds"] = seconds.into();
+        set(&mut refusal.details, "retryAfterSeconds", seconds.into());
     }
     refusal
 }
@@ -271,8 +275,12 @@ fn log(pod: &Value, call: &Call<'_>) -> Result<String, Refusal> {
     }
     let tail = call.query.get("tailLines").parse().unwrap_or(lines.len());
     let from = lines.len().saturating_sub(tail);
-    let shown: Vec<&str> = lines.iter().skip(from).map(|line| line.trim_end()).collect();
-    Ok(shown.iter().map(|line| format!("{line}\n")).collect())
+    let mut text = String::new();
+    for line in lines.iter().skip(from) {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn bind(

@@ -65,7 +65,7 @@ pub(crate) fn single(
         Form::Plain => value,
         Form::Table => {
             let revision = object::text(&value, "/metadata/resourceVersion").to_owned();
-            table(&[value], json!({"resourceVersion": revision}), resource, version, now)
+            table(&[value], &json!({"resourceVersion": revision}), resource, version, now)
         }
         Form::Metadata => metadata_of(&value),
     }
@@ -75,7 +75,7 @@ pub(crate) fn single(
 pub(crate) fn several(
     form: &Form,
     mut items: Vec<Value>,
-    metadata: Value,
+    metadata: &Value,
     resource: &Resource,
     version: &str,
     now: Timestamp,
@@ -106,7 +106,7 @@ fn metadata_of(value: &Value) -> Value {
 
 fn table(
     items: &[Value],
-    metadata: Value,
+    metadata: &Value,
     resource: &Resource,
     version: &str,
     now: Timestamp,

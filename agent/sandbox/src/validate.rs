@@ -75,7 +75,7 @@ pub(crate) fn metadata_change(existing: &Value, value: &Value) -> Vec<Cause> {
     if new.is_empty() {
         return Vec::new();
     }
-    let names: Vec<String> = new.iter().map(|name| name.to_string()).collect();
+    let names: Vec<String> = new.iter().map(ToString::to_string).collect();
     vec![Cause::forbidden(
         "metadata.finalizers",
         &format!(

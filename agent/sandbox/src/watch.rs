@@ -27,9 +27,9 @@ use crate::world::World;
 use crate::write;
 
 /// How often a quiet watch is told where it is.
-const BOOKMARK: Duration = Duration::from_secs(60);
+const BOOKMARK: Duration = Duration::from_mins(1);
 /// How long a watch without `timeoutSeconds` lasts.
-const LONGEST: Duration = Duration::from_secs(1_800);
+const LONGEST: Duration = Duration::from_mins(30);
 
 /// A watch that is to begin.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Start {
         let mut metadata =
             json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
         if ends_initial {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            object::set(&mut metadata, "annotations", json!({"k8s.io/initial-events-end": "true"}));
         }
         let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(&self.version),
             "metadata": metadata});
@@ -206,10 +206,9 @@ impl Running {
             }
             let pause = BOOKMARK.min(self.deadline - now);
             match tokio::time::timeout(pause, self.changes.changed()).await {
-                Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
                 Err(_) if self.start.has_bookmarks => return Some(self.start.bookmark(false)),
-                Err(_) => {}
+                Ok(Ok(())) | Err(_) => {}
             }
         }
     }

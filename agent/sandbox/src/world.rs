@@ -67,7 +67,9 @@ impl World {
     /// A new uid. The sequence depends only on the sandbox's name and on what happened before, so that runs repeat.
     pub(crate) fn draw_uid(&mut self) -> String {
         let digest = self.draw();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let number =
+            digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        let hex = format!("{number:032x}");
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         format!(
             "{}-{}-4{}-a{}-{}",

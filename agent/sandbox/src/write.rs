@@ -123,13 +123,12 @@ fn version<'a>(resource: &'a Resource, name: &str) -> Result<&'a Version, Refusa
 }
 
 fn fill_defaults(value: &mut Value, resource: &Resource, version: &Version) {
-    match &version.schema {
-        Some(schema) => custom::fill_defaults(value, schema),
-        None => {
-            defaults::fill(&resource.group, &resource.kind, value);
-            // Defaults may bring structs whose inner structs Go always writes.
-            typed::round_trip(value, &version.shape);
-        }
+    if let Some(schema) = &version.schema {
+        custom::fill_defaults(value, schema);
+    } else {
+        defaults::fill(&resource.group, &resource.kind, value);
+        // Defaults may bring structs whose inner structs Go always writes.
+        typed::round_trip(value, &version.shape);
     }
 }
 
@@ -315,11 +314,15 @@ fn place(
                 "unable to create new content in namespace {namespace} because it is being terminated"
             ),
         );
-        refusal.details["causes"] = json!([{
-            "reason": "NamespaceTerminating",
-            "message": format!("namespace {namespace} is being terminated"),
-            "field": "metadata.namespace",
-        }]);
+        object::set(
+            &mut refusal.details,
+            "causes",
+            json!([{
+                "reason": "NamespaceTerminating",
+                "message": format!("namespace {namespace} is being terminated"),
+                "field": "metadata.namespace",
+            }]),
+        );
         return Err(refusal);
     }
     Ok(())
@@ -533,16 +536,13 @@ fn reset_status(
     if !resource.has_status || keeps_given {
         return;
     }
-    match existing {
-        Some(existing) => {
-            object::set(value, "status", existing.get("status").cloned().unwrap_or(Value::Null));
-        }
-        None => {
-            object::set(value, "status", Value::Null);
-            if version.schema.is_none() {
-                defaults::fill(&resource.group, &resource.kind, value);
-                typed::round_trip(value, &version.shape);
-            }
+    if let Some(existing) = existing {
+        object::set(value, "status", existing.get("status").cloned().unwrap_or(Value::Null));
+    } else {
+        object::set(value, "status", Value::Null);
+        if version.schema.is_none() {
+            defaults::fill(&resource.group, &resource.kind, value);
+            typed::round_trip(value, &version.shape);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sets of field paths, in the form of `managedFields` (FieldsV1).
+//! Sets of field paths, in the form of `managedFields` (`FieldsV1`).
 //!
 //! An element of a path is kept as it is written there: `f:name`, `k:{"name":"a"}`, `v:"x"`, `i:0`.
 
@@ -12,7 +12,7 @@ use crate::schema::Shape;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldSet {
     members: BTreeSet<String>,
-    children: BTreeMap<String, FieldSet>,
+    children: BTreeMap<String, Self>,
 }
 
 impl FieldSet {
@@ -142,7 +142,7 @@ impl FieldSet {
         }
     }
 
-    /// The FieldsV1 form.
+    /// The `FieldsV1` form.
     pub(crate) fn to_value(&self) -> Value {
         let mut out = Map::new();
         let elements: BTreeSet<&String> = self.members.iter().chain(self.children.keys()).collect();
@@ -164,7 +164,7 @@ impl FieldSet {
         Value::Object(out)
     }
 
-    /// Reads the FieldsV1 form.
+    /// Reads the `FieldsV1` form.
     pub(crate) fn from_value(value: &Value) -> Self {
         let mut out = Self::default();
         for (element, inner) in value.as_object().into_iter().flatten() {

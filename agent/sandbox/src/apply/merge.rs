@@ -1,4 +1,5 @@
 //! Merging an applied object into the live one.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is a leaf")]
 
 use std::collections::BTreeSet;
 

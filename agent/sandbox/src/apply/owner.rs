@@ -48,7 +48,7 @@ impl Owner {
             "fieldsV1": self.set.to_value(),
         });
         if !self.subresource.is_empty() {
-            out["subresource"] = self.subresource.as_str().into();
+            object::set(&mut out, "subresource", self.subresource.as_str().into());
         }
         out
     }

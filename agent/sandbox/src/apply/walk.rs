@@ -212,7 +212,7 @@ impl Comparison {
             path.push(element.clone());
             match (left.as_deref(), right.as_deref()) {
                 (Some([left]), Some([right])) => {
-                    self.walk(Some(left), Some(right), &list.item, path)
+                    self.walk(Some(left), Some(right), &list.item, path);
                 }
                 (Some([left]), None) => self.walk(Some(left), None, &list.item, path),
                 (None, Some([right])) => self.walk(None, Some(right), &list.item, path),
@@ -320,12 +320,7 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
                 };
                 match named {
                     Err(what) => {
-                        path.push(format!("i:{index}"));
-                        out.push(format!(
-                            "{}: element {index}: {what}",
-                            shown(&path[..path.len() - 1])
-                        ));
-                        path.pop();
+                        out.push(format!("{}: element {index}: {what}", shown(path)));
                     }
                     Ok(name) => {
                         if list.relation != Relation::Atomic && !seen.insert(name.clone()) {

@@ -146,7 +146,7 @@ fn requests_from_limits(container: &mut Value) {
     }
 }
 
-/// What the admission plugin DefaultTolerationSeconds adds.
+/// What the admission plugin `DefaultTolerationSeconds` adds.
 fn tolerations(spec: &mut Value) {
     let mut tolerations = object::list(spec, "/tolerations").to_vec();
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {

@@ -6,11 +6,14 @@ use serde_json::Value;
 use crate::object::{integer, is_terminating, list, map, name, text};
 use crate::resource::Resource;
 
+/// What stands in a column, for an object at a moment.
+type Cell = Box<dyn Fn(&Value, Timestamp) -> Value>;
+
 /// One column: its title, whether it is shown only by `-o wide` (priority 1), and what stands in it.
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) priority: u8,
-    pub(super) cell: Box<dyn Fn(&Value, Timestamp) -> Value>,
+    pub(super) cell: Cell,
 }
 
 fn column(name: &str, cell: impl Fn(&Value) -> Value + 'static) -> Column {
@@ -46,15 +49,22 @@ fn since(moment: &str, now: Timestamp) -> String {
     let Ok(moment) = moment.parse::<Timestamp>() else { return "<unknown>".to_owned() };
     let seconds = now.duration_since(moment).as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let with_rest = |large: i64, small: i64, units: (&str, &str)| {
+        if small == 0 {
+            format!("{large}{}", units.0)
+        } else {
+            format!("{large}{}{small}{}", units.0, units.1)
+        }
+    };
     match seconds {
         ..120 => format!("{seconds}s"),
-        ..600 if seconds % 60 != 0 => format!("{minutes}m{}s", seconds % 60),
-        ..10_800 => format!("{minutes}m"),
-        ..28_800 if minutes % 60 != 0 => format!("{hours}h{}m", minutes % 60),
-        ..172_800 => format!("{hours}h"),
-        ..691_200 if hours % 24 != 0 => format!("{days}d{}h", hours % 24),
-        ..63_072_000 => format!("{days}d"),
-        _ => format!("{}y{}d", days / 365, days % 365),
+        120..600 => with_rest(minutes, seconds % 60, ("m", "s")),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => with_rest(hours, minutes % 60, ("h", "m")),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => with_rest(days, hours % 24, ("d", "h")),
+        691_200..63_072_000 => format!("{days}d"),
+        _ => with_rest(days / 365, days % 365, ("y", "d")),
     }
 }
 
@@ -143,6 +153,7 @@ pub(super) fn columns(resource: &Resource, version: &str) -> Vec<Column> {
     out
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind")]
 fn rest(resource: &Resource, out: &mut Vec<Column>) {
     match resource.kind.as_str() {
         "Namespace" => out.push(at("Status", "/status/phase")),
@@ -157,7 +168,7 @@ fn rest(resource: &Resource, out: &mut Vec<Column>) {
             }));
         }
         "ServiceAccount" => {
-            out.push(column("Secrets", |value| list(value, "/secrets").len().into()))
+            out.push(column("Secrets", |value| list(value, "/secrets").len().into()));
         }
         "PersistentVolumeClaim" => {
             out.push(at("Status", "/status/phase"));

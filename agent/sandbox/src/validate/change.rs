@@ -29,11 +29,11 @@ pub(crate) fn change(resource: &Resource, old: &Value, new: &Value) -> Vec<Cause
             fixed(old, new, &["/type"], &mut causes);
             frozen(old, new, &["data"], &mut causes);
         }
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if old.get("roleRef") != new.get("roleRef") {
-                let given = new.get("roleRef").cloned().unwrap_or_default();
-                causes.push(Cause::invalid("roleRef", &given, "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if old.get("roleRef") != new.get("roleRef") =>
+        {
+            let given = new.get("roleRef").cloned().unwrap_or_default();
+            causes.push(Cause::invalid("roleRef", &given, "cannot change roleRef"));
         }
         ("storage.k8s.io", "StorageClass") => {
             for field in ["parameters", "provisioner", "reclaimPolicy"] {
@@ -53,15 +53,12 @@ pub(crate) fn change(resource: &Resource, old: &Value, new: &Value) -> Vec<Cause
         }
         ("discovery.k8s.io", "EndpointSlice") => fixed(old, new, &["/addressType"], &mut causes),
         ("networking.k8s.io", "IngressClass") => {
-            fixed(old, new, &["/spec/controller"], &mut causes)
+            fixed(old, new, &["/spec/controller"], &mut causes);
         }
         ("node.k8s.io", "RuntimeClass") => fixed(old, new, &["/handler"], &mut causes),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            if custom::is_established(old) {
-                let paths =
-                    ["/spec/group", "/spec/scope", "/spec/names/kind", "/spec/names/plural"];
-                fixed(old, new, &paths, &mut causes);
-            }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") if custom::is_established(old) => {
+            let paths = ["/spec/group", "/spec/scope", "/spec/names/kind", "/spec/names/plural"];
+            fixed(old, new, &paths, &mut causes);
         }
         _ => {}
     }
@@ -209,7 +206,7 @@ fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-/// ConfigMaps and Secrets that say `immutable`.
+/// `ConfigMaps` and Secrets that say `immutable`.
 fn frozen(old: &Value, new: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
     if !is_true(old, "/immutable") {
         return;

@@ -32,21 +32,18 @@ pub(super) fn check(group: &str, kind: &str, value: &Value) -> Vec<Cause> {
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             binding(kind, value, &mut causes);
         }
-        ("policy", "PodDisruptionBudget") => {
+        ("policy", "PodDisruptionBudget")
             if value.pointer("/spec/minAvailable").is_some()
-                && value.pointer("/spec/maxUnavailable").is_some()
-            {
-                let spec = value.get("spec").cloned().unwrap_or_default();
-                let why = "minAvailable and maxUnavailable cannot be both set";
-                causes.push(Cause::invalid("spec", &spec, why));
-            }
+                && value.pointer("/spec/maxUnavailable").is_some() =>
+        {
+            let spec = value.get("spec").cloned().unwrap_or_default();
+            let why = "minAvailable and maxUnavailable cannot be both set";
+            causes.push(Cause::invalid("spec", &spec, why));
         }
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(value, &mut causes),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(value, &mut causes),
-        ("storage.k8s.io", "StorageClass") => {
-            if text(value, "/provisioner").is_empty() {
-                causes.push(Cause::required("provisioner", ""));
-            }
+        ("storage.k8s.io", "StorageClass") if text(value, "/provisioner").is_empty() => {
+            causes.push(Cause::required("provisioner", ""));
         }
         _ => {}
     }
@@ -148,7 +145,7 @@ fn deployment(value: &Value, causes: &mut Vec<Cause>) {
     }
     for name in ["maxUnavailable", "maxSurge"] {
         if let Some(word) = rolling.get(name).and_then(Value::as_str)
-            && !word.strip_suffix('%').is_some_and(|number| number.parse::<u32>().is_ok())
+            && word.strip_suffix('%').is_none_or(|number| number.parse::<u32>().is_err())
         {
             let place = format!("spec.strategy.rollingUpdate.{name}");
             let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";

@@ -106,6 +106,7 @@ fn volumes<'a>(spec: &'a Value, field: &str, causes: &mut Vec<Cause>) -> BTreeSe
     names
 }
 
+#[expect(clippy::too_many_lines, reason = "one block for each field")]
 fn container(container: &Value, place: &str, volumes: &BTreeSet<&str>, causes: &mut Vec<Cause>) {
     let name = text(container, "/name");
     if name.is_empty() {

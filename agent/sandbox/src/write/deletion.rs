@@ -205,7 +205,7 @@ pub(crate) fn done(resource: &Resource, object: &Value) -> Value {
     let mut details =
         json!({"name": object::name(object), "kind": resource.plural, "uid": object::uid(object)});
     if !resource.group.is_empty() {
-        details["group"] = resource.group.as_str().into();
+        object::set(&mut details, "group", resource.group.as_str().into());
     }
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
