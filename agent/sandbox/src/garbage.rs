@@ -17,11 +17,15 @@ use crate::write::deletion::{self, Wishes};
 /// The finalizer of definitions whose resources are being cleaned up.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// The finalizer of claims, which stays while a pod uses them.
+pub(crate) const IN_USE: &str = "kubernetes.io/pvc-protection";
+
 /// One pass. Nothing here depends on time alone, so there is never a next moment.
 pub(crate) fn collect(world: &mut World, now: Timestamp) -> Option<Timestamp> {
     establish(world, now);
     namespaces(world, now);
     definitions(world, now);
+    claims(world);
     dependents(world, now);
     None
 }
@@ -104,6 +108,30 @@ fn terminate(world: &mut World, name: &str, namespace: &Value, now: Timestamp) {
             return;
         }
         deletion::remove(world, &key);
+    }
+}
+
+/// Claims that are being deleted go once no pod that may still run uses them.
+fn claims(world: &mut World) {
+    let dying: Vec<ObjectKey> = world
+        .store
+        .of_kind("", "PersistentVolumeClaim", None)
+        .filter(|claim| object::is_terminating(claim))
+        .map(|claim| object::key(claim))
+        .collect();
+    for key in dying {
+        let is_used = world.store.of_kind("", "Pod", Some(&key.namespace)).any(|pod| {
+            !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
+                && list(pod, "/spec/volumes")
+                    .iter()
+                    .any(|volume| text(volume, "/persistentVolumeClaim/claimName") == key.name)
+        });
+        let is_held = world.store.object(&key).is_some_and(|claim| {
+            list(claim, "/metadata/finalizers").iter().any(|finalizer| finalizer == IN_USE)
+        });
+        if is_held && !is_used {
+            drop_finalizer(world, &key, IN_USE);
+        }
     }
 }
 

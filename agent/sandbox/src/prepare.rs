@@ -28,7 +28,15 @@ pub(crate) fn for_create(
             set(value, "status", json!({"phase": "Active"}));
         }
         ("", "Pod") => pod(world, value)?,
-        ("", "PersistentVolumeClaim") => claim_class(world, value),
+        ("", "PersistentVolumeClaim") => {
+            claim_class(world, value);
+            let mut finalizers = object::list(value, "/metadata/finalizers").to_vec();
+            if !finalizers.iter().any(|finalizer| finalizer == crate::garbage::IN_USE) {
+                finalizers.push(crate::garbage::IN_USE.into());
+            }
+            object::set_metadata(value, "finalizers", Value::Array(finalizers));
+        }
+        ("apps", "DaemonSet") => template_generation(value, 1),
         ("batch", "Job") => job_selector(value),
         _ => {}
     }
@@ -42,6 +50,12 @@ pub(crate) fn for_update(resource: &Resource, existing: &Value, value: &mut Valu
             set(value, "spec", existing.get("spec").cloned().unwrap_or(Value::Null));
         }
         ("", "Service") => keep_addresses(existing, value),
+        ("apps", "DaemonSet") => {
+            let pointer = format!("/metadata/annotations/{TEMPLATE_GENERATION}");
+            let before: i64 = text(existing, &pointer).parse().unwrap_or(1);
+            let is_same = existing.pointer("/spec/template") == value.pointer("/spec/template");
+            template_generation(value, if is_same { before } else { before + 1 });
+        }
         ("", "PersistentVolumeClaim") => {
             if let Some(spec) = value.get_mut("spec") {
                 for field in ["volumeName", "storageClassName"] {
@@ -96,6 +110,16 @@ fn quality_of_service(pod: &Value) -> &'static str {
     }
 }
 
+/// An annotation that apps/v1 shows for a field of an older version.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(value: &mut Value, generation: i64) {
+    if let Some(metadata) = object::map_mut(value, "metadata") {
+        let annotations = metadata.entry("annotations".to_owned()).or_insert_with(|| json!({}));
+        set(annotations, TEMPLATE_GENERATION, generation.to_string().into());
+    }
+}
+
 /// The admission plugin `DefaultStorageClass`.
 fn claim_class(world: &World, value: &mut Value) {
     const DEFAULT: &str = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
@@ -135,6 +159,12 @@ fn job_selector(value: &mut Value) {
         ] {
             set_default(labels, label, word.as_str());
         }
+    }
+    let labels = value.pointer("/spec/template/metadata/labels").cloned();
+    if object::map(value, "/metadata/labels").is_none_or(serde_json::Map::is_empty)
+        && let Some(labels) = labels
+    {
+        object::set_metadata(value, "labels", labels);
     }
 }
 

@@ -156,6 +156,14 @@ impl Comparison {
             }
             (Some(Whole::Fields(left)), None) => self.fields(Some(left), None, shape, path),
             (None, Some(Whole::Fields(right))) => self.fields(None, Some(right), shape, path),
+            (Some(Whole::Leaf), Some(Whole::Fields(right))) if before == Some(&Value::Null) => {
+                self.fields(None, Some(right), shape, path);
+            }
+            (Some(Whole::Leaf), Some(Whole::Items(right, list)))
+                if before == Some(&Value::Null) =>
+            {
+                self.items(&[], right, list, path);
+            }
             (Some(Whole::Items(left, list)), Some(Whole::Items(right, _))) => {
                 self.items(left, right, list, path);
             }
@@ -183,7 +191,11 @@ impl Comparison {
             path.push(format!("f:{name}"));
             let side =
                 |map: Option<&'_ Map<String, Value>>| map.and_then(|map| map.get(name)).cloned();
-            let (left, right) = (side(before), side(after));
+            let (mut left, right) = (side(before), side(after));
+            // Go writes a list or map without omitempty as null, so that what is in it is new, but it is not.
+            if left.is_none() && right.is_some() && is_null_when_empty(shape, name) {
+                left = Some(Value::Null);
+            }
             self.walk(left.as_ref(), right.as_ref(), shape.field(name), path);
             path.pop();
         }
@@ -227,6 +239,14 @@ impl Comparison {
             path.pop();
         }
     }
+}
+
+/// Whether a field of a built-in type is a list or map that Go writes as null when it is empty.
+fn is_null_when_empty(shape: &Shape, name: &str) -> bool {
+    let Shape::Ref(_) = shape else { return false };
+    shape.fields().and_then(|fields| fields.fields.get(name)).is_some_and(|field| {
+        !field.is_omitted_empty && matches!(field.shape, Shape::List(_) | Shape::Map(_))
+    })
 }
 
 /// The object without the fields of the set; containers that become empty go too.

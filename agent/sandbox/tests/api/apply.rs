@@ -256,3 +256,33 @@ async fn an_update_takes_the_fields_it_changes() {
         "Apply failed with 1 conflict: conflict with \"edit\" using apps/v1: .spec.replicas"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_creator_owns_what_is_new_but_not_the_list_that_go_always_writes() {
+    let bench = start();
+    let path = "/apis/apps/v1/namespaces/default/deployments?fieldManager=kubectl";
+    let made = bench.post(path, &deployment("web")).await.expect(201);
+    let spec = &owner(&made, "kubectl").unwrap()["fieldsV1"]["f:spec"];
+    assert!(spec["f:strategy"]["f:rollingUpdate"].get(".").is_some());
+    let containers = &spec["f:template"]["f:spec"]["f:containers"];
+    assert!(containers.get(".").is_none());
+    assert!(containers["k:{\"name\":\"main\"}"].get(".").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_quantity_in_other_words_is_a_conflict_as_on_the_real_server() {
+    let bench = start();
+    let mut object = deployment("web");
+    object["spec"]["template"]["spec"]["containers"][0]["resources"] =
+        json!({"limits": {"cpu": "1000m"}});
+    let made = bench.apply(WEB, "one", &object).await.expect(201);
+    assert_eq!(
+        made["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+        "1"
+    );
+    let refused = bench.apply(WEB, "two", &object).await;
+    assert_eq!(
+        refused.message(),
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"main\"].resources.limits.cpu"
+    );
+}

@@ -246,3 +246,41 @@ async fn services_get_addresses_and_ports_of_their_own() {
         ["spec.clusterIPs[0]: Invalid value: [\"10.96.0.9\"]: may not change once set"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_stays_while_a_pod_uses_it() {
+    let bench = start();
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let made = bench.post(claims, &claim).await.expect(201);
+    assert_eq!(made["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": {"terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "main", "image": "a:1"}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}});
+    bench.post("/api/v1/namespaces/default/pods", &pod).await.expect(201);
+    bench.delete(&format!("{claims}/data")).await.expect(200);
+    bench.settle().await;
+    bench.get(&format!("{claims}/data")).await.expect(200);
+    bench.delete("/api/v1/namespaces/default/pods/user?gracePeriodSeconds=0").await.expect(200);
+    bench.settle().await;
+    bench.get(&format!("{claims}/data")).await.expect(404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_set_counts_its_templates() {
+    let bench = start();
+    let path = "/apis/apps/v1/namespaces/default/daemonsets/agent";
+    let set = |image: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": {
+            "selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}},
+                "spec": {"containers": [{"name": "main", "image": image}]}}}})
+    };
+    for (image, wanted) in [("a:1", "1"), ("a:1", "1"), ("a:2", "2")] {
+        let told = bench.apply(path, "tidegate", &set(image)).await.value;
+        assert_eq!(
+            told["metadata"]["annotations"]["deprecated.daemonset.template.generation"],
+            wanted
+        );
+    }
+}
