@@ -287,14 +287,16 @@ impl Values<'_> {
             serde_yaml::Value::String(text) => Some(text.clone()),
             serde_yaml::Value::Number(number) => Some(number.to_string()),
             serde_yaml::Value::Bool(flag) => Some(flag.to_string()),
-            _ => None,
+            serde_yaml::Value::Null
+            | serde_yaml::Value::Sequence(_)
+            | serde_yaml::Value::Mapping(_)
+            | serde_yaml::Value::Tagged(_) => None,
         };
-        let values: Option<Vec<String>> = match value {
-            serde_yaml::Value::Sequence(items) if setting.takes.is_list() => {
-                items.iter().map(scalar).collect()
-            }
-            value => scalar(value).map(|text| vec![text]),
-        };
+        let values: Option<Vec<String>> =
+            match value.as_sequence().filter(|_| setting.takes.is_list()) {
+                Some(items) => items.iter().map(scalar).collect(),
+                None => scalar(value).map(|text| vec![text]),
+            };
         match values {
             Some(values) => {
                 self.file.insert(key, values);

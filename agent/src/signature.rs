@@ -195,7 +195,7 @@ pub fn verify(
 }
 
 /// Verifies the SSH signature of a commit. `payload` is the commit without its signature, as
-/// `Source::commit_signature` gives it. An OpenPGP signature is [`Error::Signature`].
+/// `Source::commit_signature` gives it. An `OpenPGP` signature is [`Error::Signature`].
 pub fn verify_commit(
     payload: &[u8],
     signature: &str,
@@ -235,17 +235,15 @@ fn verify_for(
 
 /// Whether a key is strong enough to count.
 fn strong(key: &KeyData) -> Result<(), Error> {
-    match key {
-        KeyData::Dsa(_) => Err(Error::Weak("DSA keys are too weak".to_owned())),
-        KeyData::Rsa(rsa) => {
-            let bits = rsa.n.as_positive_bytes().map_or(0, bits);
-            if bits < RSA_BITS {
-                return Err(Error::Weak(format!("an RSA key of {bits} bits is too weak")));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
+    if key.is_dsa() {
+        return Err(Error::Weak("DSA keys are too weak".to_owned()));
     }
+    let Some(rsa) = key.rsa() else { return Ok(()) };
+    let bits = rsa.n.as_positive_bytes().map_or(0, bits);
+    if bits < RSA_BITS {
+        return Err(Error::Weak(format!("an RSA key of {bits} bits is too weak")));
+    }
+    Ok(())
 }
 
 /// The number of bits of a big-endian number without leading zeros.

@@ -293,7 +293,7 @@ impl Source {
         self.reading(move |mirror, repository| {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             let branch = &mirror.branches.approvals;
-            let head = mirror.seen(repository, branch);
+            let head = mirror::seen(repository, branch);
             let text = head.map(|id| id.to_string());
             if let Some(last) =
                 last.as_ref().filter(|last| last.head.is_some() && last.head == text)

@@ -136,7 +136,7 @@ impl Pace {
     }
 }
 
-/// A step of SplitMix64 (Steele, Lea, Flood 2014): spread, not secrecy.
+/// A step of `SplitMix64` (Steele, Lea, Flood 2014): spread, not secrecy.
 fn mix(state: u64) -> u64 {
     let mut mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

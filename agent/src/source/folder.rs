@@ -167,5 +167,6 @@ fn digest(snapshot: &Snapshot) -> String {
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(content);
     }
-    hash.finalize().iter().take(20).map(|byte| format!("{byte:02x}")).collect()
+    let digest = format!("{:x}", hash.finalize());
+    digest.get(..40).unwrap_or_default().to_owned()
 }

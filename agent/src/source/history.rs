@@ -13,7 +13,7 @@ const KEPT: &str = "refs/tidegate/approvals/";
 pub struct SignedCommit {
     /// The commit without the signature.
     pub payload: Vec<u8>,
-    /// The armoured signature: SSH or OpenPGP.
+    /// The armoured signature: SSH or `OpenPGP`.
     pub signature: String,
 }
 

@@ -1,4 +1,4 @@
-//! Whether an SSH server is the one that a `known_hosts` file names (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Whether an SSH server is the one that a `known_hosts` file names (`sshd(8)`, "`SSH_KNOWN_HOSTS` FILE FORMAT").
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac as _};
@@ -40,10 +40,9 @@ pub(super) fn look_up(file: &str, host: &str, port: u16, key: &[u8]) -> Known {
         let is_same = BASE64_STANDARD.decode(encoded).is_ok_and(|known| known == key);
         match (marker, is_same) {
             (Some("@revoked"), true) => return Known::Revoked,
-            (Some(_), _) => {}
             (None, true) => found = Known::Same,
             (None, false) if found == Known::Unknown => found = Known::Other,
-            (None, false) => {}
+            (Some(_), _) | (None, false) => {}
         }
     }
     found
@@ -65,7 +64,7 @@ fn names(patterns: &str, name: &str) -> bool {
     is_named
 }
 
-/// `salt|hash`, both in base64, the hash by HMAC-SHA-1 (`HashKnownHosts` of ssh_config(5)).
+/// `salt|hash`, both in base64, the hash by HMAC-SHA-1 (`HashKnownHosts` of `ssh_config(5)`).
 fn is_hash_of(hashed: &str, name: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (BASE64_STANDARD.decode(salt), BASE64_STANDARD.decode(hash)) else {

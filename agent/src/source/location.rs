@@ -172,15 +172,12 @@ fn percent_decoded(text: &str) -> String {
             .then(|| tail.get(..2).and_then(|pair| std::str::from_utf8(pair).ok()))
             .flatten()
             .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        match escaped {
-            Some(byte) => {
-                out.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
+        if let Some(byte) = escaped {
+            out.push(byte);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            out.push(*first);
+            rest = tail;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

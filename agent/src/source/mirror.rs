@@ -71,11 +71,6 @@ impl Mirror {
         }
     }
 
-    /// The commit that a branch of the remote had when it was last seen.
-    pub(super) fn seen(&self, repository: &Repository, branch: &str) -> Option<Oid> {
-        repository.refname_to_id(&format!("{SEEN}{branch}")).ok()
-    }
-
     fn cache(&self, source: io::Error) -> Error {
         Error::Cache { path: self.path.clone(), source }
     }
@@ -126,14 +121,12 @@ impl Mirror {
     /// remote really has.
     pub(super) fn outbox(&self) -> Result<Repository, Error> {
         let path = beside(&self.path, "outbox");
-        match Repository::open_bare(&path) {
-            Ok(repository) => Ok(repository),
-            Err(_) => {
-                remove(&path).map_err(|error| self.cache(error))?;
-                fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
-                self.initialise(&path)
-            }
+        if let Ok(repository) = Repository::open_bare(&path) {
+            return Ok(repository);
         }
+        remove(&path).map_err(|error| self.cache(error))?;
+        fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
+        self.initialise(&path)
     }
 
     /// Takes over what only the old copy still knows: the commits of a history that was rewritten
@@ -177,7 +170,7 @@ impl Mirror {
                 .into_iter()
                 .filter(|branch| {
                     let theirs = offered.get(*branch);
-                    theirs.is_some() && theirs != self.seen(repository, branch).as_ref()
+                    theirs.is_some() && theirs != seen(repository, branch).as_ref()
                 })
                 .collect();
         if !wanted.is_empty() {
@@ -194,7 +187,7 @@ impl Mirror {
             return Ok(());
         }
         let location = self.location.to_string();
-        Err(match self.seen(repository, &self.branch) {
+        Err(match seen(repository, &self.branch) {
             _ if offered.is_empty() => Error::Empty { location },
             Some(last) => Error::BranchDeleted {
                 location,
@@ -227,7 +220,7 @@ impl Mirror {
 
     /// Pins the heads of the approvals branch, so that a rewritten history stays readable.
     fn keep(&self, repository: &Repository) -> Result<(), Error> {
-        let Some(head) = self.seen(repository, &self.branches.approvals) else { return Ok(()) };
+        let Some(head) = seen(repository, &self.branches.approvals) else { return Ok(()) };
         history::keep_approvals(repository, head).map_err(|source| self.broken(source))
     }
 
@@ -247,7 +240,7 @@ impl Mirror {
     /// Where the branch is now, against what the site has accepted.
     fn head(&self, repository: &Repository, accepted: Option<&str>) -> Result<Head, Error> {
         let location = self.location.to_string();
-        let id = self.seen(repository, &self.branch).ok_or_else(|| Error::BranchMissing {
+        let id = seen(repository, &self.branch).ok_or_else(|| Error::BranchMissing {
             location: location.clone(),
             branch: self.branch.clone(),
         })?;
@@ -262,7 +255,7 @@ impl Mirror {
                 history::compare(repository, accepted, id).map_err(|source| self.broken(source))?
             }
         };
-        let text = |branch: &str| self.seen(repository, branch).map(|id| id.to_string());
+        let text = |branch: &str| seen(repository, branch).map(|id| id.to_string());
         Ok(Head {
             branch: self.branch.clone(),
             revision: object::revision(&commit),
@@ -272,6 +265,11 @@ impl Mirror {
             baseline: text(&self.branches.baseline),
         })
     }
+}
+
+/// The commit that a branch of the remote had when it was last seen.
+pub(super) fn seen(repository: &Repository, branch: &str) -> Option<Oid> {
+    repository.refname_to_id(&format!("{SEEN}{branch}")).ok()
 }
 
 /// The branches that a remote has.

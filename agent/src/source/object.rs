@@ -157,9 +157,11 @@ pub(super) fn find<'repository>(
 ) -> Result<git2::Commit<'repository>, Error> {
     let unknown = || Error::Commit { commit: commit.to_owned() };
     let id = Oid::from_str(commit).map_err(|_| unknown())?;
-    repository.find_commit(id).map_err(|error| match error.code() {
-        git2::ErrorCode::NotFound => unknown(),
-        _ => Error::Broken { location: location.to_owned(), source: error },
+    repository.find_commit(id).map_err(|error| {
+        if error.code() == git2::ErrorCode::NotFound {
+            return unknown();
+        }
+        Error::Broken { location: location.to_owned(), source: error }
     })
 }
 

@@ -223,7 +223,7 @@ impl<'tree, T: Tree> Walk<'tree, T> {
     ) -> Result<(), Error> {
         let size = entries.iter().find_map(|(name, kind)| match kind {
             Kind::File(size) if name == IGNORE_FILE.as_bytes() => Some(*size),
-            _ => None,
+            Kind::File(_) | Kind::Folder | Kind::Link(_) | Kind::Submodule | Kind::Other => None,
         });
         let Some(size) = size else { return Ok(()) };
         let path = join(folder, IGNORE_FILE);
