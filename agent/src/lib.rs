@@ -1,6 +1,7 @@
 //! The agent as a library: what the binary and the tests use.
 
 pub mod config;
+pub mod cluster;
 pub mod dns;
 pub mod secret;
 pub mod signature;
