@@ -65,6 +65,7 @@ pub struct Cluster {
     watches: Arc<Watches>,
     verified: Arc<Mutex<BTreeMap<ObjectRef, Verified>>>,
     identity: Arc<OnceLock<(String, String)>>,
+    is_listened_to: bool,
 }
 
 /// A pair that the server has confirmed: this desired content gives this live content. While both stay, nothing is asked.
@@ -90,6 +91,7 @@ impl Cluster {
             client,
             verified: Arc::default(),
             identity: Arc::default(),
+            is_listened_to: false,
         }
     }
 
@@ -128,9 +130,10 @@ impl Cluster {
         &self.name
     }
 
-    /// Rises whenever something of ours changed in the cluster.
-    pub fn changes(&self) -> signal::Receiver<u64> {
-        self.watches.changes()
+    /// Rises whenever something of ours changed in the cluster. Given once: one listener wakes the loop.
+    pub fn take_changes(&mut self) -> Option<signal::Receiver<u64>> {
+        let is_first = !std::mem::replace(&mut self.is_listened_to, true);
+        is_first.then(|| self.watches.changes())
     }
 
     /// The uid of the namespace `kube-system` and the server's version.

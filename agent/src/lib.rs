@@ -1,10 +1,20 @@
 //! The agent as a library: what the binary and the tests use.
 
-pub mod config;
+pub mod agent;
+pub mod approve;
+pub mod clock;
 pub mod cluster;
+pub mod config;
+pub mod demo;
 pub mod dns;
+pub mod execute;
+pub mod handle;
+pub mod journal;
+pub mod publish;
+pub mod reconcile;
 pub mod secret;
 pub mod signature;
 pub mod source;
+pub mod status;
 pub mod telemetry;
 pub mod wake;
