@@ -197,7 +197,7 @@ impl Cluster {
                         self.verify(desired, live, &predicted);
                     }
                     let prediction = Prediction::Exact(Box::new(predicted));
-                    return Ok(Observation { live, prediction, conflicts, warnings: answer.warnings });
+                    return Ok(Observation { live, predicted: prediction, conflicts, warnings: answer.warnings });
                 }
                 Err(error) if force == "false" && !error.conflicts().is_empty() => {
                     conflicts = since(error.conflicts(), live.as_ref());
@@ -212,7 +212,7 @@ impl Cluster {
                         }
                         _ => return Err(gap),
                     };
-                    return Ok(Observation { live, prediction, conflicts, warnings: Vec::new() });
+                    return Ok(Observation { live, predicted: prediction, conflicts, warnings: Vec::new() });
                 }
             }
         }
@@ -266,7 +266,7 @@ impl Coming {
 }
 
 fn observed(live: Option<Object>, prediction: Prediction) -> Observation {
-    Observation { live, prediction, conflicts: Vec::new(), warnings: Vec::new() }
+    Observation { live, predicted: prediction, conflicts: Vec::new(), warnings: Vec::new() }
 }
 
 fn unverified(body: &Object, gap: Gap) -> Prediction {

@@ -55,7 +55,7 @@ impl Window {
         let denied = self.spec.deny.iter().find(|days| days.from <= date && date <= days.to);
         if let Some(days) = denied {
             let reason = days.reason.as_ref().map(|reason| reason.en.clone());
-            return Some(reason.unwrap_or_else(|| format!("{} – {}", days.from, days.to)));
+            return Some(reason.flatten().unwrap_or_else(|| format!("{} – {}", days.from, days.to)));
         }
         let allow = &self.spec.allow;
         let ranges: Vec<String> = allow.iter().map(ToString::to_string).collect();
