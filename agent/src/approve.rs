@@ -113,3 +113,66 @@ fn verify_one(
         execute_by: Some(approval.execute_by),
     })
 }
+
+/// What somebody says about a plan.
+#[derive(Clone, Debug)]
+pub struct Word<'a> {
+    /// The plan.
+    pub plan: &'a tidegate_core::digest::Digest,
+    /// What of it.
+    pub scope: Stated,
+    /// Yes or no.
+    pub decision: Decision,
+    /// Name of the `Person`.
+    pub person: &'a str,
+    /// Why; a change number for example.
+    pub reason: Option<String>,
+    /// When it is said.
+    pub at: Timestamp,
+    /// How long it counts, and how long execution may start.
+    pub valid_for: SignedDuration,
+}
+
+/// A word as an approval file: to be signed over [`signed_bytes`] of its document, then put on the approvals branch.
+///
+/// # Errors
+///
+/// When a name is not one that documents may have.
+pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Finding>> {
+    let (scope, verb) = match (&word.scope, word.decision) {
+        (Stated::Plan, Decision::Approve) => (String::new(), "yes"),
+        (Stated::Plan, Decision::Reject) => (String::new(), "no"),
+        (Stated::Wave(wave), Decision::Approve) => (format!("-{wave}"), "yes"),
+        (Stated::Wave(wave), Decision::Reject) => (format!("-{wave}"), "no"),
+        (_, Decision::Approve) => (String::new(), "yes"),
+        (_, Decision::Reject) => (String::new(), "no"),
+    };
+    // The time is part of the name, as a name is used up with its approval.
+    let name = format!(
+        "{}{scope}-{}-{verb}-{}",
+        word.plan.short(),
+        word.person,
+        word.at.as_millisecond()
+    );
+    let until = word.at.checked_add(word.valid_for).unwrap_or(word.at);
+    let document = serde_json::json!({
+        "apiVersion": tidegate_schema::document::API_VERSION,
+        "kind": "Approval",
+        "metadata": {"name": name},
+        "spec": {
+            "plan": word.plan, "scope": word.scope, "decision": word.decision,
+            "approver": word.person, "reason": word.reason, "createdAt": word.at,
+            "approveBy": until, "executeBy": until,
+        },
+    });
+    let mut document = document;
+    if word.reason.is_none()
+        && let Some(spec) = document.get_mut("spec").and_then(serde_json::Value::as_object_mut)
+    {
+        spec.remove("reason");
+    }
+    let path = format!("approvals/{name}.yaml");
+    let text = yaml::to_string(&document).unwrap_or_default();
+    let (parsed, _) = parse(&path, &text)?;
+    Ok((StoredApproval { path, document: text, signature: String::new() }, parsed))
+}
