@@ -194,7 +194,7 @@ impl Agent {
     ///
     /// When the journal cannot be used.
     pub async fn run(mut self) -> Result<()> {
-        let mut pace = Pace::new(Backoff::polling(self.interval), u64::from(std::process::id()));
+        let mut pace = Pace::new(polling(self.interval), u64::from(std::process::id()));
         self.wakes.wake(Wake::Started);
         let mut wait = Duration::ZERO;
         loop {
@@ -646,6 +646,11 @@ impl Agent {
         self.write_baseline().await;
         Ok(())
     }
+}
+
+/// A tenth of the interval is spread by chance; failures make it grow tenfold at the most.
+fn polling(interval: Duration) -> Backoff {
+    Backoff { interval, longest: interval.saturating_mul(10), jitter: 100 }
 }
 
 fn unobserved(gap: Option<Gap>, now: Timestamp) -> ClusterObservation {

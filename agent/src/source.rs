@@ -206,6 +206,11 @@ impl Source {
         &self.mirror.folder
     }
 
+    /// The branches that Tidegate itself writes to.
+    pub fn branches(&self) -> &Branches {
+        &self.mirror.branches
+    }
+
     /// Asks the remote where its branches are, and takes what is new. `accepted` is the commit that
     /// the site has accepted last.
     pub async fn fetch(&self, accepted: Option<&str>) -> Result<Head, Error> {
