@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tidegate_core::approval::VerifiedApproval;
 use tidegate_core::backoff::Backoff;
-use tidegate_core::baseline::Baseline;
+use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
 use tidegate_core::digest::Digest;
 use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, wave_gate};
@@ -624,17 +624,19 @@ impl Agent {
         let Some(mut running) = self.running.take() else { return Ok(()) };
         let now = self.clock.now();
         let phase = running.state.phase(running.plan());
-        let done: BTreeSet<String> = running.done_steps().map(|step| step.id.clone()).collect();
+        let reached = Reached {
+            release: &running.row.id,
+            at: now,
+            is_complete: phase == ReleasePhase::Done,
+            products: &running.delivered(),
+            zones: self.publisher.published(),
+        };
         let baseline = Baseline::after(
             self.baseline.as_ref(),
             running.plan(),
             &running.desired,
             &running.site,
-            self.publisher.published(),
-            &running.row.id,
-            phase == ReleasePhase::Done,
-            &done,
-            now,
+            reached,
         );
         running.finish(&baseline, &self.journal, now).await?;
         self.baseline = Some(baseline);

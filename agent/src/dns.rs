@@ -6,6 +6,7 @@
 //! Not here yet: zone transfer, NOTIFY, TSIG, UPDATE, rate limits, cookies, DNSSEC. All of them are refused.
 
 mod answer;
+mod ask;
 mod forward;
 mod last_good;
 mod respond;
@@ -27,6 +28,7 @@ use hickory_server::Server;
 use tidegate_core::zone::PublishedZone;
 use tokio::net::{TcpListener, UdpSocket};
 
+pub use ask::{Error as AskError, ask};
 pub use forward::Error as ForwardError;
 pub use last_good::Error as LastGoodError;
 pub use respond::Counters;

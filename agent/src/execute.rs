@@ -1,6 +1,6 @@
 //! Executing a release: carries out what `progress` decides, and records it. It makes no choice of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_core::baseline::Baseline;
@@ -218,10 +218,16 @@ impl Running {
         Ok(())
     }
 
-    /// Steps that ended well.
-    pub fn done_steps(&self) -> impl Iterator<Item = &Step> {
+    /// Products of which every step ended well.
+    pub fn delivered(&self) -> BTreeSet<String> {
         let is_done = |id: &str| self.state.step(id).is_some_and(|own| own.status == StepStatus::Done);
-        self.plan().steps().map(|(_, step)| step).filter(move |step| is_done(&step.id))
+        let (mut delivered, mut missed) = (BTreeSet::new(), BTreeSet::new());
+        for (_, step) in self.plan().steps() {
+            let Some(product) = &step.product else { continue };
+            let set = if is_done(&step.id) { &mut delivered } else { &mut missed };
+            set.insert(product.clone());
+        }
+        delivered.difference(&missed).cloned().collect()
     }
 
     async fn observe(&self, hands: &Hands<'_>) -> Observed {

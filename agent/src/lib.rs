@@ -5,7 +5,6 @@ pub mod approve;
 pub mod clock;
 pub mod cluster;
 pub mod config;
-pub mod demo;
 pub mod dns;
 pub mod execute;
 pub mod handle;

@@ -1,7 +1,7 @@
 //! What a round tells: the status, the baseline branch, and how a round ends.
 
 use jiff::Timestamp;
-use tidegate_core::diff::drift;
+use tidegate_core::change::Change;
 use tidegate_core::live::{Gap, LiveState};
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::progress::StepStatus;
@@ -28,6 +28,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// Changes that nobody declared.
+fn drift(plan: &Plan) -> Vec<Change> {
+    let changes = &plan.content.changes.changes;
+    changes.iter().filter(|change| change.drift).cloned().collect()
 }
 
 impl Agent {
@@ -70,7 +76,7 @@ impl Agent {
             self.accept(&site).await?;
         }
         self.status.plan = None;
-        self.status.drift = drift(&plan.content.changes).cloned().collect();
+        self.status.drift = drift(plan);
         self.status.condition =
             if is_whole { Condition::Settled } else { Condition::Unreachable };
         self.show_release().await
@@ -91,7 +97,7 @@ impl Agent {
         next: Option<Timestamp>,
     ) -> Result<()> {
         self.note_clusters(live);
-        self.status.drift = drift(&plan.content.changes).cloned().collect();
+        self.status.drift = drift(plan);
         self.status.plan = Some(PlanStatus {
             id: plan.id(),
             revision: plan.revision.clone(),

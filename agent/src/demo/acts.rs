@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate_core::digest::Digest;
-use tidegate_core::plan::TaskKind;
+use tidegate_core::plan::{Plan, PlanReport, TaskKind};
 use tidegate_core::release::{Command, ReleasePhase};
-use tidegate_core::show;
+use tidegate_core::show::{self, Style};
+use tidegate_core::change::ChangeSet;
 use tidegate_schema::finding::Lang;
 
 use super::stage::Stage;
@@ -199,11 +200,8 @@ async fn drift(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
     voice.does("somebody", "scales portal-web in room-a to one pod with kubectl");
     let plan = planned_for(stage, "the corrective plan", TaskKind::Correct).await?;
     let status = stage.handle.status();
-    for change in &status.drift {
-        for field in &change.fields {
-            voice.quote(&format!("drift: {} {}", change.object, show::field(field)));
-        }
-    }
+    let drift = ChangeSet { changes: status.drift.clone(), ..ChangeSet::default() };
+    voice.quote(&show::changes_text(&drift, Style::default()));
     approve(stage, voice, &plan, &["wang-wei", "zhao-min"]).await?;
     ended(stage, voice, &plan, ReleasePhase::Done).await?;
     settled(stage).await
@@ -278,7 +276,7 @@ async fn settled(stage: &mut Stage) -> Result<(), Error> {
 async fn show_summary(stage: &Stage, voice: &Voice, plan: &Digest) -> Result<(), Error> {
     let stored = stage.handle.plan(plan).await.map_err(staging("read the plan"))?;
     if let Some((plan, report)) = stored {
-        voice.quote(&show::plan_summary(&plan, &report, Lang::En));
+        voice.quote(&summary(&plan, &report));
     }
     Ok(())
 }
@@ -286,7 +284,15 @@ async fn show_summary(stage: &Stage, voice: &Voice, plan: &Digest) -> Result<(),
 async fn show_plan(stage: &Stage, voice: &Voice, plan: &Digest) -> Result<(), Error> {
     let stored = stage.handle.plan(plan).await.map_err(staging("read the plan"))?;
     if let Some((plan, report)) = stored {
-        voice.quote(&show::plan_text(&plan, &report, Lang::En));
+        voice.quote(&show::plan_text(&plan, &report, Style::default()));
     }
     Ok(())
+}
+
+/// The whole of a first plan fills screens: its head says what it is about.
+fn summary(plan: &Plan, report: &PlanReport) -> String {
+    let text = show::plan_text(plan, report, Style::default());
+    let head: Vec<&str> = text.lines().take(24).collect();
+    let left = text.lines().count().saturating_sub(head.len());
+    format!("{}\n… and {left} more lines; `tidegate plan` shows all", head.join("\n"))
 }
