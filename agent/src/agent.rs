@@ -218,7 +218,8 @@ impl Agent {
             let left = next.duration_since(now);
             Duration::try_from(left).unwrap_or(Duration::ZERO)
         });
-        let is_moving = self.running.as_ref().is_some_and(|it| it.row.phase != ReleasePhase::Failed);
+        let is_moving =
+            self.running.as_ref().is_some_and(|it| it.row.phase != ReleasePhase::Failed);
         let pods = is_moving.then_some(Duration::from_millis(500));
         [until_next, pods].into_iter().flatten().fold(polled, Duration::min)
     }
@@ -309,7 +310,9 @@ impl Agent {
     }
 
     fn is_acknowledged(&self, commit: &str) -> bool {
-        self.accepted.as_ref().is_some_and(|accepted| accepted.acknowledged.as_deref() == Some(commit))
+        self.accepted
+            .as_ref()
+            .is_some_and(|accepted| accepted.acknowledged.as_deref() == Some(commit))
     }
 
     /// Approvals of the branch are kept in the journal, so that what was seen once stays known; then all are verified by
@@ -501,7 +504,8 @@ impl Agent {
     /// The desired state of an earlier commit; `None` when it cannot be made any more.
     async fn content_of(&self, commit: Option<&str>) -> Option<DesiredState> {
         let snapshot = self.source.snapshot(commit?).await;
-        let snapshot = snapshot.map_err(|error| tracing::warn!(%error, "an earlier revision is gone"));
+        let snapshot =
+            snapshot.map_err(|error| tracing::warn!(%error, "an earlier revision is gone"));
         let (site, _) = validate(&snapshot.ok()?, self.clock.now());
         site.map(|site| render(&site, self.clock.now()))
     }
@@ -516,7 +520,8 @@ impl Agent {
             // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
             validate(&snapshot, row.started_at).0.map(|site| (render(&site, row.started_at), site))
         });
-        let Some((desired, site)) = site.filter(|(desired, _)| desired.digest() == plan.content.desired)
+        let Some((desired, site)) =
+            site.filter(|(desired, _)| desired.digest() == plan.content.desired)
         else {
             // Without the content that was approved nothing more may be written.
             let reason = "the approved content cannot be made any more".to_owned();

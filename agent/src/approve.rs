@@ -34,7 +34,7 @@ pub fn parse(path: &str, text: &str) -> Result<(Document, Approval), Vec<Finding
     let mut documents = documents.into_iter();
     match (documents.next(), documents.next(), findings.iter().any(Finding::is_error)) {
         (Some(document), None, false) => match document.body.clone() {
-            Body::Approval(approval) => Ok((document, approval)),
+            Body::Approval(approval) => Ok((document, *approval)),
             _ => {
                 findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
                 Err(findings)
@@ -84,11 +84,12 @@ fn verify_one(
     let lines = keys.get(&person).ok_or_else(|| refused("APPROVAL/UNKNOWN_PERSON"))?;
     let allowed: Vec<PublicKeyLine> =
         lines.iter().filter_map(|line| PublicKeyLine::parse(line).ok()).collect();
-    let key = signature::verify(&signed_bytes(&document), &file.signature, &allowed)
-        .map_err(|error| {
+    let key = signature::verify(&signed_bytes(&document), &file.signature, &allowed).map_err(
+        |error| {
             let finding = Finding::warning("APPROVAL/BAD_SIGNATURE").at(Place::file(&file.path));
             vec![finding.with("person", &person).with("reason", error.to_string())]
-        })?;
+        },
+    )?;
     if approval.created_at > now.saturating_add(SKEW).unwrap_or(now) {
         return Err(refused("APPROVAL/FROM_THE_FUTURE"));
     }
@@ -148,12 +149,8 @@ pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Findin
         (_, Decision::Reject) => (String::new(), "no"),
     };
     // The time is part of the name, as a name is used up with its approval.
-    let name = format!(
-        "{}{scope}-{}-{verb}-{}",
-        word.plan.short(),
-        word.person,
-        word.at.as_millisecond()
-    );
+    let name =
+        format!("{}{scope}-{}-{verb}-{}", word.plan.short(), word.person, word.at.as_millisecond());
     let until = word.at.checked_add(word.valid_for).unwrap_or(word.at);
     let document = serde_json::json!({
         "apiVersion": tidegate_schema::document::API_VERSION,

@@ -110,10 +110,12 @@ impl Cluster {
         let cluster = || name.to_owned();
         let config = match access {
             Access::Sandbox(_) => return Ok(None),
-            Access::InCluster(_) => kube::Config::incluster()
-                .map_err(|source| Error::InCluster { cluster: cluster(), source: Box::new(source) })?,
+            Access::InCluster(_) => kube::Config::incluster().map_err(|source| {
+                Error::InCluster { cluster: cluster(), source: Box::new(source) }
+            })?,
             Access::Kubeconfig(access) => {
-                let failed = |source| Error::Kubeconfig { cluster: cluster(), source: Box::new(source) };
+                let failed =
+                    |source| Error::Kubeconfig { cluster: cluster(), source: Box::new(source) };
                 let file = Kubeconfig::read_from(folder.join(&access.path)).map_err(failed)?;
                 let options =
                     KubeConfigOptions { context: access.context.clone(), ..Default::default() };
@@ -192,9 +194,10 @@ impl Cluster {
         let is_own = |pod: &Object| {
             let owners = pod.get("/metadata/ownerReferences").and_then(Value::as_array);
             workload.kind() != "Job"
-                || owners.into_iter().flatten().any(|owner| {
-                    owner.get("uid").and_then(Value::as_str) == Some(workload.uid())
-                })
+                || owners
+                    .into_iter()
+                    .flatten()
+                    .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(workload.uid()))
         };
         let pods = items.into_iter().map(Object::new).filter(is_own);
         Ok(pods.map(|pod| Pod::of(&pod)).collect())
@@ -207,6 +210,7 @@ impl Cluster {
     ///
     /// What the server refused, or why it could not be asked.
     pub async fn apply(&self, object: &Object) -> Result<Object, EffectFailure> {
+        let object = &self.at_served_version(object).await;
         let kind = match self.kinds.find(object.api_version(), object.kind()).await {
             Ok(Some(kind)) => kind,
             Ok(None) => {
@@ -254,6 +258,18 @@ impl Cluster {
         self.delete_at(&path, uid).await?;
         self.watches.forget(reference);
         Ok(())
+    }
+
+    /// The object at a version that the server has. Disruption budgets are the same at both of theirs (`policy/v1` came
+    /// with 1.21); a server that lacks the newer one gets the older one.
+    async fn at_served_version(&self, object: &Object) -> Object {
+        let mut object = object.clone();
+        let is_budget =
+            object.kind() == "PodDisruptionBudget" && object.api_version() == "policy/v1";
+        if is_budget && matches!(self.kinds.find("policy/v1", object.kind()).await, Ok(None)) {
+            object.set(&["apiVersion"], json!("policy/v1beta1"));
+        }
+        object
     }
 
     async fn delete_at(&self, path: &str, uid: &str) -> Result<(), EffectFailure> {

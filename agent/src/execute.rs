@@ -10,7 +10,8 @@ use tidegate_core::live::{Inventory, InventoryEntry};
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::progress::{
-    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepState, StepStatus, Work,
+    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepState, StepStatus,
+    Work,
 };
 use tidegate_core::release::{Event, Failure, ReleasePhase};
 use tidegate_core::site::ValidSite;
@@ -127,7 +128,8 @@ impl Running {
 
     /// Index of the wave that is under way or comes next.
     pub fn wave(&self) -> usize {
-        let is_done = |index: &usize| self.state.wave(*index).is_some_and(progress::WaveState::is_done);
+        let is_done =
+            |index: &usize| self.state.wave(*index).is_some_and(progress::WaveState::is_done);
         (0..self.plan().content.waves.len()).take_while(is_done).count()
     }
 
@@ -220,7 +222,8 @@ impl Running {
 
     /// Products of which every step ended well.
     pub fn delivered(&self) -> BTreeSet<String> {
-        let is_done = |id: &str| self.state.step(id).is_some_and(|own| own.status == StepStatus::Done);
+        let is_done =
+            |id: &str| self.state.step(id).is_some_and(|own| own.status == StepStatus::Done);
         let (mut delivered, mut missed) = (BTreeSet::new(), BTreeSet::new());
         for (_, step) in self.plan().steps() {
             let Some(product) = &step.product else { continue };
@@ -268,7 +271,9 @@ impl Running {
     }
 
     fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {
-        let of = |state: &DesiredState| state.object(reference).map(|it| it.body.api_version().to_owned());
+        let of = |state: &DesiredState| {
+            state.object(reference).map(|it| it.body.api_version().to_owned())
+        };
         let of_inventory =
             || inventory.entries.get(reference).map(|entry| entry.api_version.clone());
         of(&self.desired).or_else(|| of(&self.before)).or_else(of_inventory).unwrap_or_default()
@@ -316,7 +321,9 @@ impl Running {
                         None => false,
                     }
                 }
-                Effect::Publish { zones, is_before } => self.publish(&zones, is_before, hands).await,
+                Effect::Publish { zones, is_before } => {
+                    self.publish(&zones, is_before, hands).await
+                }
             };
         }
         Ok(is_progress)
@@ -457,7 +464,9 @@ fn intended(plan: &Plan, desired: &DesiredState, inventory: &Inventory) -> Vec<I
 /// What is no longer ours after these events.
 fn removed(events: &[Event]) -> Vec<InventoryChange> {
     let gone = events.iter().filter_map(|event| match event {
-        Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. } => Some(objects),
+        Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. } => {
+            Some(objects)
+        }
         _ => None,
     });
     gone.flatten().cloned().map(InventoryChange::Remove).collect()
@@ -466,7 +475,8 @@ fn removed(events: &[Event]) -> Vec<InventoryChange> {
 fn fold_inventory(inventory: &mut Inventory, changes: &[InventoryChange]) {
     for change in changes {
         match change {
-            InventoryChange::Intend(reference, entry) | InventoryChange::Applied(reference, entry) => {
+            InventoryChange::Intend(reference, entry)
+            | InventoryChange::Applied(reference, entry) => {
                 inventory.entries.insert(reference.clone(), entry.clone());
             }
             InventoryChange::Remove(reference) => {

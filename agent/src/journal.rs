@@ -149,7 +149,9 @@ impl Journal {
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked(path)),
-            Err(std::fs::TryLockError::Error(source)) => return Err(Error::Folder { path, source }),
+            Err(std::fs::TryLockError::Error(source)) => {
+                return Err(Error::Folder { path, source });
+            }
         }
         // Synchronous writes: an event that was recorded before its effect must survive a power failure, not only the
         // process.
@@ -369,11 +371,12 @@ impl Journal {
     ///
     /// When they cannot be read.
     pub async fn events(&self, release: &str) -> Result<Vec<ReleaseEvent>> {
-        let rows = sqlx::query("SELECT number, at, event FROM event WHERE release = $1 ORDER BY number")
-            .bind(release)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(database("read events"))?;
+        let rows =
+            sqlx::query("SELECT number, at, event FROM event WHERE release = $1 ORDER BY number")
+                .bind(release)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(database("read events"))?;
         let event = |row: &sqlx::sqlite::SqliteRow| {
             Ok(ReleaseEvent {
                 number: u64::try_from(row.get::<i64, _>(0)).unwrap_or(0),
@@ -424,10 +427,11 @@ impl Journal {
     ///
     /// When it cannot be read.
     pub async fn inventory(&self) -> Result<Inventory> {
-        let rows = sqlx::query("SELECT cluster, api_group, kind, namespace, name, entry FROM inventory")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(database("read the inventory"))?;
+        let rows =
+            sqlx::query("SELECT cluster, api_group, kind, namespace, name, entry FROM inventory")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(database("read the inventory"))?;
         let mut inventory = Inventory::default();
         for row in rows {
             let reference = ObjectRef {
@@ -544,7 +548,8 @@ async fn change_inventory(
 ) -> Result<()> {
     for change in changes {
         let (reference, entry) = match change {
-            InventoryChange::Intend(reference, entry) | InventoryChange::Applied(reference, entry) => {
+            InventoryChange::Intend(reference, entry)
+            | InventoryChange::Applied(reference, entry) => {
                 (reference, Some(write("the inventory", entry)?))
             }
             InventoryChange::Remove(reference) => (reference, None),

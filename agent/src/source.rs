@@ -38,9 +38,7 @@ pub use connect::Credentials;
 pub use error::Error;
 pub use history::SignedCommit;
 pub use location::{Location, Unusable};
-pub use repository::{
-    clone_repository, commit_all, init_bare_repository, init_repository, push,
-};
+pub use repository::{clone_repository, commit_all, init_bare_repository, init_repository, push};
 pub use walk::{IGNORE_FILE, Limits};
 
 use mirror::Mirror;

@@ -77,8 +77,7 @@ impl Agent {
         }
         self.status.plan = None;
         self.status.drift = drift(plan);
-        self.status.condition =
-            if is_whole { Condition::Settled } else { Condition::Unreachable };
+        self.status.condition = if is_whole { Condition::Settled } else { Condition::Unreachable };
         self.show_release().await
     }
 
@@ -211,4 +210,3 @@ impl Agent {
         }
     }
 }
-

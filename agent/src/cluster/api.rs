@@ -66,7 +66,9 @@ impl ApiError {
             Self::Refused { code, reason, message, .. } => {
                 // A namespace that is going away makes room for its successor; a webhook may come up.
                 matches!(*code, 404 | 408 | 409 | 410 | 429 | 500..=599)
-                    || (*code == 403 && reason == "Forbidden" && message.contains("being terminated"))
+                    || (*code == 403
+                        && reason == "Forbidden"
+                        && message.contains("being terminated"))
             }
         }
     }
@@ -76,6 +78,9 @@ impl ApiError {
             Self::Unreachable(_) => "CLUSTER/UNREACHABLE",
             Self::Refused { code: 401 | 403, .. } => "CLUSTER/FORBIDDEN",
             Self::Refused { code: 404, .. } => "CLUSTER/NOT_FOUND",
+            Self::Refused { code: 422, causes, message, .. } if is_immutable(message, causes) => {
+                "CLUSTER/IMMUTABLE"
+            }
             Self::Refused { code: 400 | 422, .. } => "CLUSTER/INVALID",
             Self::Refused { code: 409, .. } => "CLUSTER/CONFLICT",
             Self::Refused { code: 429, .. } => "CLUSTER/BUSY",
@@ -116,6 +121,15 @@ impl ApiError {
             })
             .collect()
     }
+}
+
+/// Whether every cause is a field that cannot change. Other causes would stay after a replacement (D40).
+fn is_immutable(message: &str, causes: &[Cause]) -> bool {
+    let says = |text: &str| {
+        text.contains("field is immutable")
+            || text.contains("updates to statefulset spec for fields other than")
+    };
+    if causes.is_empty() { says(message) } else { causes.iter().all(|cause| says(&cause.message)) }
 }
 
 /// A query string, percent-encoded.
@@ -200,7 +214,8 @@ async fn exchange(
         let response = client.send(request).await.map_err(|error| unreachable(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().get_all(http::header::WARNING).iter();
-        let warnings = headers.filter_map(|header| header.to_str().ok()).filter_map(warning).collect();
+        let warnings =
+            headers.filter_map(|header| header.to_str().ok()).filter_map(warning).collect();
         let body = response.into_body().collect().await.map_err(|error| unreachable(&error))?;
         Ok((status, warnings, body.to_bytes().to_vec()))
     };
@@ -269,7 +284,10 @@ mod tests {
         );
         let conflicts = error.conflicts();
         assert_eq!(conflicts.len(), 1);
-        assert_eq!((conflicts[0].field.as_str(), conflicts[0].manager.as_str()), (".spec.replicas", "kubectl-edit"));
+        assert_eq!(
+            (conflicts[0].field.as_str(), conflicts[0].manager.as_str()),
+            (".spec.replicas", "kubectl-edit")
+        );
     }
 
     #[test]
@@ -281,6 +299,9 @@ mod tests {
 
     #[test]
     fn a_warning_header_gives_its_text() {
-        assert_eq!(warning("299 - \"policy/v1beta1 is deprecated\""), Some("policy/v1beta1 is deprecated".to_owned()));
+        assert_eq!(
+            warning("299 - \"policy/v1beta1 is deprecated\""),
+            Some("policy/v1beta1 is deprecated".to_owned())
+        );
     }
 }

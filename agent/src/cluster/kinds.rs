@@ -49,8 +49,13 @@ impl Kinds {
     }
 
     /// The kind; `None` when the server clearly does not have it.
-    pub(super) async fn find(&self, api_version: &str, kind: &str) -> Result<Option<ServedKind>, Gap> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(api_version).cloned();
+    pub(super) async fn find(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<ServedKind>, Gap> {
+        let known =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(api_version).cloned();
         let served = match known {
             Some(served) => served,
             None => {
@@ -73,7 +78,8 @@ impl Kinds {
 
     async fn ask(&self, api_version: &str) -> Result<Vec<ServedKind>, Gap> {
         let root = if api_version.contains('/') { "/apis" } else { "/api" };
-        let answer = api::send(&self.client, Verb::Get, &format!("{root}/{api_version}"), None).await;
+        let answer =
+            api::send(&self.client, Verb::Get, &format!("{root}/{api_version}"), None).await;
         let body = match answer {
             Ok(answer) => answer.body,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),

@@ -53,12 +53,17 @@ impl Cluster {
         let tasks = desired
             .iter()
             .map(|object| (&object.reference, object.body.api_version(), Some(*object)))
-            .chain(orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)));
+            .chain(
+                orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)),
+            );
         let answers: Vec<_> = futures::stream::iter(tasks)
             .map(|(reference, api_version, object)| {
                 let coming = &coming;
                 async move {
-                    (reference.clone(), self.observe_one(reference, api_version, object, coming).await)
+                    (
+                        reference.clone(),
+                        self.observe_one(reference, api_version, object, coming).await,
+                    )
                 }
             })
             .buffer_unordered(WIDTH)
@@ -175,7 +180,7 @@ impl Cluster {
         desired: &DesiredObject,
         live: Option<Object>,
     ) -> Result<Observation, Gap> {
-        let body = &desired.body;
+        let body = &self.at_served_version(&desired.body).await;
         let Some(kind) = self.kinds.find(body.api_version(), body.kind()).await? else {
             let message = format!("{} {}", body.api_version(), body.kind());
             let gap = Gap { code: "CLUSTER/KIND_UNKNOWN".to_owned(), message };
@@ -197,7 +202,12 @@ impl Cluster {
                         self.verify(desired, live, &predicted);
                     }
                     let prediction = Prediction::Exact(Box::new(predicted));
-                    return Ok(Observation { live, predicted: prediction, conflicts, warnings: answer.warnings });
+                    return Ok(Observation {
+                        live,
+                        predicted: prediction,
+                        conflicts,
+                        warnings: answer.warnings,
+                    });
                 }
                 Err(error) if force == "false" && !error.conflicts().is_empty() => {
                     conflicts = since(error.conflicts(), live.as_ref());
@@ -205,14 +215,20 @@ impl Cluster {
                 Err(error) => {
                     let gap = error.gap();
                     let prediction = match gap.code.as_str() {
-                        "CLUSTER/INVALID" if gap.message.contains("dry run") => unverified(body, gap),
-                        "CLUSTER/FORBIDDEN" => unverified(body, gap),
-                        "CLUSTER/INVALID" | "CLUSTER/NOT_FOUND" | "CLUSTER/CONFLICT" => {
-                            Prediction::Refused(gap)
+                        "CLUSTER/INVALID" if gap.message.contains("dry run") => {
+                            unverified(body, gap)
                         }
+                        "CLUSTER/FORBIDDEN" => unverified(body, gap),
+                        "CLUSTER/INVALID" | "CLUSTER/IMMUTABLE" | "CLUSTER/NOT_FOUND"
+                        | "CLUSTER/CONFLICT" => Prediction::Refused(gap),
                         _ => return Err(gap),
                     };
-                    return Ok(Observation { live, predicted: prediction, conflicts, warnings: Vec::new() });
+                    return Ok(Observation {
+                        live,
+                        predicted: prediction,
+                        conflicts,
+                        warnings: Vec::new(),
+                    });
                 }
             }
         }
@@ -222,9 +238,9 @@ impl Cluster {
 
     fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {
         let verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        verified.get(&desired.reference).is_some_and(|known| {
-            known.desired == desired.digest && known.live == content(live)
-        })
+        verified
+            .get(&desired.reference)
+            .is_some_and(|known| known.desired == desired.digest && known.live == content(live))
     }
 
     /// Remembers the pair when applying would change nothing.

@@ -70,7 +70,8 @@ impl Rule {
     /// Whether the rule is about this plan.
     pub fn matches(&self, plan: &Plan) -> bool {
         let content = &plan.content;
-        let by_risk = self.risks.is_empty() || self.risks.iter().any(|it| content.risks.contains(it));
+        let by_risk =
+            self.risks.is_empty() || self.risks.iter().any(|it| content.risks.contains(it));
         let by_product = self.products.is_empty()
             || content.tasks.iter().any(|task| self.products.contains(&task.subject));
         by_risk && by_product

@@ -285,6 +285,15 @@ fn a_closed_window_waits_and_says_when_it_opens() {
 #[test]
 fn without_any_policy_nothing_goes() {
     let consumed = BTreeSet::new();
-    let evidence = Evidence { approvals: &[], consumed: &consumed, freezes: &[], given_up_at: None, now: NOW.parse().unwrap() };
-    assert_eq!(needs(gate(plan("hz", &[]), &GatePolicy::default(), evidence)), ["APPROVAL/NO_POLICY"]);
+    let evidence = Evidence {
+        approvals: &[],
+        consumed: &consumed,
+        freezes: &[],
+        given_up_at: None,
+        now: NOW.parse().unwrap(),
+    };
+    assert_eq!(
+        needs(gate(plan("hz", &[]), &GatePolicy::default(), evidence)),
+        ["APPROVAL/NO_POLICY"]
+    );
 }

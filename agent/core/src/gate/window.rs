@@ -55,7 +55,9 @@ impl Window {
         let denied = self.spec.deny.iter().find(|days| days.from <= date && date <= days.to);
         if let Some(days) = denied {
             let reason = days.reason.as_ref().map(|reason| reason.en.clone());
-            return Some(reason.flatten().unwrap_or_else(|| format!("{} – {}", days.from, days.to)));
+            return Some(
+                reason.flatten().unwrap_or_else(|| format!("{} – {}", days.from, days.to)),
+            );
         }
         let allow = &self.spec.allow;
         let ranges: Vec<String> = allow.iter().map(ToString::to_string).collect();
@@ -67,7 +69,8 @@ impl Window {
     fn opens_after(&self, now: Timestamp) -> Option<Timestamp> {
         let zone = self.zone()?;
         let today = now.to_zoned(zone.clone()).date();
-        let starts = self.spec.allow.iter().map(|range| time_of(range.from)).chain([Time::midnight()]);
+        let starts =
+            self.spec.allow.iter().map(|range| time_of(range.from)).chain([Time::midnight()]);
         let mut starts: Vec<Time> = starts.collect();
         starts.sort_unstable();
         (0..HORIZON_DAYS)
@@ -81,7 +84,8 @@ impl Window {
 
 /// Whether a range holds an instant: it may have started today, or yesterday and run over midnight.
 fn contains(range: &TimeRange, local: &Zoned) -> bool {
-    let minute = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or(0);
+    let minute =
+        u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or(0);
     let weekday = u8::try_from(local.weekday().to_monday_one_offset()).unwrap_or(0);
     let yesterday = if weekday == 1 { 7 } else { weekday - 1 };
     if range.from < range.to {

@@ -11,8 +11,9 @@ use crate::change::ChangeSet;
 use crate::desired::{DesiredObject, Layer, Owner, UnitId};
 use crate::digest::Digest;
 use crate::driver;
+use crate::object::REVISION;
 use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
-use crate::pod::{Pod, REVISION};
+use crate::pod::Pod;
 use crate::release::{Command, ReleaseEvent, ReleasePhase};
 
 const STEP: &str = "all/room-a/iam/core";
@@ -36,8 +37,20 @@ fn workload(kind: &str, revision: &str, replicas: u32) -> Object {
 
 fn desired(kind: &str, revision: &str, replicas: u32) -> DesiredState {
     let body = workload(kind, revision, replicas);
-    let owner = Owner { solution: None, product: Some("iam".to_owned()), app: None, access: None, layer: Layer::Workload };
-    let object = DesiredObject { reference: body.reference("room-a"), digest: body.digest(), body, owner, place: None };
+    let owner = Owner {
+        solution: None,
+        product: Some("iam".to_owned()),
+        app: None,
+        access: None,
+        layer: Layer::Workload,
+    };
+    let object = DesiredObject {
+        reference: body.reference("room-a"),
+        digest: body.digest(),
+        body,
+        owner,
+        place: None,
+    };
     DesiredState { objects: vec![object], ..DesiredState::default() }
 }
 
@@ -45,11 +58,20 @@ fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
     let mut cumulative = 0;
     let groups = sizes.iter().enumerate().map(|(index, pods)| {
         cumulative += pods;
-        Group { pods: *pods, cumulative, confirm: confirm && index + 1 < sizes.len(), nodes: Vec::new() }
+        Group {
+            pods: *pods,
+            cumulative,
+            confirm: confirm && index + 1 < sizes.len(),
+            nodes: Vec::new(),
+        }
     });
     let workload = workload(kind, "new", 1).reference("room-a");
     let rollout = Rollout {
-        unit: UnitId { cluster: "room-a".to_owned(), product: "iam".to_owned(), app: "core".to_owned() },
+        unit: UnitId {
+            cluster: "room-a".to_owned(),
+            product: "iam".to_owned(),
+            app: "core".to_owned(),
+        },
         workload: workload.clone(),
         driver,
         replicas_before: sizes.iter().sum(),
@@ -73,7 +95,13 @@ fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
         rollout: Some(rollout),
         timeout_seconds: 60,
     };
-    let wave = Wave { name: "all".to_owned(), clusters: vec!["room-a".to_owned()], bake_seconds: 0, confirm: false, steps: vec![step] };
+    let wave = Wave {
+        name: "all".to_owned(),
+        clusters: vec!["room-a".to_owned()],
+        bake_seconds: 0,
+        confirm: false,
+        steps: vec![step],
+    };
     Plan {
         revision: "c2".to_owned(),
         authors: Vec::new(),
@@ -102,6 +130,7 @@ struct World {
     events: Vec<ReleaseEvent>,
     now: Timestamp,
     made: u64,
+    born: BTreeMap<u64, Timestamp>,
     broken: Option<String>,
     most_new: Vec<(usize, u32)>,
 }
@@ -120,6 +149,7 @@ impl World {
             events: Vec::new(),
             now: "2026-11-21T10:00:00Z".parse().unwrap(),
             made: 0,
+            born: BTreeMap::new(),
             broken: None,
             most_new: Vec::new(),
         };
@@ -132,6 +162,7 @@ impl World {
 
     fn make_pod(&mut self, ordinal: u32, revision: &str) {
         self.made += 1;
+        self.born.insert(self.made, self.now);
         self.pods.insert(ordinal, (revision.to_owned(), self.made));
     }
 
@@ -151,8 +182,10 @@ impl World {
                 self.make_pod(ordinal, &revision);
             }
         }
-        if let Some(unavailable) = self.live.integer("/spec/strategy/rollingUpdate/maxUnavailable") {
-            let mut new = i64::try_from(self.pods.values().filter(|(it, _)| *it == wanted).count()).unwrap();
+        if let Some(unavailable) = self.live.integer("/spec/strategy/rollingUpdate/maxUnavailable")
+        {
+            let mut new =
+                i64::try_from(self.pods.values().filter(|(it, _)| *it == wanted).count()).unwrap();
             for ordinal in 0..replicas {
                 if new < unavailable && self.pods[&ordinal].0 != wanted {
                     self.make_pod(ordinal, &wanted);
@@ -185,8 +218,8 @@ impl World {
             let waiting = json!([{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]);
             let mut pod = json!({
                 "metadata": {"name": format!("core-{ordinal}"), "namespace": "iam", "uid": format!("p{made}"),
-                    "annotations": {REVISION: revision}, "creationTimestamp": "2026-11-21T10:00:00Z"},
-                "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.now}]},
+                    "annotations": {REVISION: revision}, "creationTimestamp": self.born[made]},
+                "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.born[made]}]},
             });
             if !self.is_ready(revision) {
                 pod["status"]["containerStatuses"] = waiting;
@@ -248,7 +281,10 @@ impl World {
         let gate = WaveGate::Open { approvals: Vec::new() };
         let work = Work { plan: &self.plan, desired: &self.desired, before: &self.before };
         let decision = decide(work, &state, &self.observed(), &gate, self.now);
-        assert!(decision.events.is_empty() || decision.effects.is_empty(), "events come before effects");
+        assert!(
+            decision.events.is_empty() || decision.effects.is_empty(),
+            "events come before effects"
+        );
         let is_idle = decision.events.is_empty() && decision.effects.is_empty();
         self.record(decision.events);
         for effect in decision.effects {
@@ -272,7 +308,10 @@ impl World {
         let own = state.step(STEP);
         let opened = own.map_or(0, |own| own.groups_done + usize::from(own.open.is_some()));
         let allowed = opened.checked_sub(1).map_or(0, |index| rollout.groups[index].cumulative);
-        assert!(new <= allowed, "{new} pods are new while {opened} groups with {allowed} pods are open");
+        assert!(
+            new <= allowed,
+            "{new} pods are new while {opened} groups with {allowed} pods are open"
+        );
         self.most_new.push((opened, new));
     }
 
@@ -284,7 +323,8 @@ impl World {
             self.round();
             let state = self.state();
             if state.phase(&self.plan) == ReleasePhase::Paused
-                && let Ok(events) = command(&self.plan, &state, &Command::Confirm { step: None }, "wang-wei")
+                && let Ok(events) =
+                    command(&self.plan, &state, &Command::Confirm { step: None }, "wang-wei")
             {
                 self.record(events);
             }
@@ -318,7 +358,12 @@ fn groups_open_one_after_the_other_and_the_form_is_restored(
     let mut cumulative = 0;
     for (index, size) in sizes.iter().enumerate() {
         cumulative += size;
-        let most = world.most_new.iter().filter(|(opened, _)| *opened == index + 1).map(|(_, new)| *new).max();
+        let most = world
+            .most_new
+            .iter()
+            .filter(|(opened, _)| *opened == index + 1)
+            .map(|(_, new)| *new)
+            .max();
         assert_eq!(most, Some(cumulative));
     }
 }
@@ -334,7 +379,9 @@ fn killed_after_any_event_a_release_ends_the_same_and_restarts_no_pod_twice() {
         for _ in 0..killed_after {
             world.round();
             let state = world.state();
-            if let Ok(events) = command(&world.plan, &state, &Command::Confirm { step: None }, "wang-wei") {
+            if let Ok(events) =
+                command(&world.plan, &state, &Command::Confirm { step: None }, "wang-wei")
+            {
                 world.record(events);
             }
         }
@@ -418,11 +465,15 @@ fn a_pause_lets_the_open_group_end_and_opens_no_other() {
 #[test]
 fn a_closed_wave_gate_holds_everything_and_says_why() {
     let world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
-    let gate = WaveGate::Waiting { needs: vec![Finding::note("APPROVAL/WINDOW_CLOSED")], next: None };
+    let gate =
+        WaveGate::Waiting { needs: vec![Finding::note("APPROVAL/WINDOW_CLOSED")], next: None };
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
     assert!(decision.events.is_empty() && decision.effects.is_empty());
-    assert_eq!(decision.waits.first().map(|wait| wait.code.as_ref()), Some("APPROVAL/WINDOW_CLOSED"));
+    assert_eq!(
+        decision.waits.first().map(|wait| wait.code.as_ref()),
+        Some("APPROVAL/WINDOW_CLOSED")
+    );
 }
 
 #[test]
@@ -432,7 +483,8 @@ fn an_unreachable_cluster_holds_the_step_and_does_not_fail_it() {
         world.round();
     }
     let mut observed = world.observed();
-    let gap = crate::live::Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "refused".to_owned() };
+    let gap =
+        crate::live::Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "refused".to_owned() };
     observed.gaps.insert("room-a".to_owned(), gap);
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let gate = WaveGate::Open { approvals: Vec::new() };
