@@ -5,6 +5,7 @@ pub mod approve;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod dns;
 pub mod execute;
 pub mod handle;

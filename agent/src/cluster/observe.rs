@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_core::desired::DesiredObject;
@@ -56,19 +57,18 @@ impl Cluster {
             .chain(
                 orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)),
             );
-        let answers: Vec<_> = futures::stream::iter(tasks)
+        // Collected and boxed first: a lazy chain of closures over references is not `Send` for the compiler.
+        let asked: Vec<BoxFuture<'_, _>> = tasks
             .map(|(reference, api_version, object)| {
                 let coming = &coming;
                 async move {
-                    (
-                        reference.clone(),
-                        self.observe_one(reference, api_version, object, coming).await,
-                    )
+                    let answer = self.observe_one(reference, api_version, object, coming).await;
+                    (reference.clone(), answer)
                 }
+                .boxed()
             })
-            .buffer_unordered(WIDTH)
-            .collect()
-            .await;
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
         for (reference, answer) in answers {
             match answer {
                 Ok(object) => {
@@ -90,16 +90,19 @@ impl Cluster {
         &self,
         objects: &[(ObjectRef, String)],
     ) -> Result<BTreeMap<ObjectRef, Seen>, Gap> {
-        let answers: Vec<Result<(ObjectRef, Seen), Gap>> = futures::stream::iter(objects)
-            .map(|(reference, api_version)| async move {
-                if let Some(object) = self.watches.get(reference) {
-                    return Ok((reference.clone(), Seen::Present((*object).clone())));
+        let asked: Vec<BoxFuture<'_, Result<(ObjectRef, Seen), Gap>>> = objects
+            .iter()
+            .map(|(reference, api_version)| {
+                async move {
+                    if let Some(object) = self.watches.get(reference) {
+                        return Ok((reference.clone(), Seen::Present((*object).clone())));
+                    }
+                    Ok((reference.clone(), self.get(reference, api_version).await?))
                 }
-                Ok((reference.clone(), self.get(reference, api_version).await?))
+                .boxed()
             })
-            .buffer_unordered(WIDTH)
-            .collect()
-            .await;
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
         answers.into_iter().collect()
     }
 

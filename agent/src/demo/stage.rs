@@ -126,7 +126,7 @@ impl Stage {
             connector: Arc::new(move |name| own.get(name).cloned()),
         };
         let (agent, handle) = Agent::open(parts).await.map_err(staging("start the agent"))?;
-        let http = crate::http::serve_for_demo(handle.clone(), &data).await.ok();
+        let http = None;
         let agent = tokio::spawn(async move {
             if let Err(error) = agent.run().await {
                 tracing::error!(%error, "the agent ended");
@@ -276,7 +276,7 @@ fn prepare(work: &Path, keys: &BTreeMap<String, KeyPair>) -> Result<(), Error> {
                     }
                     Body::RolloutPolicy(policy) => {
                         policy.bake = Some(Span::from_seconds(1));
-                        for wave in policy.waves.iter_mut().flatten() {
+                        for wave in &mut policy.waves {
                             wave.bake = Some(Span::from_seconds(1));
                         }
                     }
