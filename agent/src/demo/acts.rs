@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use tidegate_core::change::ChangeSet;
 use tidegate_core::digest::Digest;
 use tidegate_core::plan::{Plan, PlanReport, TaskKind};
 use tidegate_core::release::{Command, ReleasePhase};
 use tidegate_core::show::{self, Style};
-use tidegate_core::change::ChangeSet;
 use tidegate_schema::finding::Lang;
 
 use super::stage::Stage;
@@ -76,7 +76,8 @@ async fn upgrade(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
         let asked = stage
             .see("a group that waits for confirmation, or the end", |status| {
                 let asks = |release: &crate::status::ReleaseStatus| {
-                    let wait = release.waits.iter().find(|it| it.code == "RELEASE/AWAIT_CONFIRM")?;
+                    let wait =
+                        release.waits.iter().find(|it| it.code == "RELEASE/AWAIT_CONFIRM")?;
                     Some((wait.args.get("step")?.clone(), wait.message(Lang::En)))
                 };
                 if let Some(asked) = status.release.as_ref().and_then(asks) {
@@ -193,7 +194,10 @@ async fn drift(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
         },
     );
     let patch = json!({"spec": {"replicas": 1}});
-    let by = kube::api::PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..Default::default() };
+    let by = kube::api::PatchParams {
+        field_manager: Some("kubectl-edit".to_owned()),
+        ..Default::default()
+    };
     api.patch("portal-web", &by, &kube::api::Patch::Merge(patch))
         .await
         .map_err(staging("change a deployment by hand"))?;
@@ -233,7 +237,10 @@ async fn approve(
     persons: &[&str],
 ) -> Result<(), Error> {
     for person in persons {
-        voice.does(person, &format!("signs {} with an SSH key and pushes the approval", plan.short()));
+        voice.does(
+            person,
+            &format!("signs {} with an SSH key and pushes the approval", plan.short()),
+        );
         stage.approve(person, plan).await?;
     }
     Ok(())

@@ -72,9 +72,8 @@ impl Stage {
             Some(_) => None,
             None => Some(tempfile::tempdir().map_err(staging("make a temporary folder"))?),
         };
-        let root = kept.unwrap_or_else(|| {
-            folder.as_ref().map(|it| it.path().to_owned()).unwrap_or_default()
-        });
+        let root = kept
+            .unwrap_or_else(|| folder.as_ref().map(|it| it.path().to_owned()).unwrap_or_default());
         let (bare, work, data) = (root.join("site.git"), root.join("site"), root.join("data"));
         let keys = keys()?;
         init_bare_repository(&bare).map_err(staging("make the repository"))?;
@@ -99,7 +98,8 @@ impl Stage {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(staging("listen"))?;
             let address = listener.local_addr().map_err(staging("listen"))?;
             let path = data.join(format!("{name}.kubeconfig"));
-            std::fs::write(&path, sandbox.kubeconfig(address)).map_err(staging("write a kubeconfig"))?;
+            std::fs::write(&path, sandbox.kubeconfig(address))
+                .map_err(staging("write a kubeconfig"))?;
             kubeconfigs.insert(name.to_owned(), path);
             clients.insert(name.to_owned(), kube::Client::new(sandbox.service(), "default"));
             tasks.push(sandbox.serve(listener));
@@ -232,7 +232,7 @@ impl Stage {
                 return Err(Error::NotSeen {
                     what: what.to_owned(),
                     seconds: PATIENCE.as_secs(),
-                    condition: format!("{:?}, findings {:?}", status.condition, status.findings),
+                    condition: told(&status),
                 });
             }
         }
@@ -247,6 +247,21 @@ impl Stage {
         }
         drop(self.folder);
     }
+}
+
+/// The status in a few lines, for an act that did not come to its end.
+fn told(status: &Status) -> String {
+    let mut lines = vec![format!("{:?}", status.condition)];
+    let waits = status.release.iter().flat_map(|release| &release.waits);
+    let plan_waits = status.plan.iter().flat_map(|plan| &plan.waits);
+    lines.extend(
+        waits.chain(plan_waits).map(|wait| wait.message(tidegate_schema::finding::Lang::En)),
+    );
+    let failures = status.release.iter().flat_map(|release| &release.failures);
+    lines.extend(
+        failures.map(|it| format!("{}: {} {:?}", it.step, it.failure.code, it.failure.args)),
+    );
+    lines.join("\n")
 }
 
 fn keys() -> Result<BTreeMap<String, KeyPair>, Error> {

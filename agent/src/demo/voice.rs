@@ -14,7 +14,8 @@ pub(super) struct Voice {
 
 impl Voice {
     pub(super) fn new(is_unattended: bool) -> Self {
-        let waits = !is_unattended && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let waits =
+            !is_unattended && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         Self { started: Instant::now(), waits, act: 0 }
     }
 
