@@ -28,6 +28,7 @@ use tidegate_core::snapshot::{Identity, Snapshot};
 use tidegate_core::validate::validate;
 use tidegate_core::zone::PublishedZone;
 use tidegate_schema::finding::Finding;
+use tidegate_schema::site::Access;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::approve::{self, Keys};
@@ -53,7 +54,7 @@ pub enum Error {
 type Result<T> = std::result::Result<T, Error>;
 
 /// How to reach a cluster that is no part of this process' configuration: sandboxes, and overrides of tests.
-pub type Connector = Arc<dyn Fn(&str) -> Option<kube::Client> + Send + Sync>;
+pub type Connector = Arc<dyn Fn(&str, &Access) -> Option<kube::Client> + Send + Sync>;
 
 /// What an agent is made of.
 pub struct Parts {
@@ -370,13 +371,13 @@ impl Agent {
         self.clusters.retain(|name, _| site.clusters.contains_key(name));
         self.connection_gaps.clear();
         for (name, cluster) in &site.clusters {
-            if matches!(cluster.spec.access, tidegate_schema::site::Access::Sandbox(_)) {
+            if matches!(cluster.spec.access, Access::Sandbox(_)) {
                 self.sandboxes.insert(name.clone());
             }
             if self.clusters.contains_key(name) {
                 continue;
             }
-            if let Some(client) = (self.connector)(name) {
+            if let Some(client) = (self.connector)(name, &cluster.spec.access) {
                 self.clusters.insert(name.clone(), Cluster::of_client(name, &site.name, client));
                 continue;
             }

@@ -5,11 +5,12 @@ mod kinds;
 mod observe;
 mod watch;
 
+pub use kube::Client;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tidegate_core::digest::Digest;
@@ -54,6 +55,18 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+}
+
+/// A client of a simulated cluster in this process; nothing goes over a socket.
+pub fn client_of_sandbox(sandbox: &tidegate_sandbox::Sandbox) -> Client {
+    Client::new(sandbox.service(), "default")
+}
+
+/// A client by a kubeconfig file, for a simulated cluster that another process serves. `None` when there is no such file.
+pub async fn client_of_kubeconfig(path: &Path) -> Option<Client> {
+    let file = Kubeconfig::read_from(path).ok()?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    Client::try_from(config.ok()?).ok()
 }
 
 /// One cluster. Cheap to clone.

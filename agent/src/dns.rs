@@ -128,6 +128,12 @@ impl DnsServer {
         self.shared.counters()
     }
 
+    /// The same, for those who have no hold of the server itself.
+    pub fn counting(&self) -> impl Fn() -> Counters + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.counters()
+    }
+
     /// Writes the zones that are served to a file, whole or not at all.
     pub fn store_last_good(&self, path: &Path) -> Result<(), LastGoodError> {
         last_good::store(path, self.published())

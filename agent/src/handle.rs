@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_core::baseline::Baseline;
 use tidegate_core::digest::Digest;
+use tidegate_core::live::Inventory;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::{Command, ReleaseEvent};
 use tidegate_schema::finding::Finding;
@@ -138,6 +139,15 @@ impl Handle {
     /// When the journal cannot be read.
     pub async fn baseline(&self) -> Result<Option<Baseline>, journal::Error> {
         self.journal.fact(fact::BASELINE).await
+    }
+
+    /// The objects that are ours.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn inventory(&self) -> Result<Inventory, journal::Error> {
+        self.journal.inventory().await
     }
 
     /// A command to a release; gives the id of the release.

@@ -66,6 +66,19 @@ pub enum Condition {
     Unreachable,
 }
 
+impl Condition {
+    /// Every condition.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Settled,
+        Self::Waiting,
+        Self::Releasing,
+        Self::NeedsPerson,
+        Self::Refused,
+        Self::Unreachable,
+    ];
+}
+
 /// Where the documents come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

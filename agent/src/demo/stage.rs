@@ -123,10 +123,10 @@ impl Stage {
             dns: Some(dns),
             clock: Clock::system(),
             interval: Duration::from_secs(5),
-            connector: Arc::new(move |name| own.get(name).cloned()),
+            connector: Arc::new(move |name, _| own.get(name).cloned()),
         };
         let (agent, handle) = Agent::open(parts).await.map_err(staging("start the agent"))?;
-        let http = None;
+        let http = crate::http::serve_for_demo(handle.clone(), &data).await.ok();
         let agent = tokio::spawn(async move {
             if let Err(error) = agent.run().await {
                 tracing::error!(%error, "the agent ended");
