@@ -159,9 +159,7 @@ pub enum Risk {
     /// Somebody can do less than before, earlier than a grant said.
     LosesPermission,
     /// A parameter of a deployed product changes in an upgrade (YL-050).
-    ChangesParameters,
-    /// Policies, persons or groups change: the old policy's quorum says yes to the new one.
-    ChangesPolicy,
+    ParameterChange,
     /// Fields are taken from other managers.
     TakesOwnership,
     /// Part of the preview could not be verified.
@@ -177,8 +175,7 @@ impl Risk {
             Self::Destructive => "destructive",
             Self::GainsPermission => "gainsPermission",
             Self::LosesPermission => "losesPermission",
-            Self::ChangesParameters => "changesParameters",
-            Self::ChangesPolicy => "changesPolicy",
+            Self::ParameterChange => "parameterChange",
             Self::TakesOwnership => "takesOwnership",
             Self::Unverified => "unverified",
             Self::ZoneGuard => "zoneGuard",

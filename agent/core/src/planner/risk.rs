@@ -39,7 +39,7 @@ pub(super) fn risks(
         risks.insert(Risk::Destructive);
     }
     if has("PLAN/PARAMETER_CHANGES") {
-        risks.insert(Risk::ChangesParameters);
+        risks.insert(Risk::ParameterChange);
     }
     let changes = basis.changes.changes.iter();
     let pruned = changes.filter(|change| change.action == Action::Prune).count();

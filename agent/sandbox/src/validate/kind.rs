@@ -54,7 +54,11 @@ fn workload(kind: &str, value: &Value, causes: &mut Vec<Cause>) {
     not_negative(value, "/spec/replicas", causes);
     not_negative(value, "/spec/minReadySeconds", causes);
     not_negative(value, "/spec/revisionHistoryLimit", causes);
-    pod::template(value.pointer("/spec/template"), "spec.template", causes);
+    let claims: Vec<&str> = list(value, "/spec/volumeClaimTemplates")
+        .iter()
+        .map(|claim| text(claim, "/metadata/name"))
+        .collect();
+    pod::template(value.pointer("/spec/template"), "spec.template", &claims, causes);
     match value.pointer("/spec/selector") {
         None => causes.push(Cause::required("spec.selector", "")),
         Some(wanted) => {
@@ -165,7 +169,12 @@ fn job(value: &Value, field: &str, causes: &mut Vec<Cause>) {
     ] {
         not_negative(value, &format!("{at}/{name}"), causes);
     }
-    pod::template(value.pointer(&format!("{at}/template")), &format!("{field}.template"), causes);
+    pod::template(
+        value.pointer(&format!("{at}/template")),
+        &format!("{field}.template"),
+        &[],
+        causes,
+    );
     let policy = text(value, &format!("{at}/template/spec/restartPolicy"));
     if policy == "Always" {
         causes.push(Cause::required(

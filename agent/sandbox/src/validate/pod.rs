@@ -9,22 +9,32 @@ use crate::object::{list, map, text};
 use crate::quantity;
 use crate::status::Cause;
 
-/// A template: labels and spec. `policies` are the restart policies that the owner allows.
-pub(super) fn template(template: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+/// A template: labels and spec. `claims` are the volumes that its owner adds: a `StatefulSet` those of its claim templates.
+pub(super) fn template(
+    template: Option<&Value>,
+    field: &str,
+    claims: &[&str],
+    causes: &mut Vec<Cause>,
+) {
     let Some(template) = template else {
         causes.push(Cause::required(field, ""));
         return;
     };
     labels(map(template, "/metadata/labels"), &format!("{field}.metadata.labels"), causes);
     match template.get("spec") {
-        Some(inner) => spec(inner, &format!("{field}.spec"), causes),
+        Some(inner) => with_claims(inner, &format!("{field}.spec"), claims, causes),
         None => causes.push(Cause::required(format!("{field}.spec.containers"), "")),
     }
 }
 
 /// The spec of a pod.
 pub(super) fn spec(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let volumes = volumes(spec, field, causes);
+    with_claims(spec, field, &[], causes);
+}
+
+fn with_claims(spec: &Value, field: &str, claims: &[&str], causes: &mut Vec<Cause>) {
+    let mut volumes = volumes(spec, field, causes);
+    volumes.extend(claims);
     let containers = list(spec, "/containers");
     if containers.is_empty() {
         causes.push(Cause::required(format!("{field}.containers"), ""));
