@@ -6,6 +6,7 @@
 //! Not here yet: zone transfer, NOTIFY, TSIG, UPDATE, rate limits, cookies, DNSSEC. All of them are refused.
 
 mod answer;
+mod ask;
 mod forward;
 mod last_good;
 mod respond;
@@ -27,6 +28,7 @@ use hickory_server::Server;
 use tidegate_core::zone::PublishedZone;
 use tokio::net::{TcpListener, UdpSocket};
 
+pub use ask::{Error as AskError, ask};
 pub use forward::Error as ForwardError;
 pub use last_good::Error as LastGoodError;
 pub use respond::Counters;
@@ -124,6 +126,12 @@ impl DnsServer {
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// The same, for those who have no hold of the server itself.
+    pub fn counting(&self) -> impl Fn() -> Counters + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.counters()
     }
 
     /// Writes the zones that are served to a file, whole or not at all.

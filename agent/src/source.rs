@@ -38,7 +38,7 @@ pub use connect::Credentials;
 pub use error::Error;
 pub use history::SignedCommit;
 pub use location::{Location, Unusable};
-pub use repository::{commit_all, init_bare_repository, init_repository};
+pub use repository::{clone_repository, commit_all, init_bare_repository, init_repository, push};
 pub use walk::{IGNORE_FILE, Limits};
 
 use mirror::Mirror;
@@ -204,6 +204,11 @@ impl Source {
     /// The site's folder inside the repository.
     pub fn folder_path(&self) -> &str {
         &self.mirror.folder
+    }
+
+    /// The branches that Tidegate itself writes to.
+    pub fn branches(&self) -> &Branches {
+        &self.mirror.branches
     }
 
     /// Asks the remote where its branches are, and takes what is new. `accepted` is the commit that

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ("AGENT", include_str!("../catalogue/agent.yaml")),
     ("APPROVAL", include_str!("../catalogue/approval.yaml")),
     ("CLUSTER", include_str!("../catalogue/cluster.yaml")),
+    ("COMMAND", include_str!("../catalogue/command.yaml")),
     ("CONFIG", include_str!("../catalogue/config.yaml")),
     ("DNS", include_str!("../catalogue/dns.yaml")),
     ("DOCUMENT", include_str!("../catalogue/document.yaml")),

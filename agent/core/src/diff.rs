@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
-use crate::desired::{DesiredObject, DesiredState};
+use crate::desired::{DesiredObject, DesiredState, Unit};
 use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
 use crate::object::{Object, ObjectRef};
 use crate::zone::PublishedZone;
@@ -52,7 +52,7 @@ pub fn diff(
     let wanted: BTreeSet<&ObjectRef> = desired.objects.iter().map(|o| &o.reference).collect();
     for (reference, entry) in &inventory.entries {
         if !wanted.contains(reference) {
-            unwanted(reference, entry, live, &mut set);
+            unwanted(reference, entry, desired, live, &mut set);
         }
     }
     keep_namespaces_with_data(live, &mut set);
@@ -203,7 +203,13 @@ fn blank(
 }
 
 /// Adds what has to be done to an object of ours that nobody wants any more.
-fn unwanted(reference: &ObjectRef, entry: &InventoryEntry, live: &LiveState, set: &mut ChangeSet) {
+fn unwanted(
+    reference: &ObjectRef,
+    entry: &InventoryEntry,
+    desired: &DesiredState,
+    live: &LiveState,
+    set: &mut ChangeSet,
+) {
     let observation = match observed(reference, live) {
         Ok(observation) => observation,
         Err(gap) => return set.gaps.push(*gap),
@@ -215,7 +221,9 @@ fn unwanted(reference: &ObjectRef, entry: &InventoryEntry, live: &LiveState, set
     }
     // Gone already: there is nothing to do, and the inventory forgets it with the next release.
     let Some(object) = &observation.live else { return };
-    let (action, warnings) = match reason_to_keep(reference, entry, object) {
+    let kept_for_log = is_earlier_run(reference, entry, desired).then_some("kept for its log");
+    let reason = reason_to_keep(reference, entry, object).or(kept_for_log);
+    let (action, warnings) = match reason {
         Some(reason) => (Action::Keep, vec![reason.to_owned()]),
         None => (Action::Prune, Vec::new()),
     };
@@ -242,6 +250,17 @@ fn unwanted(reference: &ObjectRef, entry: &InventoryEntry, live: &LiveState, set
 }
 
 /// Why an unwanted object stays: it says so, it holds data, or it is not the one that we made (A25, A26, A28).
+/// A task or test that ran with other inputs, of an app that is still wanted: its Job stays, as its log is all that tells
+/// what it did.
+fn is_earlier_run(reference: &ObjectRef, entry: &InventoryEntry, desired: &DesiredState) -> bool {
+    let is_same = |unit: &Unit| {
+        unit.id.cluster == reference.cluster
+            && Some(&unit.id.product) == entry.owner.product.as_ref()
+            && Some(&unit.id.app) == entry.owner.app.as_ref()
+    };
+    reference.kind == "Job" && reference.group == "batch" && desired.units.iter().any(is_same)
+}
+
 fn reason_to_keep(
     reference: &ObjectRef,
     entry: &InventoryEntry,

@@ -26,7 +26,7 @@ impl Digest {
     /// The digest of a value's canonical JSON (RFC 8785). Types of this crate always serialise; should one not,
     /// the digest is that of the empty text, which no stored digest equals.
     pub fn of(value: &impl Serialize) -> Self {
-        Self::of_bytes(&serde_json_canonicalizer::to_vec(value).unwrap_or_default())
+        Self::of_bytes(&canonical(value))
     }
 
     /// Takes a digest from text; `None` unless it has the form that [`Digest`] writes.
@@ -45,6 +45,12 @@ impl Digest {
     pub fn short(&self) -> &str {
         self.0.get(7..19).unwrap_or(&self.0)
     }
+}
+
+/// A value's canonical JSON (RFC 8785): what digests and signatures are made of. Empty when it does not serialise, which
+/// types of this workspace always do.
+pub fn canonical(value: &impl Serialize) -> Vec<u8> {
+    serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
 impl fmt::Display for Digest {

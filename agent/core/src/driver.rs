@@ -6,9 +6,9 @@
 use serde_json::{Value, json};
 
 use crate::health::is_observed;
-use crate::object::Object;
+use crate::object::{Object, REVISION};
 use crate::plan::Driver;
-use crate::pod::{Pod, REVISION};
+use crate::pod::Pod;
 
 /// `minReadySeconds` while the gate of a Deployment holds: no new pod ever counts as available, so that the controller
 /// replaces `maxUnavailable` pods and stops. Below [`GATE_DEADLINE`], as the API demands.

@@ -6,22 +6,26 @@ mod quorum;
 mod window;
 
 pub use quorum::{Clause, Rule};
-pub use window::{Window, WindowError};
+pub use window::Window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
+use tidegate_schema::policy::ChangeWindow;
 
 use crate::approval::{ApprovalScope, VerifiedApproval};
 use crate::digest::Digest;
 use crate::plan::{Plan, Risk, TaskKind};
+use crate::site::ValidSite;
 
 /// The rules that count: those of the last accepted revision, never of the one that is being approved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatePolicy {
+    /// Whether the site says at all who approves. Without a policy nothing may be executed.
+    pub has_policy: bool,
     /// All rules that match a plan must be met. Without any, a plan without risks is open at once.
     pub rules: Vec<Rule>,
     /// Members of each group, by name of the group.
@@ -30,6 +34,31 @@ pub struct GatePolicy {
     pub emails: BTreeMap<String, BTreeSet<String>>,
     /// When changes may start.
     pub windows: Vec<Window>,
+}
+
+impl GatePolicy {
+    /// The rules that a site's documents state.
+    pub fn of(site: &ValidSite) -> Self {
+        let lower = |emails: &[String]| emails.iter().map(|it| it.to_ascii_lowercase()).collect();
+        let members = |group: &String| {
+            let members = site.members(group).into_iter().map(ToOwned::to_owned).collect();
+            (group.clone(), members)
+        };
+        let window = |(name, spec): (&str, &ChangeWindow)| Window {
+            name: name.to_owned(),
+            spec: spec.clone(),
+        };
+        Self {
+            has_policy: site.has_approval_policy(),
+            rules: site
+                .approval_rules()
+                .map(|(policy, index, rule)| Rule::of(format!("{policy}[{index}]"), rule))
+                .collect(),
+            groups: site.groups.keys().map(members).collect(),
+            emails: site.persons().map(|(name, it)| (name.to_owned(), lower(&it.emails))).collect(),
+            windows: site.windows().map(window).collect(),
+        }
+    }
 }
 
 /// A plan that may be executed. It has no public constructor.
@@ -173,7 +202,7 @@ fn needs(
     let mut used = BTreeSet::new();
     let usable = usable(id, wave, policy, evidence);
     if !is_preapproved(plan) {
-        for rule in policy.rules.iter().filter(|rule| rule.matches(&plan.content.risks)) {
+        for rule in policy.rules.iter().filter(|rule| rule.matches(plan)) {
             let counted: Vec<&VerifiedApproval> = usable
                 .iter()
                 .copied()
@@ -185,7 +214,9 @@ fn needs(
                 Some(missing) => needs.push(missing),
             }
         }
-        if policy.rules.is_empty() {
+        if !policy.has_policy {
+            needs.push(Finding::note("APPROVAL/NO_POLICY"));
+        } else if policy.rules.is_empty() {
             needs.extend(unruled(plan, &usable, evidence));
         }
     }

@@ -10,6 +10,10 @@ use crate::digest::Digest;
 /// The field manager of everything that Tidegate applies. Never changed: ownership of fields hangs on it.
 pub const FIELD_MANAGER: &str = "tidegate";
 
+/// Annotation of every workload's pod template: the digest of the template, by which a pod's revision is known on every
+/// kind of workload.
+pub const REVISION: &str = "tidegate.dev/revision";
+
 /// What identifies one object of one cluster. The API version is not part of it: the same object may be read at
 /// several versions.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,6 +174,11 @@ impl Object {
     /// The digest of the whole content.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.0)
+    }
+
+    /// Whether it is a workload whose pods are made from a template and replaced when that changes.
+    pub fn is_workload(&self) -> bool {
+        self.group() == "apps" && matches!(self.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
     }
 
     /// Whether values inside must never be shown: the core `Secret`.

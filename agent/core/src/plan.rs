@@ -159,7 +159,9 @@ pub enum Risk {
     /// Somebody can do less than before, earlier than a grant said.
     LosesPermission,
     /// A parameter of a deployed product changes in an upgrade (YL-050).
-    ParameterChange,
+    ChangesParameters,
+    /// Policies, persons or groups change: the old policy's quorum says yes to the new one.
+    ChangesPolicy,
     /// Fields are taken from other managers.
     TakesOwnership,
     /// Part of the preview could not be verified.
@@ -175,7 +177,8 @@ impl Risk {
             Self::Destructive => "destructive",
             Self::GainsPermission => "gainsPermission",
             Self::LosesPermission => "losesPermission",
-            Self::ParameterChange => "parameterChange",
+            Self::ChangesParameters => "changesParameters",
+            Self::ChangesPolicy => "changesPolicy",
             Self::TakesOwnership => "takesOwnership",
             Self::Unverified => "unverified",
             Self::ZoneGuard => "zoneGuard",

@@ -3,11 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::Object;
-
-/// Annotation of every pod template that we render: the digest of the template, by which a pod's revision is known on
-/// every kind of workload.
-pub const REVISION: &str = "tidegate.dev/revision";
+use crate::object::{Object, REVISION};
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

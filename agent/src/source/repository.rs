@@ -58,3 +58,31 @@ pub fn commit_all(
     };
     commit().map_err(wrong(folder))
 }
+
+/// Clones a repository of this machine into a new folder with a working tree. An empty repository gives an empty one, whose
+/// first branch is `main`.
+pub fn clone_repository(from: &Path, to: &Path) -> Result<(), Error> {
+    init_repository(to)?;
+    let add = || -> Result<(), git2::Error> {
+        let repository = Repository::open(to)?;
+        let mut remote = repository.remote("origin", &from.display().to_string())?;
+        remote.fetch(&["+refs/heads/*:refs/remotes/origin/*"], None, None)?;
+        if let Ok(main) = repository.find_reference("refs/remotes/origin/main") {
+            let commit = main.peel_to_commit()?;
+            repository.branch("main", &commit, true)?;
+            repository.checkout_head(Some(git2::build::CheckoutBuilder::new().force()))?;
+        }
+        Ok(())
+    };
+    add().map_err(wrong(to))
+}
+
+/// Pushes a branch to the repository that this one was cloned from. What would not fast-forward is refused.
+pub fn push(folder: &Path, branch: &str) -> Result<(), Error> {
+    let push = || -> Result<(), git2::Error> {
+        let repository = Repository::open(folder)?;
+        let mut remote = repository.find_remote("origin")?;
+        remote.push(&[format!("refs/heads/{branch}:refs/heads/{branch}")], None)
+    };
+    push().map_err(wrong(folder))
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
+use tidegate_schema::policy::{ApprovalRule, Exclusion, QuorumClause};
 
 use super::{GatePolicy, limit};
 use crate::approval::VerifiedApproval;
@@ -18,6 +19,9 @@ pub struct Rule {
     pub name: String,
     /// The rule is for plans with any of these risks; for every plan when empty.
     pub risks: BTreeSet<Risk>,
+    /// The rule is for plans that touch any of these products; for every plan when empty.
+    #[serde(default)]
+    pub products: BTreeSet<String>,
     /// How many of which group.
     pub quorum: Vec<Clause>,
     /// Whether authors of the change are excluded.
@@ -39,9 +43,38 @@ pub struct Clause {
 }
 
 impl Rule {
-    /// Whether the rule is about a plan with these risks.
-    pub fn matches(&self, risks: &BTreeSet<Risk>) -> bool {
-        self.risks.is_empty() || self.risks.iter().any(|risk| risks.contains(risk))
+    /// The rule that a document states.
+    pub fn of(name: String, rule: &ApprovalRule) -> Self {
+        use tidegate_schema::policy::Risk as Stated;
+        let risk = |risk: &Stated| match risk {
+            Stated::Destructive => Risk::Destructive,
+            Stated::GainsPermission => Risk::GainsPermission,
+            Stated::ChangesParameters => Risk::ChangesParameters,
+            Stated::ChangesPolicy => Risk::ChangesPolicy,
+            Stated::Unverified => Risk::Unverified,
+        };
+        let when = rule.when.clone().unwrap_or_default();
+        let clause =
+            |clause: &QuorumClause| Clause { group: clause.group.to_string(), count: clause.count };
+        Self {
+            name,
+            risks: when.risks.iter().map(risk).collect(),
+            products: when.products.iter().map(ToString::to_string).collect(),
+            quorum: rule.quorum.iter().map(clause).collect(),
+            excludes_author: rule.exclude.contains(&Exclusion::Author),
+            approve_by_seconds: rule.approve_by.map(|limit| limit.seconds()),
+            execute_by_seconds: rule.execute_by.map(|limit| limit.seconds()),
+        }
+    }
+
+    /// Whether the rule is about this plan.
+    pub fn matches(&self, plan: &Plan) -> bool {
+        let content = &plan.content;
+        let by_risk =
+            self.risks.is_empty() || self.risks.iter().any(|it| content.risks.contains(it));
+        let by_product = self.products.is_empty()
+            || content.tasks.iter().any(|task| self.products.contains(&task.subject));
+        by_risk && by_product
     }
 
     /// Whether an approval counts for this rule now.

@@ -38,6 +38,7 @@ fn policy() -> GatePolicy {
     let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let clause = |group: &str, count| Clause { group: group.to_owned(), count };
     GatePolicy {
+        has_policy: true,
         rules: vec![
             Rule {
                 name: "production[0]".to_owned(),
@@ -224,7 +225,7 @@ fn an_approval_of_one_wave_opens_only_that_wave() {
 
 #[test]
 fn without_rules_only_a_plan_without_risks_goes_by_itself() {
-    let none = GatePolicy { emails: policy().emails, ..GatePolicy::default() };
+    let none = GatePolicy { has_policy: true, emails: policy().emails, ..GatePolicy::default() };
     let consumed = BTreeSet::new();
     let evidence = Evidence {
         approvals: &[],
@@ -262,12 +263,8 @@ fn the_end_of_a_grant_asks_nobody_again_but_nothing_rides_along() {
 #[test]
 fn a_closed_window_waits_and_says_when_it_opens() {
     let plan = plan("hz", &[]);
-    let window = Window {
-        name: "nights".to_owned(),
-        timezone: "Asia/Shanghai".to_owned(),
-        allow: vec![Window::range("19:00-07:00").unwrap()],
-        deny: Vec::new(),
-    };
+    let spec = serde_json::json!({"timezone": "Asia/Shanghai", "allow": ["19:00-07:00"]});
+    let window = Window { name: "nights".to_owned(), spec: serde_json::from_value(spec).unwrap() };
     let approvals = [approval(&plan, "wang-wei"), approval(&plan, "zhao-min")];
     let consumed = BTreeSet::new();
     let evidence = Evidence {
@@ -283,4 +280,20 @@ fn a_closed_window_waits_and_says_when_it_opens() {
     };
     assert_eq!(needs.first().map(|need| need.code.as_ref()), Some("APPROVAL/WINDOW_CLOSED"));
     assert_eq!(next, Some("2026-11-21T11:00:00Z".parse().unwrap()));
+}
+
+#[test]
+fn without_any_policy_nothing_goes() {
+    let consumed = BTreeSet::new();
+    let evidence = Evidence {
+        approvals: &[],
+        consumed: &consumed,
+        freezes: &[],
+        given_up_at: None,
+        now: NOW.parse().unwrap(),
+    };
+    assert_eq!(
+        needs(gate(plan("hz", &[]), &GatePolicy::default(), evidence)),
+        ["APPROVAL/NO_POLICY"]
+    );
 }

@@ -1,10 +1,11 @@
 //! Change windows: when changes may start, in the site's own time zone.
 
-use jiff::civil::{Date, Time};
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
+use tidegate_schema::policy::{ChangeWindow, TimeRange};
 
 /// One change window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,65 +13,28 @@ use tidegate_schema::finding::Finding;
 pub struct Window {
     /// Its name.
     pub name: String,
-    /// IANA name of the time zone.
-    pub timezone: String,
-    /// Times of day in which changes may start, from (inclusive) and to (exclusive); `to` before `from` runs over midnight.
-    /// Always when empty.
-    pub allow: Vec<(Time, Time)>,
-    /// Days on which nothing starts, both inclusive, with why.
-    pub deny: Vec<(Date, Date, String)>,
-}
-
-/// What can be wrong with a window.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WindowError {
-    /// Not an IANA time zone.
-    #[error("unknown time zone {0}")]
-    Zone(String),
-    /// Not `HH:MM-HH:MM`.
-    #[error("not a time of day range: {0}")]
-    Range(String),
+    /// What its document says.
+    pub spec: ChangeWindow,
 }
 
 /// How far ahead an opening is looked for. A window that denies longer than this has no known opening.
 const HORIZON_DAYS: i64 = 400;
 
 impl Window {
-    /// Reads one `19:00-07:00`. `24:00` is not a time; write `00:00`.
-    ///
-    /// # Errors
-    ///
-    /// When it is not two times of day.
-    pub fn range(text: &str) -> Result<(Time, Time), WindowError> {
-        let unreadable = || WindowError::Range(text.to_owned());
-        let (from, to) = text.split_once('-').ok_or_else(unreadable)?;
-        let time = |part: &str| Time::strptime("%H:%M", part.trim()).map_err(|_| unreadable());
-        Ok((time(from)?, time(to)?))
-    }
-
-    /// Checks the time zone's name.
-    ///
-    /// # Errors
-    ///
-    /// When the zone is unknown.
-    pub fn check(&self) -> Result<(), WindowError> {
-        self.zone().map(|_| ())
-    }
-
-    fn zone(&self) -> Result<TimeZone, WindowError> {
-        TimeZone::get(&self.timezone).map_err(|_| WindowError::Zone(self.timezone.clone()))
+    fn zone(&self) -> Option<TimeZone> {
+        TimeZone::get(&self.spec.timezone).ok()
     }
 
     /// Whether changes may start at this instant. An unknown zone never allows: validation has refused it.
     pub fn is_open(&self, now: Timestamp) -> bool {
-        self.zone().is_ok_and(|zone| self.denial(&now.to_zoned(zone)).is_none())
+        self.zone().is_some_and(|zone| self.denial(&now.to_zoned(zone)).is_none())
     }
 
     /// Why the window is closed now, with when it opens; `None` when it is open.
     pub fn closed_at(&self, now: Timestamp) -> Option<(Finding, Option<Timestamp>)> {
         let reason = match self.zone() {
-            Ok(zone) => self.denial(&now.to_zoned(zone))?,
-            Err(error) => error.to_string(),
+            Some(zone) => self.denial(&now.to_zoned(zone))?,
+            None => self.spec.timezone.clone(),
         };
         let opens = self.opens_after(now);
         let when = opens.map_or_else(|| "–".to_owned(), |opens| self.local(opens));
@@ -88,27 +52,25 @@ impl Window {
 
     fn denial(&self, local: &Zoned) -> Option<String> {
         let date = local.date();
-        if let Some((.., why)) = self.deny.iter().find(|(from, to, _)| *from <= date && date <= *to)
-        {
-            return Some(why.clone());
+        let denied = self.spec.deny.iter().find(|days| days.from <= date && date <= days.to);
+        if let Some(days) = denied {
+            let reason = days.reason.as_ref().map(|reason| reason.en.clone());
+            return Some(
+                reason.flatten().unwrap_or_else(|| format!("{} – {}", days.from, days.to)),
+            );
         }
-        let time = local.time();
-        let is_allowed = |(from, to): &(Time, Time)| {
-            if from <= to { *from <= time && time < *to } else { time >= *from || time < *to }
-        };
-        let ranges: Vec<String> = self
-            .allow
-            .iter()
-            .map(|(from, to)| format!("{}-{}", from.strftime("%H:%M"), to.strftime("%H:%M")))
-            .collect();
-        (!self.allow.is_empty() && !self.allow.iter().any(is_allowed)).then(|| ranges.join(", "))
+        let allow = &self.spec.allow;
+        let ranges: Vec<String> = allow.iter().map(ToString::to_string).collect();
+        let is_allowed = allow.is_empty() || allow.iter().any(|range| contains(range, local));
+        (!is_allowed).then(|| ranges.join(", "))
     }
 
     /// The first instant at which it is open: only starts of ranges and of days can be one.
     fn opens_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let zone = self.zone().ok()?;
+        let zone = self.zone()?;
         let today = now.to_zoned(zone.clone()).date();
-        let starts = self.allow.iter().map(|(from, _)| *from).chain([Time::midnight()]);
+        let starts =
+            self.spec.allow.iter().map(|range| time_of(range.from)).chain([Time::midnight()]);
         let mut starts: Vec<Time> = starts.collect();
         starts.sort_unstable();
         (0..HORIZON_DAYS)
@@ -120,19 +82,37 @@ impl Window {
     }
 }
 
+/// Whether a range holds an instant: it may have started today, or yesterday and run over midnight.
+fn contains(range: &TimeRange, local: &Zoned) -> bool {
+    let minute =
+        u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or(0);
+    let weekday = u8::try_from(local.weekday().to_monday_one_offset()).unwrap_or(0);
+    let yesterday = if weekday == 1 { 7 } else { weekday - 1 };
+    if range.from < range.to {
+        range.starts_on(weekday) && range.from <= minute && minute < range.to
+    } else {
+        (range.starts_on(weekday) && minute >= range.from)
+            || (range.starts_on(yesterday) && minute < range.to)
+    }
+}
+
+fn time_of(minute: u16) -> Time {
+    let part = |value: u16| i8::try_from(value).unwrap_or(0);
+    Time::new(part(minute / 60), part(minute % 60), 0, 0).unwrap_or(Time::midnight())
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
+    use serde_json::json;
 
     use super::*;
 
     fn nights() -> Window {
-        Window {
-            name: "nights".to_owned(),
-            timezone: "Asia/Shanghai".to_owned(),
-            allow: vec![Window::range("19:00-07:00").unwrap()],
-            deny: vec![(date(2026, 9, 30), date(2026, 10, 8), "National Day".to_owned())],
-        }
+        let spec = json!({
+            "timezone": "Asia/Shanghai", "allow": ["19:00-07:00"],
+            "deny": [{"from": "2026-09-30", "to": "2026-10-08", "reason": {"en": "National Day"}}],
+        });
+        Window { name: "nights".to_owned(), spec: serde_json::from_value(spec).unwrap() }
     }
 
     fn at(text: &str) -> Timestamp {
@@ -162,8 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn a_range_must_be_two_times() {
-        assert!(Window::range("19-7").is_err());
-        assert!(Window::range("24:00-07:00").is_err());
+    fn weekdays_are_those_on_which_a_range_starts() {
+        let spec = json!({"timezone": "Asia/Shanghai", "allow": ["Fri 22:00-06:00"]});
+        let friday = Window { name: "f".to_owned(), spec: serde_json::from_value(spec).unwrap() };
+        assert!(friday.is_open(at("2026-11-20T15:00:00Z"))); // Friday, 23:00
+        assert!(friday.is_open(at("2026-11-20T21:00:00Z"))); // Saturday, 05:00
+        assert!(!friday.is_open(at("2026-11-21T15:00:00Z"))); // Saturday, 23:00
     }
 }

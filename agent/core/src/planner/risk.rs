@@ -39,7 +39,7 @@ pub(super) fn risks(
         risks.insert(Risk::Destructive);
     }
     if has("PLAN/PARAMETER_CHANGES") {
-        risks.insert(Risk::ParameterChange);
+        risks.insert(Risk::ChangesParameters);
     }
     let changes = basis.changes.changes.iter();
     let pruned = changes.filter(|change| change.action == Action::Prune).count();

@@ -368,17 +368,7 @@ fn a_new_image_goes_by_the_policys_waves_in_groups_that_a_person_confirms() {
     let groups: Vec<_> = rollout.groups.iter().map(|g| (g.pods, g.cumulative, g.confirm)).collect();
     assert_eq!(groups, [(3, 3, true), (3, 6, false)]);
     assert_eq!(rollout.unattended[0].attempts, 3);
-    assert_eq!(
-        kinds(&plan),
-        [
-            TaskKind::Deploy,
-            TaskKind::Test,
-            TaskKind::Run,
-            TaskKind::Apply,
-            TaskKind::Prune,
-            TaskKind::Prune
-        ]
-    );
+    assert_eq!(kinds(&plan), [TaskKind::Deploy, TaskKind::Test, TaskKind::Run, TaskKind::Apply]);
     assert_eq!(plan.content.tasks[0].clusters, ["room-a", "room-b"]);
     assert_eq!(
         (plan.content.tasks[0].from.as_str(), plan.content.tasks[0].to.as_str()),

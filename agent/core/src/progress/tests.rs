@@ -1,1 +1,494 @@
-//! to come
+//! The state machine against a small world whose controllers act at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::change::ChangeSet;
+use crate::desired::{DesiredObject, Layer, Owner, UnitId};
+use crate::digest::Digest;
+use crate::driver;
+use crate::object::REVISION;
+use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
+use crate::pod::Pod;
+use crate::release::{Command, ReleaseEvent, ReleasePhase};
+
+const STEP: &str = "all/room-a/iam/core";
+
+fn workload(kind: &str, revision: &str, replicas: u32) -> Object {
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": {"name": "core", "namespace": "iam", "generation": 1},
+        "spec": {
+            "replicas": replicas,
+            "template": {"metadata": {"annotations": {REVISION: revision}}},
+        },
+    });
+    if kind == "StatefulSet" {
+        object["spec"]["podManagementPolicy"] = json!("Parallel");
+        object["spec"]["updateStrategy"] =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+    }
+    Object::new(object)
+}
+
+fn desired(kind: &str, revision: &str, replicas: u32) -> DesiredState {
+    let body = workload(kind, revision, replicas);
+    let owner = Owner {
+        solution: None,
+        product: Some("iam".to_owned()),
+        app: None,
+        access: None,
+        layer: Layer::Workload,
+    };
+    let object = DesiredObject {
+        reference: body.reference("room-a"),
+        digest: body.digest(),
+        body,
+        owner,
+        place: None,
+    };
+    DesiredState { objects: vec![object], ..DesiredState::default() }
+}
+
+fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
+    let mut cumulative = 0;
+    let groups = sizes.iter().enumerate().map(|(index, pods)| {
+        cumulative += pods;
+        Group {
+            pods: *pods,
+            cumulative,
+            confirm: confirm && index + 1 < sizes.len(),
+            nodes: Vec::new(),
+        }
+    });
+    let workload = workload(kind, "new", 1).reference("room-a");
+    let rollout = Rollout {
+        unit: UnitId {
+            cluster: "room-a".to_owned(),
+            product: "iam".to_owned(),
+            app: "core".to_owned(),
+        },
+        workload: workload.clone(),
+        driver,
+        replicas_before: sizes.iter().sum(),
+        replicas: sizes.iter().sum(),
+        groups: groups.collect(),
+        bake_seconds: 1,
+        on_failure: OnFailure::Pause,
+        unattended: Vec::new(),
+        checks: Vec::new(),
+    };
+    let step = Step {
+        id: STEP.to_owned(),
+        kind: StepKind::Rollout,
+        cluster: "room-a".to_owned(),
+        product: Some("iam".to_owned()),
+        needs: Vec::new(),
+        apply: vec![workload],
+        replace: Vec::new(),
+        prune: Vec::new(),
+        zones: Vec::new(),
+        rollout: Some(rollout),
+        timeout_seconds: 60,
+    };
+    let wave = Wave {
+        name: "all".to_owned(),
+        clusters: vec!["room-a".to_owned()],
+        bake_seconds: 0,
+        confirm: false,
+        steps: vec![step],
+    };
+    Plan {
+        revision: "c2".to_owned(),
+        authors: Vec::new(),
+        content: PlanContent {
+            site: "hz".to_owned(),
+            kind: ReleaseKind::Release,
+            parent: None,
+            desired: Digest::of_bytes(b"d"),
+            policies: Digest::of_bytes(b"p"),
+            clusters: BTreeMap::new(),
+            tasks: Vec::new(),
+            risks: BTreeSet::new(),
+            changes: ChangeSet::default(),
+            waves: vec![wave],
+        },
+    }
+}
+
+/// A cluster with one workload whose controller acts at once, and a release on it.
+struct World {
+    plan: Plan,
+    desired: DesiredState,
+    before: DesiredState,
+    live: Object,
+    pods: BTreeMap<u32, (String, u64)>,
+    events: Vec<ReleaseEvent>,
+    now: Timestamp,
+    made: u64,
+    born: BTreeMap<u64, Timestamp>,
+    broken: Option<String>,
+    most_new: Vec<(usize, u32)>,
+}
+
+impl World {
+    fn new(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Self {
+        let total: u32 = sizes.iter().sum();
+        let mut live = workload(kind, "old", total);
+        live.set(&["metadata", "uid"], json!("u1"));
+        let mut world = Self {
+            plan: plan(kind, driver, sizes, confirm),
+            desired: desired(kind, "new", total),
+            before: desired(kind, "old", total),
+            live,
+            pods: BTreeMap::new(),
+            events: Vec::new(),
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            made: 0,
+            born: BTreeMap::new(),
+            broken: None,
+            most_new: Vec::new(),
+        };
+        for ordinal in 0..total {
+            world.make_pod(ordinal, "old");
+        }
+        world.control();
+        world
+    }
+
+    fn make_pod(&mut self, ordinal: u32, revision: &str) {
+        self.made += 1;
+        self.born.insert(self.made, self.now);
+        self.pods.insert(ordinal, (revision.to_owned(), self.made));
+    }
+
+    fn is_ready(&self, revision: &str) -> bool {
+        self.broken.as_deref() != Some(revision)
+    }
+
+    /// What the controllers do: stock rules for partition and min-ready gate.
+    fn control(&mut self) {
+        let wanted = driver::revision(&self.live).to_owned();
+        let replicas = u32::try_from(self.live.integer("/spec/replicas").unwrap()).unwrap();
+        let partition = self.live.integer("/spec/updateStrategy/rollingUpdate/partition");
+        for ordinal in 0..replicas {
+            if !self.pods.contains_key(&ordinal) {
+                let is_old = partition.is_some_and(|partition| i64::from(ordinal) < partition);
+                let revision = if is_old { "old".to_owned() } else { wanted.clone() };
+                self.make_pod(ordinal, &revision);
+            }
+        }
+        if let Some(unavailable) = self.live.integer("/spec/strategy/rollingUpdate/maxUnavailable")
+        {
+            let mut new =
+                i64::try_from(self.pods.values().filter(|(it, _)| *it == wanted).count()).unwrap();
+            for ordinal in 0..replicas {
+                if new < unavailable && self.pods[&ordinal].0 != wanted {
+                    self.make_pod(ordinal, &wanted);
+                    new += 1;
+                }
+            }
+        } else if self.live.kind() == "Deployment" {
+            for ordinal in 0..replicas {
+                if self.pods[&ordinal].0 != wanted {
+                    self.make_pod(ordinal, &wanted);
+                }
+            }
+        }
+        let new = self.pods.values().filter(|(it, _)| *it == wanted).count();
+        let ready = self.pods.values().filter(|(it, _)| self.is_ready(it)).count();
+        self.live.set(
+            &["status"],
+            json!({
+                "observedGeneration": self.live.integer("/metadata/generation"),
+                "replicas": replicas, "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": new,
+                "currentRevision": "old", "updateRevision": wanted,
+            }),
+        );
+    }
+
+    fn observed(&self) -> Observed {
+        let reference = self.live.reference("room-a");
+        let pods = self.pods.iter().map(|(ordinal, (revision, made))| {
+            let status = if self.is_ready(revision) { "True" } else { "False" };
+            let waiting = json!([{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]);
+            let mut pod = json!({
+                "metadata": {"name": format!("core-{ordinal}"), "namespace": "iam", "uid": format!("p{made}"),
+                    "annotations": {REVISION: revision}, "creationTimestamp": self.born[made]},
+                "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.born[made]}]},
+            });
+            if !self.is_ready(revision) {
+                pod["status"]["containerStatuses"] = waiting;
+            }
+            Pod::of(&Object::new(pod))
+        });
+        Observed {
+            objects: BTreeMap::from([(reference.clone(), Seen::Present(self.live.clone()))]),
+            pods: BTreeMap::from([(reference, pods.collect())]),
+            ..Observed::default()
+        }
+    }
+
+    fn state(&self) -> ReleaseState {
+        ReleaseState::of(&self.events)
+    }
+
+    fn record(&mut self, events: Vec<Event>) {
+        for event in events {
+            let number = self.events.len() as u64 + 1;
+            self.events.push(ReleaseEvent { number, at: self.now, event });
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Apply { object, is_final, reference, step } => {
+                let status = self.live.get("/status").cloned();
+                let generation = self.live.integer("/metadata/generation").unwrap();
+                self.live = object;
+                self.live.set(&["metadata", "generation"], json!(generation + 1));
+                self.live.set(&["metadata", "uid"], json!("u1"));
+                self.live.set(&["status"], status.unwrap());
+                self.control();
+                if is_final {
+                    let objects = vec![reference];
+                    let event = if self.state().rollback.is_some() {
+                        Event::ObjectsReverted { step, objects }
+                    } else {
+                        Event::ObjectsApplied { step, objects }
+                    };
+                    self.record(vec![event]);
+                }
+            }
+            Effect::Evict { name, uid, .. } | Effect::DeletePod { name, uid, .. } => {
+                let ordinal: u32 = name.rsplit_once('-').unwrap().1.parse().unwrap();
+                if format!("p{}", self.pods[&ordinal].1) == uid {
+                    self.pods.remove(&ordinal);
+                    self.control();
+                }
+            }
+            Effect::Delete { .. } | Effect::Publish { .. } => panic!("not in this world"),
+        }
+    }
+
+    /// One round; says whether anything happened.
+    fn round(&mut self) -> bool {
+        let state = self.state();
+        let gate = WaveGate::Open { approvals: Vec::new() };
+        let work = Work { plan: &self.plan, desired: &self.desired, before: &self.before };
+        let decision = decide(work, &state, &self.observed(), &gate, self.now);
+        assert!(
+            decision.events.is_empty() || decision.effects.is_empty(),
+            "events come before effects"
+        );
+        let is_idle = decision.events.is_empty() && decision.effects.is_empty();
+        self.record(decision.events);
+        for effect in decision.effects {
+            self.carry_out(effect);
+        }
+        self.check();
+        if is_idle {
+            self.now += SignedDuration::from_secs(1);
+        }
+        !is_idle
+    }
+
+    /// New pods never exceed what the opened groups allow.
+    fn check(&mut self) {
+        let state = self.state();
+        if state.rollback.is_some() {
+            return;
+        }
+        let new = u32::try_from(self.pods.values().filter(|(it, _)| it == "new").count()).unwrap();
+        let rollout = self.plan.content.waves[0].steps[0].rollout.as_ref().unwrap();
+        let own = state.step(STEP);
+        let opened = own.map_or(0, |own| own.groups_done + usize::from(own.open.is_some()));
+        let allowed = opened.checked_sub(1).map_or(0, |index| rollout.groups[index].cumulative);
+        assert!(
+            new <= allowed,
+            "{new} pods are new while {opened} groups with {allowed} pods are open"
+        );
+        self.most_new.push((opened, new));
+    }
+
+    fn run(&mut self) {
+        for _ in 0..400 {
+            if self.state().phase(&self.plan).is_ended() {
+                return;
+            }
+            self.round();
+            let state = self.state();
+            if state.phase(&self.plan) == ReleasePhase::Paused
+                && let Ok(events) =
+                    command(&self.plan, &state, &Command::Confirm { step: None }, "wang-wei")
+            {
+                self.record(events);
+            }
+        }
+    }
+
+    fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| wanted(&event.event)).count()
+    }
+}
+
+#[rstest]
+#[case::stateful_set("StatefulSet", Driver::StatefulSet, &[1, 2, 3])]
+#[case::stateful_set_halves("StatefulSet", Driver::StatefulSet, &[2, 2])]
+#[case::deployment("Deployment", Driver::Deployment, &[1, 3, 6])]
+fn groups_open_one_after_the_other_and_the_form_is_restored(
+    #[case] kind: &str,
+    #[case] driver: Driver,
+    #[case] sizes: &[u32],
+) {
+    let mut world = World::new(kind, driver, sizes, true);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+    assert!(world.pods.values().all(|(revision, _)| revision == "new"));
+    assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), sizes.len());
+    assert_eq!(world.count(|event| matches!(event, Event::Confirmed { .. })), sizes.len() - 1);
+    let total: u32 = sizes.iter().sum();
+    let spec = workload(kind, "new", total);
+    assert_eq!(world.live.get("/spec"), spec.get("/spec"), "the final form is the desired one");
+    // Each group came to exactly its number of new pods before the next was opened.
+    let mut cumulative = 0;
+    for (index, size) in sizes.iter().enumerate() {
+        cumulative += size;
+        let most = world
+            .most_new
+            .iter()
+            .filter(|(opened, _)| *opened == index + 1)
+            .map(|(_, new)| *new)
+            .max();
+        assert_eq!(most, Some(cumulative));
+    }
+}
+
+#[test]
+fn killed_after_any_event_a_release_ends_the_same_and_restarts_no_pod_twice() {
+    let mut whole = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], true);
+    whole.run();
+    let made = whole.made;
+    let rounds = whole.events.len() * 4;
+    for killed_after in 0..rounds {
+        let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], true);
+        for _ in 0..killed_after {
+            world.round();
+            let state = world.state();
+            if let Ok(events) =
+                command(&world.plan, &state, &Command::Confirm { step: None }, "wang-wei")
+            {
+                world.record(events);
+            }
+        }
+        // The process is gone: all that is left are the journal and the cluster, which `World` is made of. An effect
+        // that was carried out but not recorded is the harder case.
+        let last = world.events.last().cloned();
+        if matches!(last.map(|last| last.event), Some(Event::ObjectsApplied { .. })) {
+            world.events.pop();
+        }
+        world.run();
+        assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+        assert_eq!(world.made, made, "killed after {killed_after} rounds");
+        assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), 3);
+    }
+}
+
+#[test]
+fn a_crashing_version_stops_at_its_first_group_and_goes_back() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], false);
+    world.broken = Some("new".to_owned());
+    if let Some(rollout) = &mut world.plan.content.waves[0].steps[0].rollout {
+        rollout.on_failure = OnFailure::Rollback;
+    }
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::RolledBack);
+    assert!(world.pods.values().all(|(revision, _)| revision == "old"));
+    assert_eq!(world.made, 6 + 2, "one pod was tried, and one put back");
+    let failed = world.events.iter().find_map(|event| match &event.event {
+        Event::StepFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    let failure = failed.unwrap();
+    assert_eq!(failure.code, "RELEASE/POD_CRASHES");
+    assert_eq!(failure.pods.len(), 1);
+}
+
+#[test]
+fn unattended_retries_are_counted_and_then_a_person_is_needed() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    world.broken = Some("new".to_owned());
+    if let Some(rollout) = &mut world.plan.content.waves[0].steps[0].rollout {
+        rollout.unattended = vec![UnattendedRule {
+            scene: "podStartTimeout".to_owned(),
+            action: "retry".to_owned(),
+            attempts: 2,
+        }];
+    }
+    for _ in 0..200 {
+        world.round();
+    }
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed);
+    assert_eq!(world.count(|event| matches!(event, Event::ActedUnattended { .. })), 2);
+    // A person fixes what was wrong, and the same release goes on.
+    world.broken = None;
+    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
+    world.record(events.unwrap());
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn a_pause_lets_the_open_group_end_and_opens_no_other() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], false);
+    while world.count(|event| matches!(event, Event::GroupOpened { .. })) < 1 {
+        world.round();
+    }
+    let pause = Command::Pause { reason: "lunch".to_owned() };
+    let events = command(&world.plan, &world.state(), &pause, "wang-wei").unwrap();
+    world.record(events);
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.count(|event| matches!(event, Event::GroupDone { .. })), 1);
+    assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), 1);
+    let events = command(&world.plan, &world.state(), &Command::Resume, "wang-wei").unwrap();
+    world.record(events);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn a_closed_wave_gate_holds_everything_and_says_why() {
+    let world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    let gate =
+        WaveGate::Waiting { needs: vec![Finding::note("APPROVAL/WINDOW_CLOSED")], next: None };
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
+    assert!(decision.events.is_empty() && decision.effects.is_empty());
+    assert_eq!(
+        decision.waits.first().map(|wait| wait.code.as_ref()),
+        Some("APPROVAL/WINDOW_CLOSED")
+    );
+}
+
+#[test]
+fn an_unreachable_cluster_holds_the_step_and_does_not_fail_it() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    while world.state().step(STEP).is_none() {
+        world.round();
+    }
+    let mut observed = world.observed();
+    let gap =
+        crate::live::Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "refused".to_owned() };
+    observed.gaps.insert("room-a".to_owned(), gap);
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let gate = WaveGate::Open { approvals: Vec::new() };
+    let much_later = world.now + SignedDuration::from_hours(5);
+    let decision = decide(work, &world.state(), &observed, &gate, much_later);
+    assert!(decision.events.is_empty() && decision.effects.is_empty());
+}

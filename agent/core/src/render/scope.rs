@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 use tidegate_schema::finding::Place;
 
 use crate::desired::{DesiredObject, Layer, Owner};
-use crate::object::Object;
+use crate::digest::Digest;
+use crate::object::{Object, REVISION};
 use crate::site::{Deployment, ValidSite};
 
 /// A product in a cluster while it is rendered.
@@ -84,7 +85,8 @@ impl Scope<'_> {
 
 /// An object with its reference and digest.
 pub(super) fn desired(cluster: &str, body: Value, owner: Owner, place: &Place) -> DesiredObject {
-    let body = Object::new(without_nulls(body));
+    let mut body = Object::new(without_nulls(body));
+    stamp(&mut body);
     DesiredObject {
         reference: body.reference(cluster),
         digest: body.digest(),
@@ -92,6 +94,18 @@ pub(super) fn desired(cluster: &str, body: Value, owner: Owner, place: &Place) -
         owner,
         place: Some(place.clone()),
     }
+}
+
+/// Writes the template's digest into it. The agent tells pods of one revision from those of another by it, as the
+/// controllers' own hashes differ from kind to kind.
+fn stamp(body: &mut Object) {
+    if !body.is_workload() {
+        return;
+    }
+    let Some(template) = body.get("/spec/template") else { return };
+    let revision = Digest::of(template).short().to_owned();
+    let path = ["spec", "template", "metadata", "annotations", REVISION];
+    body.set(&path, Value::String(revision));
 }
 
 /// The labels of objects that belong to the site itself.

@@ -108,7 +108,7 @@ fn small_plan() -> Plan {
             policies: Digest::of(&2),
             clusters: std::collections::BTreeMap::new(),
             tasks: vec![task],
-            risks: std::collections::BTreeSet::from([Risk::ParameterChange]),
+            risks: std::collections::BTreeSet::from([Risk::ChangesParameters]),
             changes: change_set,
             waves: vec![wave],
         },

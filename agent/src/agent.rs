@@ -1,0 +1,673 @@
+//! The agent of one site: what its loop holds between rounds, and what each round's steps do with it.
+
+mod accepted;
+mod report;
+mod requests;
+
+pub use accepted::Accepted;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tidegate_core::approval::VerifiedApproval;
+use tidegate_core::backoff::Backoff;
+use tidegate_core::baseline::{Baseline, Reached};
+use tidegate_core::desired::DesiredState;
+use tidegate_core::digest::Digest;
+use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, wave_gate};
+use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
+use tidegate_core::plan::{Plan, PlanReport, Risk};
+use tidegate_core::progress::ReleaseState;
+use tidegate_core::release::{Event, ReleasePhase};
+use tidegate_core::render::render;
+use tidegate_core::site::ValidSite;
+use tidegate_core::snapshot::{Identity, Snapshot};
+use tidegate_core::validate::validate;
+use tidegate_core::zone::PublishedZone;
+use tidegate_schema::finding::Finding;
+use tidegate_schema::site::Access;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::approve::{self, Keys};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::execute::{Advance, Hands, Running};
+use crate::handle::{Handle, Notice, Request};
+use crate::journal::{self, Journal, ReleaseRow, StoredApproval, fact};
+use crate::publish::Publisher;
+use crate::reconcile::reconcile;
+use crate::source::{self, Source};
+use crate::status::Status;
+use crate::wake::{Pace, Wake, Wakes};
+
+/// What ends a round, or the agent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal cannot be used: without it nothing may be done.
+    #[error("failed to use the journal")]
+    Journal(#[from] journal::Error),
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// How to reach a cluster that is no part of this process' configuration: sandboxes, and overrides of tests.
+pub type Connector = Arc<dyn Fn(&str, &Access) -> Option<kube::Client> + Send + Sync>;
+
+/// What an agent is made of.
+pub struct Parts {
+    /// The site's repository.
+    pub source: Source,
+    /// The data folder; kubeconfig paths are relative to it.
+    pub data: PathBuf,
+    /// The journal in it.
+    pub journal: Journal,
+    /// The DNS server, when this agent serves names.
+    pub dns: Option<crate::dns::DnsServer>,
+    /// The clock.
+    pub clock: Clock,
+    /// How long a round is waited for at most when nothing wakes the loop.
+    pub interval: Duration,
+    /// Clients of clusters by name, before the documents are asked.
+    pub connector: Connector,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+/// A revision that was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its files.
+    pub snapshot: Snapshot,
+    /// Who wrote what came since the accepted revision.
+    pub authors: Vec<Identity>,
+}
+
+/// The agent of one site.
+pub struct Agent {
+    source: Source,
+    data: PathBuf,
+    journal: Journal,
+    clock: Clock,
+    interval: Duration,
+    connector: Connector,
+    clusters: BTreeMap<String, Cluster>,
+    sandboxes: BTreeSet<String>,
+    connection_gaps: BTreeMap<String, Gap>,
+    publisher: Publisher,
+    inventory: Inventory,
+    baseline: Option<Baseline>,
+    accepted: Option<Accepted>,
+    running: Option<Running>,
+    resumable: Option<ReleaseRow>,
+    loaded: Option<Arc<(Snapshot, Vec<Identity>)>>,
+    approvals: Vec<VerifiedApproval>,
+    consumed: BTreeSet<String>,
+    freezes: Vec<Finding>,
+    status: Status,
+    statuses: watch::Sender<Arc<Status>>,
+    requests: mpsc::Receiver<Request>,
+    notices: broadcast::Sender<Notice>,
+    wakes: Wakes,
+}
+
+/// What the gate is told, owned for the length of a round.
+#[derive(Debug)]
+pub struct GateEvidence {
+    approvals: Vec<VerifiedApproval>,
+    consumed: BTreeSet<String>,
+    freezes: Vec<Finding>,
+    given_up_at: Option<Timestamp>,
+}
+
+impl GateEvidence {
+    /// At an instant.
+    pub fn of(&self, now: Timestamp) -> Evidence<'_> {
+        Evidence {
+            approvals: &self.approvals,
+            consumed: &self.consumed,
+            freezes: &self.freezes,
+            given_up_at: self.given_up_at,
+            now,
+        }
+    }
+}
+
+impl Agent {
+    /// Takes up a site: everything that the journal knows, a release that was under way included.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn open(parts: Parts) -> Result<(Self, Handle)> {
+        let Parts { source, data, journal, dns, clock, interval, connector } = parts;
+        let publisher = Publisher::start(dns, &journal, data.join("zones.json")).await?;
+        let releases = journal.releases(20).await?;
+        let (statuses, status) = watch::channel(Arc::new(Status::default()));
+        let (request_sender, requests) = mpsc::channel(64);
+        let (notices, _) = broadcast::channel(1024);
+        let wakes = Wakes::new();
+        let handle = Handle {
+            status,
+            requests: request_sender,
+            notices: notices.clone(),
+            journal: journal.clone(),
+            wakes: wakes.clone(),
+        };
+        let agent = Self {
+            inventory: journal.inventory().await?,
+            baseline: journal.fact(fact::BASELINE).await?,
+            accepted: journal.fact(fact::ACCEPTED).await?,
+            consumed: journal.consumed().await?,
+            freezes: journal.fact::<Vec<Finding>>(fact::FREEZE).await?.unwrap_or_default(),
+            resumable: releases.iter().find(|row| !row.phase.is_ended()).cloned(),
+            status: Status { releases, ..Status::default() },
+            source,
+            data,
+            journal,
+            clock,
+            interval,
+            connector,
+            clusters: BTreeMap::new(),
+            sandboxes: BTreeSet::new(),
+            connection_gaps: BTreeMap::new(),
+            publisher,
+            running: None,
+            loaded: None,
+            approvals: Vec::new(),
+            statuses,
+            requests,
+            notices,
+            wakes,
+        };
+        Ok((agent, handle))
+    }
+
+    /// The loop: a round for each wake and each interval, until the shutdown. The round under way is finished first.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be used.
+    pub async fn run(mut self) -> Result<()> {
+        let mut pace = Pace::new(polling(self.interval), u64::from(std::process::id()));
+        self.wakes.wake(Wake::Started);
+        let mut wait = Duration::ZERO;
+        loop {
+            let reasons = self.wakes.next(wait).await;
+            if reasons.contains(&Wake::Shutdown) {
+                return Ok(());
+            }
+            tracing::debug!(?reasons, "round");
+            let next = reconcile(&mut self).await?;
+            self.watch_clusters();
+            let polled = pace.after(self.status.source.problem.is_none());
+            wait = self.until(next, polled);
+        }
+    }
+
+    /// How long to wait: to the instant at which time alone changes the answer, and never longer than the poll. While
+    /// pods move they are looked at each second, as their own troubles wake nobody.
+    fn until(&self, next: Option<Timestamp>, polled: Duration) -> Duration {
+        let now = self.clock.now();
+        let until_next = next.map(|next| {
+            let left = next.duration_since(now);
+            Duration::try_from(left).unwrap_or(Duration::ZERO)
+        });
+        let is_moving =
+            self.running.as_ref().is_some_and(|it| it.row.phase != ReleasePhase::Failed);
+        let pods = is_moving.then_some(Duration::from_millis(500));
+        [until_next, pods].into_iter().flatten().fold(polled, Duration::min)
+    }
+
+    /// A change in a cluster wakes the loop.
+    fn watch_clusters(&mut self) {
+        for cluster in self.clusters.values_mut() {
+            if let Some(mut changes) = cluster.take_changes() {
+                let wakes = self.wakes.clone();
+                tokio::spawn(async move {
+                    while changes.changed().await.is_ok() {
+                        wakes.wake(Wake::ClusterChanged);
+                    }
+                });
+            }
+        }
+    }
+
+    /// The instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What is ours.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Zones as published.
+    pub fn published(&self) -> &BTreeMap<String, PublishedZone> {
+        self.publisher.published()
+    }
+
+    /// What the site has reached.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    /// Whether a release is under way.
+    pub fn is_releasing(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The head of the branch with everything that it holds. `None` when there is nothing that could be looked at: then the
+    /// status says why.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn load(&mut self) -> Result<Option<Loaded>> {
+        let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
+        self.status.source.url = self.source.location().to_string();
+        self.source.branch().clone_into(&mut self.status.source.branch);
+        self.status.source.accepted.clone_from(&accepted);
+        match self.try_load(accepted.as_deref()).await {
+            Ok(()) => self.status.source.problem = None,
+            Err(error) => {
+                tracing::warn!(error = %error, "the repository could not be read");
+                self.status.source.problem = Some(error.finding());
+            }
+        }
+        self.read_approvals().await?;
+        let loaded = self.loaded.as_ref();
+        Ok(loaded.map(|loaded| Loaded { snapshot: loaded.0.clone(), authors: loaded.1.clone() }))
+    }
+
+    async fn try_load(&mut self, accepted: Option<&str>) -> std::result::Result<(), source::Error> {
+        let head = self.source.fetch(accepted).await?;
+        self.freezes.retain(|freeze| !freeze.code.starts_with("SOURCE/"));
+        if let Some(finding) = head.finding()
+            && !self.is_acknowledged(&head.revision.commit)
+        {
+            self.freezes.push(finding);
+        }
+        self.status.source.attempted = Some(head.revision.clone());
+        let is_known = self
+            .loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.0.revision.commit == head.revision.commit);
+        if is_known {
+            return Ok(());
+        }
+        let snapshot = self.source.snapshot(&head.revision.commit).await?;
+        let authors = self.source.authors(accepted, &head.revision.commit).await?;
+        tracing::info!(commit = head.revision.commit, subject = head.revision.subject, "loaded");
+        self.loaded = Some(Arc::new((snapshot, authors)));
+        Ok(())
+    }
+
+    fn is_acknowledged(&self, commit: &str) -> bool {
+        self.accepted
+            .as_ref()
+            .is_some_and(|accepted| accepted.acknowledged.as_deref() == Some(commit))
+    }
+
+    /// Approvals of the branch are kept in the journal, so that what was seen once stays known; then all are verified by
+    /// the keys that count.
+    async fn read_approvals(&mut self) -> Result<()> {
+        let mut findings = Vec::new();
+        match self.source.approvals().await {
+            Ok(approvals) => {
+                findings.extend(approvals.findings.iter().cloned());
+                let files: Vec<StoredApproval> = approvals
+                    .files
+                    .iter()
+                    .filter_map(|file| {
+                        Some(StoredApproval {
+                            path: file.path.clone(),
+                            document: String::from_utf8(file.document.clone()).ok()?,
+                            signature: String::from_utf8(file.signature.clone()?).ok()?,
+                        })
+                    })
+                    .collect();
+                self.journal.keep_approvals(&files, self.clock.now()).await?;
+            }
+            Err(error) => findings.push(error.finding()),
+        }
+        let files = self.journal.approvals().await?;
+        let keys = self.keys();
+        let (verified, refused) = approve::verify(&files, &keys, self.clock.now());
+        findings.extend(refused);
+        self.approvals = verified;
+        self.status.findings = findings;
+        Ok(())
+    }
+
+    /// Keys as of the accepted revision; before the first one, of the revision itself, as there is nothing older to
+    /// trust.
+    fn keys(&self) -> Keys {
+        if let Some(accepted) = &self.accepted {
+            return accepted.keys.clone();
+        }
+        let Some(loaded) = &self.loaded else { return Keys::new() };
+        let (site, _) = validate(&loaded.0, self.clock.now());
+        site.map(|site| accepted::keys(&site)).unwrap_or_default()
+    }
+
+    /// Findings of the attempted revision join those of approvals.
+    pub fn note_findings(&mut self, findings: Vec<Finding>) {
+        self.status.findings.extend(findings);
+        self.status.findings.sort();
+        self.status.findings.dedup();
+    }
+
+    /// Clients for clusters that are new or could not be reached before.
+    pub async fn connect(&mut self, site: &ValidSite) {
+        self.status.site.clone_from(&site.name);
+        self.clusters.retain(|name, _| site.clusters.contains_key(name));
+        self.connection_gaps.clear();
+        for (name, cluster) in &site.clusters {
+            if matches!(cluster.spec.access, Access::Sandbox(_)) {
+                self.sandboxes.insert(name.clone());
+            }
+            if self.clusters.contains_key(name) {
+                continue;
+            }
+            if let Some(client) = (self.connector)(name, &cluster.spec.access) {
+                self.clusters.insert(name.clone(), Cluster::of_client(name, &site.name, client));
+                continue;
+            }
+            let connected = Cluster::connect(name, &site.name, &cluster.spec.access, &self.data);
+            let message = match connected.await {
+                Ok(Some(cluster)) => {
+                    self.clusters.insert(name.clone(), cluster);
+                    continue;
+                }
+                Ok(None) => "this agent runs no sandboxes; start it with --sandbox".to_owned(),
+                Err(error) => report::chain(&error),
+            };
+            let gap = Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message };
+            self.connection_gaps.insert(name.clone(), gap);
+        }
+    }
+
+    /// What is live in all clusters, side by side.
+    pub async fn observe(&mut self, site: &ValidSite, desired: &DesiredState) -> LiveState {
+        let now = self.clock.now();
+        let observations = site.clusters.keys().map(|name| {
+            let own: Vec<_> =
+                desired.objects.iter().filter(|object| &object.reference.cluster == name).collect();
+            let ours: Vec<_> =
+                self.inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
+            let (cluster, gap) = (self.clusters.get(name), self.connection_gaps.get(name));
+            async move {
+                let observation = match cluster {
+                    Some(cluster) => cluster.observe(&own, &ours, now).await,
+                    None => unobserved(gap.cloned(), now),
+                };
+                (name.clone(), observation)
+            }
+        });
+        let clusters = futures::future::join_all(observations).await.into_iter().collect();
+        LiveState { clusters }
+    }
+
+    /// A change of policies, persons or groups is a risk of its own: the old policy says yes to the new one.
+    pub fn mark_policy_change(&self, site: &ValidSite, plan: &mut Plan) {
+        if self.accepted.as_ref().is_some_and(|it| it.policies != site.policies_digest()) {
+            plan.content.risks.insert(Risk::ChangesPolicy);
+        }
+    }
+
+    /// Nothing changes, nothing is refused, and no policy changes either.
+    pub fn has_nothing_to_do(&self, plan: &Plan, report: &PlanReport) -> bool {
+        plan.is_empty()
+            && !report.is_refused()
+            && !plan.content.risks.contains(&Risk::ChangesPolicy)
+    }
+
+    /// The policy that counts: of the accepted revision. Before the first one the revision vouches for itself, as there is
+    /// nothing older to trust.
+    pub fn policy(&self, site: &ValidSite) -> GatePolicy {
+        self.accepted.as_ref().map_or_else(|| GatePolicy::of(site), |it| it.policy.clone())
+    }
+
+    /// Keeps the plan, so that it can be shown and approved.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn save(&self, plan: &Plan, report: &PlanReport) -> Result<()> {
+        Ok(self.journal.save_plan(plan, report, self.clock.now()).await?)
+    }
+
+    /// What the gate is told about a plan.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn evidence(&self, plan: &Plan) -> Result<GateEvidence> {
+        let id = plan.id();
+        let releases = self.journal.releases(100).await?;
+        let last = releases.iter().find(|row| row.plan == id);
+        let given_up_at = last
+            .filter(|row| matches!(row.phase, ReleasePhase::RolledBack | ReleasePhase::Cancelled))
+            .and_then(|row| row.ended_at);
+        Ok(GateEvidence {
+            approvals: self.approvals.clone(),
+            consumed: self.consumed.clone(),
+            freezes: self.freezes.clone(),
+            given_up_at,
+        })
+    }
+
+    /// Starts a release for an approved plan, or accepts it at once when only documents change.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn start(
+        &mut self,
+        approved: ApprovedPlan,
+        site: ValidSite,
+        desired: DesiredState,
+        live: &LiveState,
+    ) -> Result<()> {
+        self.note_clusters(live);
+        let before_revision = self.baseline.as_ref().map(|baseline| baseline.revision.clone());
+        let before = self.content_of(before_revision.as_deref()).await;
+        self.consumed.extend(approved.approvals().iter().cloned());
+        let now = self.clock.now();
+        let mut hands = Hands {
+            journal: &self.journal,
+            clusters: &self.clusters,
+            publisher: &mut self.publisher,
+            inventory: &mut self.inventory,
+        };
+        let running = Running::start(
+            approved,
+            site,
+            desired,
+            before.unwrap_or_default(),
+            before_revision.as_deref(),
+            &mut hands,
+            now,
+        )
+        .await?;
+        self.running = Some(running);
+        self.show_release().await
+    }
+
+    /// The desired state of an earlier commit; `None` when it cannot be made any more.
+    async fn content_of(&self, commit: Option<&str>) -> Option<DesiredState> {
+        let snapshot = self.source.snapshot(commit?).await;
+        let snapshot =
+            snapshot.map_err(|error| tracing::warn!(%error, "an earlier revision is gone"));
+        let (site, _) = validate(&snapshot.ok()?, self.clock.now());
+        site.map(|site| render(&site, self.clock.now()))
+    }
+
+    /// Takes up the release that was under way when the agent ended.
+    async fn resume(&mut self) -> Result<()> {
+        let Some(row) = self.resumable.take() else { return Ok(()) };
+        let Some((plan, _)) = self.journal.plan(&row.plan).await? else { return Ok(()) };
+        let state = ReleaseState::of(&self.journal.events(&row.id).await?);
+        let snapshot = self.source.snapshot(&row.revision).await;
+        let site = snapshot.ok().and_then(|snapshot| {
+            // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
+            validate(&snapshot, row.started_at).0.map(|site| (render(&site, row.started_at), site))
+        });
+        let Some((desired, site)) =
+            site.filter(|(desired, _)| desired.digest() == plan.content.desired)
+        else {
+            // Without the content that was approved nothing more may be written.
+            let reason = "the approved content cannot be made any more".to_owned();
+            let cancelled = Event::Cancelled { by: "tidegate".to_owned(), reason };
+            let now = self.clock.now();
+            self.journal.append(&row.id, &[cancelled], &[], now).await?;
+            self.journal.set_phase(&row.id, ReleasePhase::Cancelled, None, now).await?;
+            return Ok(());
+        };
+        let before = self.content_of(row.before_revision.as_deref()).await.unwrap_or_default();
+        let approvals = state.approvals.iter().cloned().collect();
+        let Some(approved) = gate::reopened(plan, &row.plan, approvals) else { return Ok(()) };
+        tracing::info!(release = row.id, "release taken up");
+        self.connect(&site).await;
+        self.running = Some(Running::of(row, approved, site, desired, before, state));
+        Ok(())
+    }
+
+    /// Lets a stuck release make room: it failed, and the branch now wants something else.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn supersede_if_stuck(&mut self, desired: &DesiredState) -> Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let is_stuck = running.row.phase == ReleasePhase::Failed;
+        let wanted: Digest = desired.digest();
+        if !is_stuck || wanted == running.plan().content.desired {
+            return Ok(());
+        }
+        self.record(vec![Event::Superseded { by: wanted }]).await?;
+        self.finish().await
+    }
+
+    /// Goes on with the release under way.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn advance(&mut self) -> Result<Advance> {
+        let Some(running) = &mut self.running else { return Ok(Advance::Waiting(None)) };
+        let clock = self.clock.clone();
+        let (approvals, freezes) = (self.approvals.clone(), self.freezes.clone());
+        let consumed = self.consumed.clone();
+        let policy = self.accepted.as_ref().map(|accepted| accepted.policy.clone());
+        let policy = policy.unwrap_or_else(|| GatePolicy::of(&running.site));
+        let plan = running.plan().clone();
+        let own_clock = clock.clone();
+        let gate = move |wave: usize, state: &ReleaseState| {
+            // What this release consumed counts for all its waves.
+            let consumed = consumed.difference(&state.approvals).cloned().collect();
+            let now = own_clock.now();
+            let (approvals, freezes) = (approvals.as_slice(), freezes.as_slice());
+            let evidence =
+                Evidence { approvals, consumed: &consumed, freezes, given_up_at: None, now };
+            wave_gate(&plan, wave, &policy, evidence)
+        };
+        let before = running.state.last;
+        let mut hands = Hands {
+            journal: &self.journal,
+            clusters: &self.clusters,
+            publisher: &mut self.publisher,
+            inventory: &mut self.inventory,
+        };
+        let advance = running.advance(gate, &mut hands, move || clock.now()).await?;
+        self.consumed.extend(running.state.approvals.iter().cloned());
+        self.announce(before).await?;
+        if let Advance::Ended(_) = advance {
+            self.finish().await?;
+        }
+        Ok(advance)
+    }
+
+    /// Records events of a person's command, or of the loop itself.
+    async fn record(&mut self, events: Vec<Event>) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let before = running.state.last;
+        let now = self.clock.now();
+        let mut hands = Hands {
+            journal: &self.journal,
+            clusters: &self.clusters,
+            publisher: &mut self.publisher,
+            inventory: &mut self.inventory,
+        };
+        running.record(events, &mut hands, now).await?;
+        self.announce(before).await
+    }
+
+    /// Those who listen hear what was recorded.
+    async fn announce(&self, after: u64) -> Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        if self.notices.receiver_count() == 0 {
+            return Ok(());
+        }
+        let events = self.journal.events(&running.row.id).await?;
+        for event in events.into_iter().filter(|event| event.number > after) {
+            // Nobody listening any more is no fault.
+            let _sent = self.notices.send(Notice { release: running.row.id.clone(), event });
+        }
+        Ok(())
+    }
+
+    /// The end of a release: what it delivered becomes the baseline, and its revision the accepted one when all was.
+    async fn finish(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else { return Ok(()) };
+        let now = self.clock.now();
+        let phase = running.state.phase(running.plan());
+        let reached = Reached {
+            release: &running.row.id,
+            at: now,
+            is_complete: phase == ReleasePhase::Done,
+            products: &running.delivered(),
+            zones: self.publisher.published(),
+        };
+        let baseline = Baseline::after(
+            self.baseline.as_ref(),
+            running.plan(),
+            &running.desired,
+            &running.site,
+            reached,
+        );
+        running.finish(&baseline, &self.journal, now).await?;
+        self.baseline = Some(baseline);
+        if phase == ReleasePhase::Done {
+            self.accept(&running.site).await?;
+        }
+        self.status.releases = self.journal.releases(20).await?;
+        self.status.release = None;
+        self.write_baseline().await;
+        Ok(())
+    }
+}
+
+/// A tenth of the interval is spread by chance; failures make it grow tenfold at the most.
+fn polling(interval: Duration) -> Backoff {
+    Backoff { interval, longest: interval.saturating_mul(10), jitter: 100 }
+}
+
+fn unobserved(gap: Option<Gap>, now: Timestamp) -> ClusterObservation {
+    let unknown = || Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message: String::new() };
+    ClusterObservation {
+        uid: None,
+        version: None,
+        observed_at: now,
+        gap: Some(gap.unwrap_or_else(unknown)),
+        objects: BTreeMap::new(),
+    }
+}

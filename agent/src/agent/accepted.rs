@@ -1,0 +1,56 @@
+//! The accepted revision: whose keys, groups and policies count.
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::digest::Digest;
+use tidegate_core::gate::GatePolicy;
+use tidegate_core::site::ValidSite;
+
+use super::{Agent, Result};
+use crate::approve::Keys;
+use crate::journal::fact;
+
+/// What counts until the next revision is accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The commit.
+    pub commit: String,
+    /// Digest of its policies, persons and groups.
+    pub policies: Digest,
+    /// What they say.
+    pub policy: GatePolicy,
+    /// Keys by person.
+    pub keys: Keys,
+    /// A commit that does not descend from the accepted one and that a person has acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<String>,
+}
+
+impl Accepted {
+    /// What a revision says.
+    pub fn of(site: &ValidSite) -> Self {
+        Self {
+            commit: site.revision.commit.clone(),
+            policies: site.policies_digest(),
+            policy: GatePolicy::of(site),
+            keys: keys(site),
+            acknowledged: None,
+        }
+    }
+}
+
+/// Keys of the persons whose word counts.
+pub(super) fn keys(site: &ValidSite) -> Keys {
+    site.persons().map(|(name, person)| (name.to_owned(), person.keys.clone())).collect()
+}
+
+impl Agent {
+    /// From now on this revision's policies, keys and groups count.
+    pub(super) async fn accept(&mut self, site: &ValidSite) -> Result<()> {
+        let accepted = Accepted::of(site);
+        self.journal.set_fact(fact::ACCEPTED, &accepted).await?;
+        self.status.source.accepted = Some(accepted.commit.clone());
+        self.accepted = Some(accepted);
+        Ok(())
+    }
+}

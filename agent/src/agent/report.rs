@@ -1,0 +1,212 @@
+//! What a round tells: the status, the baseline branch, and how a round ends.
+
+use jiff::Timestamp;
+use tidegate_core::change::Change;
+use tidegate_core::live::{Gap, LiveState};
+use tidegate_core::plan::{Plan, PlanReport};
+use tidegate_core::progress::StepStatus;
+use tidegate_core::release::ReleasePhase;
+use tidegate_core::site::ValidSite;
+use tidegate_core::snapshot::Identity;
+use tidegate_core::zone::ZoneKind;
+use tidegate_schema::finding::Finding;
+
+use super::{Agent, Result};
+use crate::execute::Advance;
+use crate::source::Append;
+use crate::status::{
+    BaselineStatus, ClusterStatus, Condition, PlanStatus, ReleaseStatus, StepFailure,
+};
+
+/// An error with everything that caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Changes that nobody declared.
+fn drift(plan: &Plan) -> Vec<Change> {
+    let changes = &plan.content.changes.changes;
+    changes.iter().filter(|change| change.drift).cloned().collect()
+}
+
+impl Agent {
+    /// No revision can be followed now: a release under way goes on, everything else stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn go_on_without_revision(&mut self) -> Result<Option<Timestamp>> {
+        let next = match self.advance().await? {
+            Advance::Waiting(next) => next,
+            Advance::Ended(_) => None,
+        };
+        self.status.plan = None;
+        self.status.condition = if self.status.source.problem.is_some() {
+            Condition::Unreachable
+        } else {
+            Condition::Refused
+        };
+        self.show_release().await?;
+        Ok(next)
+    }
+
+    /// Everything is as desired: the revision is accepted without a release.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn settle(
+        &mut self,
+        site: ValidSite,
+        plan: &Plan,
+        report: &PlanReport,
+        live: &LiveState,
+    ) -> Result<()> {
+        self.note_clusters(live);
+        let is_whole = report.unplanned_clusters.is_empty();
+        let is_new = self.accepted.as_ref().is_none_or(|it| it.commit != site.revision.commit);
+        if is_whole && is_new && self.freezes.is_empty() {
+            self.accept(&site).await?;
+        }
+        self.status.plan = None;
+        self.status.drift = drift(plan);
+        self.status.condition = if is_whole { Condition::Settled } else { Condition::Unreachable };
+        self.show_release().await
+    }
+
+    /// The plan waits, or is refused.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn wait(
+        &mut self,
+        _site: &ValidSite,
+        plan: &Plan,
+        report: &PlanReport,
+        live: &LiveState,
+        waits: Vec<Finding>,
+        next: Option<Timestamp>,
+    ) -> Result<()> {
+        self.note_clusters(live);
+        self.status.drift = drift(plan);
+        self.status.plan = Some(PlanStatus {
+            id: plan.id(),
+            revision: plan.revision.clone(),
+            tasks: plan.content.tasks.clone(),
+            waves: plan.content.waves.iter().map(|wave| wave.name.clone()).collect(),
+            is_refused: report.is_refused(),
+            findings: report.findings.clone(),
+            waits,
+            next,
+        });
+        self.status.condition =
+            if report.is_refused() { Condition::Refused } else { Condition::Waiting };
+        self.show_release().await
+    }
+
+    /// A release is under way and waits.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn record_waiting(&mut self, _site: &ValidSite) -> Result<()> {
+        self.status.plan = None;
+        self.status.condition = match self.running.as_ref().map(|it| it.row.phase) {
+            Some(ReleasePhase::Paused | ReleasePhase::Failed) => Condition::NeedsPerson,
+            _ => Condition::Releasing,
+        };
+        self.show_release().await
+    }
+
+    /// Publishes the status as it is now.
+    pub(super) async fn show_release(&mut self) -> Result<()> {
+        self.status.release = self.running.as_ref().map(|running| {
+            let steps = running.plan().steps().count();
+            let done = running.state.steps.values().filter(|step| step.is_complete()).count();
+            let failures = running.state.steps.iter().filter_map(|(step, own)| match &own.status {
+                StepStatus::Failed(failure) => {
+                    Some(StepFailure { step: step.clone(), failure: failure.clone() })
+                }
+                _ => None,
+            });
+            ReleaseStatus {
+                row: running.row.clone(),
+                waits: running.waits.clone(),
+                done,
+                steps,
+                failures: failures.collect(),
+            }
+        });
+        self.status.baseline = self.baseline.as_ref().map(|baseline| BaselineStatus {
+            digest: baseline.digest(),
+            revision: baseline.revision.clone(),
+            recorded_at: baseline.recorded_at,
+            products: baseline
+                .products
+                .iter()
+                .map(|(name, product)| (name.clone(), product.version.clone()))
+                .collect(),
+        });
+        let serial = |zone: &tidegate_core::zone::PublishedZone| match zone.zone.kind {
+            ZoneKind::Hosted { .. } => zone.serial,
+            ZoneKind::Forward { .. } => 0,
+        };
+        let zones = self.publisher.published();
+        self.status.zones = zones.iter().map(|(name, it)| (name.clone(), serial(it))).collect();
+        self.status.freezes.clone_from(&self.freezes);
+        self.status.updated_at = Some(self.clock.now());
+        if self.status.releases.is_empty() || self.running.is_some() {
+            self.status.releases = self.journal.releases(20).await?;
+        }
+        self.statuses.send_replace(std::sync::Arc::new(self.status.clone()));
+        Ok(())
+    }
+
+    /// What was seen of the clusters.
+    pub(super) fn note_clusters(&mut self, live: &LiveState) {
+        let objects = |name: &String| {
+            self.inventory.entries.keys().filter(|reference| &reference.cluster == name).count()
+        };
+        let status = live.clusters.iter().map(|(name, seen)| {
+            let status = ClusterStatus {
+                version: seen.version.clone(),
+                gap: seen.gap.clone().or_else(|| self.connection_gap(name)),
+                objects: objects(name),
+                is_sandbox: self.sandboxes.contains(name),
+            };
+            (name.clone(), status)
+        });
+        self.status.clusters = status.collect();
+    }
+
+    fn connection_gap(&self, name: &str) -> Option<Gap> {
+        self.connection_gaps.get(name).cloned()
+    }
+
+    /// Hands the baseline back to git (reflow). A remote that cannot be written is a finding, not a failure: the journal
+    /// has it.
+    pub(super) async fn write_baseline(&mut self) {
+        let Some(baseline) = &self.baseline else { return };
+        let Ok(document) = serde_json::to_vec_pretty(baseline) else { return };
+        let append = Append {
+            branch: self.source.branches().baseline.clone(),
+            files: vec![(format!("{}/baseline.json", baseline.site), document)],
+            message: format!("baseline: {} after {}", baseline.site, baseline.release),
+            by: Identity { name: "tidegate".to_owned(), email: "tidegate@localhost".to_owned() },
+            at: self.clock.now(),
+            may_replace: true,
+        };
+        if let Err(error) = self.source.append(append).await {
+            tracing::warn!(error = chain(&error), "the baseline was not handed back to git");
+            self.status.findings.push(error.finding());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Approvals: documents and signatures become verified approvals, by the keys of the accepted revision.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_core::approval::{ApprovalScope, VerifiedApproval};
+use tidegate_core::digest::canonical;
+use tidegate_schema::approval::{Approval, ApprovalScope as Stated, Decision};
+use tidegate_schema::document::{Body, Document};
+use tidegate_schema::finding::{Finding, Place};
+use tidegate_schema::yaml;
+
+use crate::journal::StoredApproval;
+use crate::signature::{self, PublicKeyLine};
+
+/// How far the clock of an approver may be ahead of ours.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// Public keys by person, as lines of `authorized_keys`.
+pub type Keys = BTreeMap<String, Vec<String>>;
+
+/// The bytes that are signed: the document's canonical JSON (RFC 8785), so that writing it differently changes nothing.
+pub fn signed_bytes(document: &Document) -> Vec<u8> {
+    canonical(&document.to_value())
+}
+
+/// Reads one approval document.
+///
+/// # Errors
+///
+/// All findings of the document, or that it is not one approval.
+pub fn parse(path: &str, text: &str) -> Result<(Document, Approval), Vec<Finding>> {
+    let (documents, mut findings) = yaml::parse(path, text);
+    let mut documents = documents.into_iter();
+    match (documents.next(), documents.next(), findings.iter().any(Finding::is_error)) {
+        (Some(document), None, false) => match document.body.clone() {
+            Body::Approval(approval) => Ok((document, *approval)),
+            _ => {
+                findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
+                Err(findings)
+            }
+        },
+        (_, _, true) => Err(findings),
+        _ => {
+            findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
+            Err(findings)
+        }
+    }
+}
+
+/// Verifies approval files; what does not count is said.
+pub fn verify(
+    files: &[StoredApproval],
+    keys: &Keys,
+    now: Timestamp,
+) -> (Vec<VerifiedApproval>, Vec<Finding>) {
+    let mut verified: Vec<VerifiedApproval> = Vec::new();
+    let mut findings = Vec::new();
+    for file in files {
+        match verify_one(file, keys, now) {
+            // A name counts once: two files of one name are the same approval said twice, or a trick.
+            Ok(approval) if verified.iter().any(|known| known.name == approval.name) => {
+                let finding = Finding::warning("APPROVAL/NAME_TWICE").at(Place::file(&file.path));
+                findings.push(finding.with("name", &approval.name));
+            }
+            Ok(approval) => verified.push(approval),
+            Err(own) => findings.extend(own),
+        }
+    }
+    (verified, findings)
+}
+
+fn verify_one(
+    file: &StoredApproval,
+    keys: &Keys,
+    now: Timestamp,
+) -> Result<VerifiedApproval, Vec<Finding>> {
+    let (document, approval) = parse(&file.path, &file.document)?;
+    let person = approval.approver.to_string();
+    let refused = |code| {
+        let finding = Finding::warning(code).at(Place::file(&file.path));
+        vec![finding.with("person", &person)]
+    };
+    let lines = keys.get(&person).ok_or_else(|| refused("APPROVAL/UNKNOWN_PERSON"))?;
+    let allowed: Vec<PublicKeyLine> =
+        lines.iter().filter_map(|line| PublicKeyLine::parse(line).ok()).collect();
+    let key = signature::verify(&signed_bytes(&document), &file.signature, &allowed).map_err(
+        |error| {
+            let finding = Finding::warning("APPROVAL/BAD_SIGNATURE").at(Place::file(&file.path));
+            vec![finding.with("person", &person).with("reason", error.to_string())]
+        },
+    )?;
+    if approval.created_at > now.saturating_add(SKEW).unwrap_or(now) {
+        return Err(refused("APPROVAL/FROM_THE_FUTURE"));
+    }
+    let scope = match approval.scope {
+        Stated::Plan => ApprovalScope::Plan,
+        Stated::Wave(wave) => ApprovalScope::Wave(wave.to_string()),
+        Stated::Confirm(confirm) => {
+            ApprovalScope::Confirm { release: confirm.release, step: confirm.group }
+        }
+        Stated::Operation(_) => return Err(refused("APPROVAL/SCOPE_UNKNOWN")),
+    };
+    Ok(VerifiedApproval {
+        name: document.metadata.name.to_string(),
+        plan: approval.plan,
+        scope,
+        approves: approval.decision == Decision::Approve,
+        person,
+        key: key.as_str().to_owned(),
+        reason: approval.reason.unwrap_or_default(),
+        created_at: approval.created_at,
+        approve_by: Some(approval.approve_by),
+        execute_by: Some(approval.execute_by),
+    })
+}
+
+/// What somebody says about a plan.
+#[derive(Clone, Debug)]
+pub struct Word<'a> {
+    /// The plan.
+    pub plan: &'a tidegate_core::digest::Digest,
+    /// What of it.
+    pub scope: Stated,
+    /// Yes or no.
+    pub decision: Decision,
+    /// Name of the `Person`.
+    pub person: &'a str,
+    /// Why; a change number for example.
+    pub reason: Option<String>,
+    /// When it is said.
+    pub at: Timestamp,
+    /// How long it counts, and how long execution may start.
+    pub valid_for: SignedDuration,
+}
+
+/// A word as an approval file: to be signed over [`signed_bytes`] of its document, then put on the approvals branch.
+///
+/// # Errors
+///
+/// When a name is not one that documents may have.
+pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Finding>> {
+    let (scope, verb) = match (&word.scope, word.decision) {
+        (Stated::Plan, Decision::Approve) => (String::new(), "yes"),
+        (Stated::Plan, Decision::Reject) => (String::new(), "no"),
+        (Stated::Wave(wave), Decision::Approve) => (format!("-{wave}"), "yes"),
+        (Stated::Wave(wave), Decision::Reject) => (format!("-{wave}"), "no"),
+        (_, Decision::Approve) => (String::new(), "yes"),
+        (_, Decision::Reject) => (String::new(), "no"),
+    };
+    // The time is part of the name, as a name is used up with its approval.
+    let name =
+        format!("{}{scope}-{}-{verb}-{}", word.plan.short(), word.person, word.at.as_millisecond());
+    let until = word.at.checked_add(word.valid_for).unwrap_or(word.at);
+    let document = serde_json::json!({
+        "apiVersion": tidegate_schema::document::API_VERSION,
+        "kind": "Approval",
+        "metadata": {"name": name},
+        "spec": {
+            "plan": word.plan, "scope": word.scope, "decision": word.decision,
+            "approver": word.person, "reason": word.reason, "createdAt": word.at,
+            "approveBy": until, "executeBy": until,
+        },
+    });
+    let mut document = document;
+    if word.reason.is_none()
+        && let Some(spec) = document.get_mut("spec").and_then(serde_json::Value::as_object_mut)
+    {
+        spec.remove("reason");
+    }
+    let path = format!("approvals/{name}.yaml");
+    let text = yaml::to_string(&document).unwrap_or_default();
+    let (parsed, _) = parse(&path, &text)?;
+    Ok((StoredApproval { path, document: text, signature: String::new() }, parsed))
+}

@@ -1,0 +1,239 @@
+//! `approve` and `reject`: a signed word on a plan.
+
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tidegate_core::digest::Digest;
+use tidegate_core::plan::Task;
+use tidegate_core::snapshot::Identity;
+use tidegate_schema::approval::{ApprovalScope, Confirmation, Decision};
+use tidegate_schema::finding::Finding;
+use tidegate_schema::scalar::Name;
+
+use super::asking::Asking;
+use super::failure::{Failure, Outcome, chain, usage};
+use super::printer::Printer;
+use super::status::tasks;
+use crate::approve::{self as approval, Word};
+use crate::journal::StoredApproval;
+use crate::signature;
+use crate::source::{Append, SIGNATURE_END, Source, SourceOptions};
+
+const APPROVE: &str = "\
+Examples:
+  tidegate approve --key ~/.ssh/id_ed25519 --as li-na --data ../site-agent     the plan that waits
+  tidegate approve 9f3c0a7712de --key ~/.ssh/id_ed25519 --as li-na --wave gray --reason CHG-1017
+  tidegate approve sha256:9f3c… --key id --as li-na --push --repo git@forge:site.git
+  tidegate approve sha256:9f3c… --key id --as li-na --out approval.yaml        for a stick
+
+The approval names the plan's digest: if anything of the plan changes, it is void. Hardware keys, keys behind a passphrase
+and keys of an SSH agent (give the .pub file) are used through ssh-keygen.";
+
+const REJECT: &str = "\
+Examples:
+  tidegate reject --key ~/.ssh/id_ed25519 --as li-na --reason 'not before the audit' --data ../site-agent
+
+Any rejection closes the plan until its digest changes.";
+
+#[derive(Debug, clap::Args)]
+struct Given {
+    /// The plan: its digest, or the beginning of it when an agent can be asked. Default: the one that waits.
+    plan: Option<String>,
+    /// The private key to sign with, or the public one of a key in an SSH agent.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_KEY")]
+    key: PathBuf,
+    /// The name of your `Person` document.
+    #[arg(long = "as", value_name = "PERSON", env = "TIDEGATE_PERSON")]
+    person: String,
+    /// Only this wave. Default: the whole plan.
+    #[arg(long, conflicts_with = "confirm")]
+    wave: Option<String>,
+    /// Instead: that a group of a release looks right, as RELEASE/STEP.
+    #[arg(long, value_name = "RELEASE/STEP")]
+    confirm: Option<String>,
+    /// How long it counts, and how long execution may start.
+    #[arg(long, default_value = "8h", value_name = "DURATION")]
+    valid_for: SignedDuration,
+    /// Pushes it to the approvals branch of the repository.
+    #[arg(long, conflicts_with = "out")]
+    push: bool,
+    /// The repository to push to. Default: the one that the agent follows.
+    #[arg(long, value_name = "URL", requires = "push")]
+    repo: Option<String>,
+    /// Writes FILE and FILE.sig instead of handing it to the agent.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Approves a plan, or one wave of it, with a signature.
+#[derive(Debug, clap::Args)]
+#[command(after_help = APPROVE)]
+pub(super) struct ApproveArgs {
+    #[command(flatten)]
+    given: Given,
+    /// Why, such as the number of a change.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// Rejects a plan with a signature.
+#[derive(Debug, clap::Args)]
+#[command(after_help = REJECT)]
+pub(super) struct RejectArgs {
+    #[command(flatten)]
+    given: Given,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+}
+
+pub(super) async fn approve(args: &ApproveArgs, printer: &Printer) -> Result<Outcome, Failure> {
+    say(&args.given, Decision::Approve, args.reason.clone(), printer).await
+}
+
+pub(super) async fn reject(args: &RejectArgs, printer: &Printer) -> Result<Outcome, Failure> {
+    say(&args.given, Decision::Reject, Some(args.reason.clone()), printer).await
+}
+
+async fn say(
+    given: &Given,
+    decision: Decision,
+    reason: Option<String>,
+    printer: &Printer,
+) -> Result<Outcome, Failure> {
+    let plan = plan(given, printer).await?;
+    let word = Word {
+        plan: &plan,
+        scope: scope(given)?,
+        decision,
+        person: &given.person,
+        reason,
+        at: Timestamp::now(),
+        valid_for: given.valid_for,
+    };
+    let (mut file, document) = approval::compose(&word)?;
+    let signed = signature::sign_with_file(&approval::signed_bytes(&document), &given.key).await;
+    file.signature = signed.map_err(|error| {
+        let finding = Finding::error("COMMAND/NOT_SIGNED").with("key", given.key.display());
+        finding.with("reason", chain(&error))
+    })?;
+    let how = deliver(given, &file, decision, printer).await?;
+    let name = document.metadata.name.to_string();
+    if printer.is_json() {
+        printer.json(&json!({"approval": name, "plan": plan, "delivered": how}));
+    } else {
+        let verb = match decision {
+            Decision::Approve => printer.say("approved", "已批准"),
+            Decision::Reject => printer.say("rejected", "已拒绝"),
+        };
+        printer.line(format!("✓ {} {verb}  {name}  ({how})", plan.short()));
+    }
+    Ok(Outcome::Done)
+}
+
+/// The whole digest. When an agent is asked for it, what it would do is shown: one says yes to something.
+async fn plan(given: &Given, printer: &Printer) -> Result<Digest, Failure> {
+    if let Some(digest) = given.plan.as_deref().and_then(Digest::parse) {
+        return Ok(digest);
+    }
+    let wanted = given.plan.as_deref().unwrap_or("current");
+    let found: Value =
+        given.asking.client(printer)?.get(&format!("/api/v1/plans/{wanted}")).await?;
+    let unreadable = || Finding::error("COMMAND/FAILED").with("reason", "the plan has no digest");
+    let digest = found.get("id").and_then(Value::as_str).and_then(Digest::parse);
+    let digest = digest.ok_or_else(unreadable)?;
+    let own: Vec<Task> = found
+        .pointer("/plan/content/tasks")
+        .and_then(|tasks| serde_json::from_value(tasks.clone()).ok())
+        .unwrap_or_default();
+    printer.remark(digest.as_str());
+    for line in tasks(&own, *printer) {
+        printer.remark(format!("  {line}"));
+    }
+    Ok(digest)
+}
+
+fn scope(given: &Given) -> Result<ApprovalScope, Failure> {
+    if let Some(wave) = &given.wave {
+        let wave = wave.parse::<Name>();
+        return wave.map(ApprovalScope::Wave).map_err(|_| {
+            usage(Finding::error("COMMAND/WAVE").with("given", given.wave.clone().unwrap_or_default()))
+        });
+    }
+    let Some(confirm) = &given.confirm else { return Ok(ApprovalScope::Plan) };
+    match confirm.split_once('/') {
+        Some((release, group)) if !group.is_empty() => Ok(ApprovalScope::Confirm(Confirmation {
+            release: release.to_owned(),
+            group: group.to_owned(),
+        })),
+        _ => Err(usage(Finding::error("COMMAND/CONFIRM").with("given", confirm))),
+    }
+}
+
+/// Hands it over; says how, for the record of the terminal.
+async fn deliver(
+    given: &Given,
+    file: &StoredApproval,
+    decision: Decision,
+    printer: &Printer,
+) -> Result<String, Failure> {
+    if let Some(path) = &given.out {
+        write(path, &file.document)?;
+        let signature = PathBuf::from(format!("{}{SIGNATURE_END}", path.display()));
+        write(&signature, &file.signature)?;
+        return Ok(path.display().to_string());
+    }
+    if given.push {
+        return push(given, file, decision, printer).await;
+    }
+    let client = given.asking.client(printer)?;
+    let body = json!({"document": file.document, "signature": file.signature});
+    client.post("/api/v1/approvals", &body).await?;
+    Ok(client.url().to_owned())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| {
+        let finding = Finding::error("COMMAND/FILE_UNWRITABLE").with("path", path.display());
+        finding.with("reason", error).into()
+    })
+}
+
+async fn push(
+    given: &Given,
+    file: &StoredApproval,
+    decision: Decision,
+    printer: &Printer,
+) -> Result<String, Failure> {
+    let url = match &given.repo {
+        Some(url) => url.clone(),
+        None => {
+            let status: crate::status::Status =
+                given.asking.client(printer)?.get("/api/v1/status").await?;
+            status.source.url
+        }
+    };
+    let copy = tempfile::tempdir().map_err(super::failure::because)?;
+    let source = Source::open(SourceOptions::new(url, copy.path().join("mirror.git")))?;
+    let verb = match decision {
+        Decision::Approve => "approves",
+        Decision::Reject => "rejects",
+    };
+    let branch = source.branches().approvals.clone();
+    let append = Append {
+        branch: branch.clone(),
+        files: vec![
+            (file.path.clone(), file.document.clone().into_bytes()),
+            (format!("{}{SIGNATURE_END}", file.path), file.signature.clone().into_bytes()),
+        ],
+        message: format!("{} {verb} {}", given.person, file.path),
+        by: Identity::new(&given.person, format!("{}@localhost", given.person)),
+        at: Timestamp::now(),
+        may_replace: false,
+    };
+    source.append(append).await?;
+    Ok(format!("{} {branch}", source.location()))
+}

@@ -1,0 +1,47 @@
+//! `diff`: what a folder would change in the live clusters.
+
+use tidegate_core::show;
+
+use super::failure::{Failure, Outcome};
+use super::plan::COMMENT;
+use super::preview::{Before, Folder, preview};
+use super::printer::{Format, Printer};
+use super::report::Sources;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate diff --data ../site-agent            this folder against what runs
+  tidegate diff --path sites/hangzhou --full    every field
+  tidegate diff --format markdown               a comment for the merge request
+
+Exit code 0: no difference. 2: there are differences. 1: the documents are refused.";
+
+/// Shows what this folder would change in the live clusters. Changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    folder: Folder,
+    #[command(flatten)]
+    before: Before,
+    /// Every field of created and deleted objects.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
+    let preview = preview(&args.folder, &args.before, printer).await?;
+    let changes = &preview.plan.content.changes;
+    match printer.format {
+        Format::Json => printer.json(changes),
+        Format::Text => {
+            let style = show::Style { is_full: args.full, ..printer.style() };
+            printer.text(&show::changes_text(changes, style));
+        }
+        Format::Markdown => {
+            printer.text(&show::changes_markdown(changes, printer.lang, COMMENT));
+        }
+    }
+    printer.complain(&preview.report.findings, &Sources::default());
+    Ok(if changes.is_empty() { Outcome::Done } else { Outcome::Differences })
+}

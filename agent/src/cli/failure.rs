@@ -1,0 +1,97 @@
+//! How a command ends: with an exit code, and with findings when it could not do its work.
+
+use tidegate_schema::finding::Finding;
+
+use crate::client;
+
+/// How a command that could do its work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Done, or no difference.
+    Done,
+    /// Refused: what was said is why.
+    Refused,
+    /// There are differences (`diff`, `plan`).
+    Differences,
+}
+
+impl Outcome {
+    /// The exit code (architecture.md).
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Differences => 2,
+        }
+    }
+}
+
+/// The exit code for a command line that makes no sense (sysexits.h, `EX_USAGE`).
+pub(super) const USAGE: u8 = 64;
+
+/// Why a command could not do its work.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// What to tell.
+    pub(super) findings: Vec<Finding>,
+    /// The exit code.
+    pub(super) code: u8,
+}
+
+impl From<Finding> for Failure {
+    fn from(finding: Finding) -> Self {
+        Self { findings: vec![finding], code: 1 }
+    }
+}
+
+impl From<Vec<Finding>> for Failure {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self { findings, code: 1 }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        match error {
+            client::Error::Refused(findings) => findings.into(),
+            client::Error::Unreachable { ref url, .. } => {
+                let finding = Finding::error("COMMAND/AGENT_UNREACHABLE").with("url", url);
+                finding.with("reason", chain(&error)).into()
+            }
+            client::Error::Address(_) | client::Error::Unexpected { .. } => because(error),
+        }
+    }
+}
+
+impl From<crate::source::Error> for Failure {
+    fn from(error: crate::source::Error) -> Self {
+        error.finding().into()
+    }
+}
+
+/// A failure that has no finding of its own.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn because(error: impl std::error::Error) -> Failure {
+    Finding::error("COMMAND/FAILED").with("reason", chain(&error)).into()
+}
+
+/// A command line that makes no sense.
+pub(super) fn usage(finding: Finding) -> Failure {
+    Failure { findings: vec![finding], code: USAGE }
+}
+
+/// An error with everything that caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Some libraries repeat their source in their own text.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! `plan`: what would be done, in which order, gated by what.
+
+use serde_json::json;
+use tidegate_core::show;
+
+use super::failure::{Failure, Outcome};
+use super::preview::{Before, Folder, preview};
+use super::printer::{Format, Printer};
+
+/// The most that a comment on a merge request may have, in bytes (GitHub's limit is 65,536 characters).
+pub(super) const COMMENT: usize = 60_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate plan --data ../site-agent        tasks, waves, steps and groups, with the plan's digest
+  tidegate plan --format markdown           a comment for the merge request
+  tidegate plan --format json | jq .id      the digest that approvals name
+
+Exit code 0: nothing to do. 2: there is a plan. 1: refused.";
+
+/// Makes the plan of this folder against the live clusters, and executes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    folder: Folder,
+    #[command(flatten)]
+    before: Before,
+    /// Every field of created and deleted objects.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
+    let preview = preview(&args.folder, &args.before, printer).await?;
+    let (plan, report) = (&preview.plan, &preview.report);
+    match printer.format {
+        Format::Json => printer.json(&json!({"id": plan.id(), "plan": plan, "report": report})),
+        Format::Text => {
+            let style = show::Style { is_full: args.full, ..printer.style() };
+            printer.text(&show::plan_text(plan, report, style));
+        }
+        Format::Markdown => {
+            printer.text(&show::plan_markdown(plan, report, printer.lang, COMMENT));
+        }
+    }
+    Ok(if report.is_refused() {
+        Outcome::Refused
+    } else if plan.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Differences
+    })
+}

@@ -1,0 +1,171 @@
+//! What the commands on a folder share: loading it, and comparing it with the live clusters.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tidegate_core::baseline::Baseline;
+use tidegate_core::desired::DesiredState;
+use tidegate_core::diff::diff;
+use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
+use tidegate_core::plan::{Plan, PlanReport};
+use tidegate_core::planner::plan;
+use tidegate_core::render::render;
+use tidegate_core::site::ValidSite;
+use tidegate_core::snapshot::Snapshot;
+use tidegate_core::validate::validate;
+use tidegate_schema::finding::{Finding, Severity};
+
+use super::asking;
+use super::failure::{Failure, because, chain};
+use super::printer::Printer;
+use super::report::Sources;
+use crate::cluster::Cluster;
+use crate::journal::{Journal, fact};
+use crate::sandboxes::Sandboxes;
+use crate::source::Source;
+
+/// The folder of a site.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Folder {
+    /// The site's folder, committed or not.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(super) path: PathBuf,
+}
+
+/// What was applied before.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Before {
+    /// The data folder of the site's agent, for what it owns and what the site has reached. Without it nothing is known to
+    /// be ours, so nothing is deleted and everything counts as a first installation.
+    #[arg(long, env = "TIDEGATE_DATA", value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+}
+
+/// A folder that is valid.
+pub(super) struct Loaded {
+    /// Its files.
+    pub(super) snapshot: Snapshot,
+    /// What they say.
+    pub(super) site: ValidSite,
+    /// What that makes.
+    pub(super) desired: DesiredState,
+}
+
+/// A folder compared with the live clusters.
+pub(super) struct Preview {
+    /// The plan that would be made of it.
+    pub(super) plan: Plan,
+    /// What is refused or left out.
+    pub(super) report: PlanReport,
+}
+
+/// Loads a folder. What is wrong with it is shown with its source; errors end the command.
+pub(super) async fn load(folder: &Folder, printer: &Printer) -> Result<Loaded, Failure> {
+    let now = Timestamp::now();
+    let snapshot = Source::folder(&folder.path).await?;
+    let (site, findings) = validate(&snapshot, now);
+    let is_refused = findings.iter().any(Finding::is_error);
+    let told: Vec<Finding> = findings
+        .into_iter()
+        .filter(|it| is_refused || it.severity != Severity::Note)
+        .collect();
+    printer.complain(&told, &Sources::of(&snapshot));
+    match site.filter(|_| !is_refused) {
+        Some(site) => {
+            let desired = render(&site, now);
+            Ok(Loaded { snapshot, site, desired })
+        }
+        // All of it has been shown.
+        None => Err(Vec::new().into()),
+    }
+}
+
+/// Compares a folder with the live clusters.
+pub(super) async fn preview(
+    folder: &Folder,
+    before: &Before,
+    printer: &Printer,
+) -> Result<Preview, Failure> {
+    let Loaded { snapshot, site, desired } = load(folder, printer).await?;
+    let (baseline, inventory) = known(before.data.as_deref(), printer).await?;
+    let live = observe(&site, &desired, &inventory, before.data.as_deref()).await;
+    let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
+    let changes = diff(&desired, &live, &inventory, &published);
+    let authors = [snapshot.revision.author.clone(), snapshot.revision.committer.clone()];
+    let (plan, report) = plan(
+        changes,
+        &desired,
+        &site,
+        &live,
+        baseline.as_ref(),
+        &inventory,
+        &snapshot.revision,
+        &authors,
+    );
+    Ok(Preview { plan, report })
+}
+
+/// What the agent of a data folder knows: asked of it while it runs, read from its journal otherwise.
+async fn known(
+    data: Option<&Path>,
+    printer: &Printer,
+) -> Result<(Option<Baseline>, Inventory), Failure> {
+    let Some(data) = data else { return Ok((None, Inventory::default())) };
+    if !data.join("journal.sqlite").is_file() {
+        return Err(Finding::error("COMMAND/NO_DATA").with("path", data.display()).into());
+    }
+    if let Some(client) = asking::running(data, printer) {
+        let inventory = client.get("/api/v1/inventory").await;
+        if let Ok(inventory) = inventory {
+            return Ok((client.get("/api/v1/baseline").await.ok(), inventory));
+        }
+    }
+    let journal = Journal::open(data).await.map_err(because)?;
+    let baseline = journal.fact(fact::BASELINE).await.map_err(because)?;
+    Ok((baseline, journal.inventory().await.map_err(because)?))
+}
+
+async fn observe(
+    site: &ValidSite,
+    desired: &DesiredState,
+    inventory: &Inventory,
+    data: Option<&Path>,
+) -> LiveState {
+    let now = Timestamp::now();
+    let sandboxes = Sandboxes::copied(data);
+    let connect = sandboxes.connector();
+    let mut live = LiveState::default();
+    for (name, document) in &site.clusters {
+        let access = &document.spec.access;
+        let served = match access {
+            tidegate_schema::site::Access::Sandbox(_) => Sandboxes::served(name, data).await,
+            _ => None,
+        };
+        let folder = data.unwrap_or(Path::new("."));
+        let cluster = match served.or_else(|| connect(name, access)) {
+            Some(client) => Ok(Some(Cluster::of_client(name, &site.name, client))),
+            None => Cluster::connect(name, &site.name, access, folder).await,
+        };
+        let own: Vec<_> =
+            desired.objects.iter().filter(|object| &object.reference.cluster == name).collect();
+        let ours: Vec<_> =
+            inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
+        let observation = match cluster {
+            Ok(Some(cluster)) => cluster.observe(&own, &ours, now).await,
+            Ok(None) => unobserved("the sandbox did not start".to_owned(), now),
+            Err(error) => unobserved(chain(&error), now),
+        };
+        live.clusters.insert(name.clone(), observation);
+    }
+    live
+}
+
+fn unobserved(message: String, now: Timestamp) -> ClusterObservation {
+    ClusterObservation {
+        uid: None,
+        version: None,
+        observed_at: now,
+        gap: Some(Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message }),
+        objects: std::collections::BTreeMap::new(),
+    }
+}

@@ -1,0 +1,164 @@
+//! The one place that prints: data to standard output, remarks to standard error, colour only on a terminal.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use tidegate_core::show::Style;
+use tidegate_schema::finding::Lang;
+
+/// The form of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; versioned.
+    Json,
+    /// For comments on merge requests.
+    Markdown,
+}
+
+/// Prints in a form and a language.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Printer {
+    /// The form.
+    pub(super) format: Format,
+    /// The language.
+    pub(super) lang: Lang,
+    /// Columns of the terminal; 100 elsewhere.
+    pub(super) width: usize,
+}
+
+impl Printer {
+    /// For this process.
+    pub(super) fn new(format: Format, lang: Lang) -> Self {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let measured = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let width = columns.or(measured).unwrap_or(100).clamp(40, 160);
+        Self { format, lang, width }
+    }
+
+    /// A text in the language of this printer.
+    pub(super) fn say<'a>(&self, en: &'a str, zh: &'a str) -> &'a str {
+        match self.lang {
+            Lang::En => en,
+            Lang::Zh => zh,
+        }
+    }
+
+    /// A line of data.
+    pub(super) fn line(&self, text: impl Display) {
+        // Who closed the pipe has read enough.
+        let _closed = writeln!(anstream::stdout(), "{text}");
+    }
+
+    /// Data as it is.
+    pub(super) fn text(&self, text: &str) {
+        let mut out = anstream::stdout();
+        let _closed = out.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _closed = out.write_all(b"\n");
+        }
+    }
+
+    /// A remark, which is no data.
+    pub(super) fn remark(&self, text: impl Display) {
+        let _closed = writeln!(anstream::stderr(), "{text}");
+    }
+
+    /// Data for programs.
+    pub(super) fn json(&self, value: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string_pretty(value) {
+            self.line(text);
+        }
+    }
+
+    /// Whether programs read it.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// How plans and change sets look.
+    pub(super) fn style(&self) -> Style {
+        Style { lang: self.lang, has_colour: true, width: self.width, is_full: false }
+    }
+}
+
+/// Columns that a text takes: Chinese characters take two.
+pub(super) fn columns(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// A text filled with spaces to a number of columns.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// A table: columns as wide as their widest cell, two spaces between, nothing after the last.
+pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Breaks a text at spaces (and anywhere between Chinese characters) into lines of at most this many columns.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let fits = |line: &String| columns(line) + columns(word.trim_end()) <= width;
+        if !lines.last().is_some_and(fits) && lines.last().is_some_and(|line| !line.is_empty()) {
+            lines.push(String::new());
+        }
+        let mut rest = word.to_owned();
+        while columns(&rest) > width && rest.chars().any(|it| it > '\u{2e80}') {
+            let mut taken = 0;
+            let cut = rest
+                .char_indices()
+                .find(|(_, it)| {
+                    taken += columns(&it.to_string());
+                    taken > width
+                })
+                .map_or(rest.len(), |(index, _)| index);
+            let tail = rest.split_off(cut);
+            if let Some(line) = lines.last_mut() {
+                line.push_str(&rest);
+            }
+            lines.push(String::new());
+            rest = tail;
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(&rest);
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_never_exceed_the_width() {
+        let text = "one two three four five six seven 计划等待审批人签名后才能执行并记录 eight";
+        let lines = wrapped(text, 12);
+        assert!(lines.iter().all(|line| columns(line) <= 12), "{lines:?}");
+        let joined: String = lines.concat().chars().filter(|it| *it != ' ').collect();
+        assert_eq!(joined, text.replace(' ', ""));
+    }
+
+    #[test]
+    fn chinese_cells_are_two_columns_wide() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        assert_eq!(table(&[row("状态", "x"), row("a", "y")]), ["状态  x", "a     y"]);
+    }
+}

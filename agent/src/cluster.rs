@@ -1,0 +1,355 @@
+//! One Kubernetes cluster: the only place that talks to API servers.
+
+mod api;
+mod kinds;
+mod observe;
+mod watch;
+
+pub use kube::Client;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tidegate_core::digest::Digest;
+use tidegate_core::live::Gap;
+use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
+use tidegate_core::pod::Pod;
+use tidegate_core::progress::{EffectFailure, Seen};
+use tidegate_schema::site::Access;
+use tokio::sync::watch as signal;
+
+use api::{Answer, ApiError, Verb};
+use kinds::Kinds;
+use watch::Watches;
+
+/// Why a cluster could not be connected to. Nothing of credentials is in the text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig could not be read or used.
+    #[error("failed to read the kubeconfig of cluster {cluster}")]
+    Kubeconfig {
+        /// Name of the `Cluster` document.
+        cluster: String,
+        /// Why.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// The agent does not run in a pod, or its service account cannot be read.
+    #[error("failed to use the service account of the agent's pod for cluster {cluster}")]
+    InCluster {
+        /// Name of the `Cluster` document.
+        cluster: String,
+        /// Why.
+        #[source]
+        source: Box<kube::config::InClusterError>,
+    },
+    /// The configuration does not make a client.
+    #[error("failed to make a client for cluster {cluster}")]
+    Client {
+        /// Name of the `Cluster` document.
+        cluster: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// A client of a simulated cluster in this process; nothing goes over a socket.
+pub fn client_of_sandbox(sandbox: &tidegate_sandbox::Sandbox) -> Client {
+    Client::new(sandbox.service(), "default")
+}
+
+/// A client by a kubeconfig file, for a simulated cluster that another process serves. `None` when there is no such file.
+pub async fn client_of_kubeconfig(path: &Path) -> Option<Client> {
+    let file = Kubeconfig::read_from(path).ok()?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    Client::try_from(config.ok()?).ok()
+}
+
+/// One cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    name: String,
+    client: Client,
+    kinds: Arc<Kinds>,
+    watches: Arc<Watches>,
+    verified: Arc<Mutex<BTreeMap<ObjectRef, Verified>>>,
+    identity: Arc<OnceLock<(String, String)>>,
+    is_listened_to: bool,
+}
+
+/// A pair that the server has confirmed: this desired content gives this live content. While both stay, nothing is asked.
+#[derive(Clone, PartialEq, Eq)]
+struct Verified {
+    desired: Digest,
+    live: Digest,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Takes a client as it is: of a sandbox in this process, or of a test.
+    pub fn of_client(name: &str, site: &str, client: Client) -> Self {
+        Self {
+            name: name.to_owned(),
+            kinds: Arc::new(Kinds::new(client.clone())),
+            watches: Arc::new(Watches::new(client.clone(), site)),
+            client,
+            verified: Arc::default(),
+            identity: Arc::default(),
+            is_listened_to: false,
+        }
+    }
+
+    /// Makes a client from what the `Cluster` document says. Nothing is sent yet. Relative kubeconfig paths are below
+    /// `folder`.
+    ///
+    /// # Errors
+    ///
+    /// When the kubeconfig, or the pod's service account, cannot be used. A sandbox is not reached this way.
+    pub async fn connect(
+        name: &str,
+        site: &str,
+        access: &Access,
+        folder: &Path,
+    ) -> Result<Option<Self>, Error> {
+        let cluster = || name.to_owned();
+        let config = match access {
+            Access::Sandbox(_) => return Ok(None),
+            Access::InCluster(_) => kube::Config::incluster().map_err(|source| {
+                Error::InCluster { cluster: cluster(), source: Box::new(source) }
+            })?,
+            Access::Kubeconfig(access) => {
+                let failed =
+                    |source| Error::Kubeconfig { cluster: cluster(), source: Box::new(source) };
+                let file = Kubeconfig::read_from(folder.join(&access.path)).map_err(failed)?;
+                let options =
+                    KubeConfigOptions { context: access.context.clone(), ..Default::default() };
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
+            }
+        };
+        let client = Client::try_from(config)
+            .map_err(|source| Error::Client { cluster: cluster(), source: Box::new(source) })?;
+        Ok(Some(Self::of_client(name, site, client)))
+    }
+
+    /// Name of the `Cluster` document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Rises whenever something of ours changed in the cluster. Given once: one listener wakes the loop.
+    pub fn take_changes(&mut self) -> Option<signal::Receiver<u64>> {
+        let is_first = !std::mem::replace(&mut self.is_listened_to, true);
+        is_first.then(|| self.watches.changes())
+    }
+
+    /// The uid of the namespace `kube-system` and the server's version.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot be asked.
+    pub async fn identity(&self) -> Result<(String, String), Gap> {
+        let namespace = self.send(Verb::Get, "/api/v1/namespaces/kube-system", None).await;
+        let version = self.send(Verb::Get, "/version", None).await;
+        let text = |answer: &Answer, pointer: &str| {
+            answer.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let namespace = namespace.map_err(|error| error.gap())?;
+        let version = version.map_err(|error| error.gap())?;
+        Ok((text(&namespace, "/metadata/uid"), text(&version, "/gitVersion")))
+    }
+
+    /// One object as it is now, asked of the server.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say; that is never "absent".
+    pub async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
+        let Some(kind) = self.kinds.find(api_version, &reference.kind).await? else {
+            return Ok(Seen::Absent);
+        };
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        match self.send(Verb::Get, &path, None).await {
+            Ok(answer) => Ok(Seen::Present(Object::new(answer.body))),
+            Err(error) if error.is_not_found() => Ok(Seen::Absent),
+            Err(error) => Err(error.gap()),
+        }
+    }
+
+    /// The pods that a workload selects.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say.
+    pub async fn pods(&self, workload: &Object) -> Result<Vec<Pod>, Gap> {
+        let selector = match workload.get("/spec/selector/matchLabels").and_then(Value::as_object) {
+            Some(labels) if !labels.is_empty() => labels
+                .iter()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect::<Vec<_>>()
+                .join(","),
+            // A Job's selector is made by its controller; the label is what it puts on its pods.
+            _ if workload.kind() == "Job" => format!("job-name={}", workload.name()),
+            _ => return Ok(Vec::new()),
+        };
+        let query = api::query(&[("labelSelector", &selector)]);
+        let path = format!("/api/v1/namespaces/{}/pods{query}", workload.namespace());
+        let answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
+        let items = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_own = |pod: &Object| {
+            let owners = pod.get("/metadata/ownerReferences").and_then(Value::as_array);
+            workload.kind() != "Job"
+                || owners
+                    .into_iter()
+                    .flatten()
+                    .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(workload.uid()))
+        };
+        let pods = items.into_iter().map(Object::new).filter(is_own);
+        Ok(pods.map(|pod| Pod::of(&pod)).collect())
+    }
+
+    /// Applies an object as [`FIELD_MANAGER`], taking over fields of others: conflicts were shown in the plan. Gives the
+    /// object as the server has it now.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn apply(&self, object: &Object) -> Result<Object, EffectFailure> {
+        let object = &self.at_served_version(object).await;
+        let kind = match self.kinds.find(object.api_version(), object.kind()).await {
+            Ok(Some(kind)) => kind,
+            Ok(None) => {
+                self.kinds.forget_all();
+                return Err(EffectFailure {
+                    code: "CLUSTER/KIND_UNKNOWN".to_owned(),
+                    message: format!("{} {}", object.api_version(), object.kind()),
+                    is_transient: true,
+                });
+            }
+            Err(gap) => {
+                let (code, message) = (gap.code, gap.message);
+                return Err(EffectFailure { code, message, is_transient: true });
+            }
+        };
+        let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", "true")]);
+        let path = kind.path(object.namespace(), Some(object.name())) + &query;
+        let answer = self.send(Verb::Apply, &path, Some(object.value())).await;
+        let applied = Object::new(answer.map_err(ApiError::failure)?.body);
+        if applied.kind() == "CustomResourceDefinition" {
+            self.kinds.forget_all();
+        }
+        self.watches.learn(&applied);
+        Ok(applied)
+    }
+
+    /// Deletes an object while its uid is still this one; its dependents follow in the background. Being gone already is
+    /// success.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn delete(
+        &self,
+        reference: &ObjectRef,
+        api_version: &str,
+        uid: &str,
+    ) -> Result<(), EffectFailure> {
+        let kind = self.kinds.find(api_version, &reference.kind).await.map_err(|gap| {
+            let (code, message) = (gap.code, gap.message);
+            EffectFailure { code, message, is_transient: true }
+        })?;
+        let Some(kind) = kind else { return Ok(()) };
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        self.delete_at(&path, uid).await?;
+        self.watches.forget(reference);
+        Ok(())
+    }
+
+    /// The object at a version that the server has. Disruption budgets are the same at both of theirs (`policy/v1` came
+    /// with 1.21); a server that lacks the newer one gets the older one.
+    async fn at_served_version(&self, object: &Object) -> Object {
+        let mut object = object.clone();
+        let is_budget =
+            object.kind() == "PodDisruptionBudget" && object.api_version() == "policy/v1";
+        if is_budget && matches!(self.kinds.find("policy/v1", object.kind()).await, Ok(None)) {
+            object.set(&["apiVersion"], json!("policy/v1beta1"));
+        }
+        object
+    }
+
+    async fn delete_at(&self, path: &str, uid: &str) -> Result<(), EffectFailure> {
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions",
+            "propagationPolicy": "Background", "preconditions": {"uid": uid},
+        });
+        match self.send(Verb::Delete, path, Some(&options)).await {
+            Ok(_) => Ok(()),
+            // Somebody else's object stands there now, or nothing: ours is gone.
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// Asks for the eviction of a pod; a disruption budget may refuse it for now, which is a transient failure.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<(), EffectFailure> {
+        // policy/v1 since 1.22; older servers know policy/v1beta1 only.
+        let is_new = self.kinds.find("policy/v1", "PodDisruptionBudget").await;
+        let version = if matches!(is_new, Ok(Some(_))) { "policy/v1" } else { "policy/v1beta1" };
+        let body = json!({
+            "apiVersion": version, "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+        match self.send(Verb::Create, &path, Some(&body)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// Deletes a pod that is broken anyway, while its uid is still this one.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn delete_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), EffectFailure> {
+        self.delete_at(&format!("/api/v1/namespaces/{namespace}/pods/{name}"), uid).await
+    }
+
+    /// The last lines of a pod's log, of the container's last end when it keeps ending. Empty when the server has none.
+    pub async fn log(&self, namespace: &str, name: &str, lines: u32) -> Vec<String> {
+        let count = lines.to_string();
+        for previous in ["true", "false"] {
+            let query = api::query(&[("tailLines", &count), ("previous", previous)]);
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log{query}");
+            if let Ok(text) = api::send_text(&self.client, &path).await
+                && !text.trim().is_empty()
+            {
+                return text.lines().map(ToOwned::to_owned).collect();
+            }
+        }
+        Vec::new()
+    }
+
+    async fn send(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
+        api::send(&self.client, verb, path, body).await
+    }
+}

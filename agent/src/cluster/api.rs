@@ -1,0 +1,307 @@
+//! Requests as the API server takes them, and its refusals by what they mean for us.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use serde_json::Value;
+use tidegate_core::live::{Conflict, Gap};
+use tidegate_core::progress::EffectFailure;
+
+/// How long one request may take. Watches are not made here.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Create,
+    /// Server-side apply.
+    Apply,
+    Delete,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Value,
+    /// Texts of `Warning` headers (RFC 7234, 5.5, as Kubernetes uses them).
+    pub(super) warnings: Vec<String>,
+}
+
+/// A refusal, or no answer.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// The server's own `Status`.
+    Refused { code: u16, reason: String, message: String, causes: Vec<Cause> },
+    /// No answer that could be understood.
+    Unreachable(String),
+}
+
+/// One cause of a refusal.
+#[derive(Debug, Clone)]
+pub(super) struct Cause {
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) field: String,
+}
+
+impl ApiError {
+    /// The object (or its namespace) does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// The object is another one than the precondition says, or somebody else owns fields.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code: 409, .. })
+    }
+
+    /// Whether asking again may help.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused { code, reason, message, .. } => {
+                // A namespace that is going away makes room for its successor; a webhook may come up.
+                matches!(*code, 404 | 408 | 409 | 410 | 429 | 500..=599)
+                    || (*code == 403
+                        && reason == "Forbidden"
+                        && message.contains("being terminated"))
+            }
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "CLUSTER/UNREACHABLE",
+            Self::Refused { code: 401 | 403, .. } => "CLUSTER/FORBIDDEN",
+            Self::Refused { code: 404, .. } => "CLUSTER/NOT_FOUND",
+            Self::Refused { code: 422, causes, message, .. } if is_immutable(message, causes) => {
+                "CLUSTER/IMMUTABLE"
+            }
+            Self::Refused { code: 400 | 422, .. } => "CLUSTER/INVALID",
+            Self::Refused { code: 409, .. } => "CLUSTER/CONFLICT",
+            Self::Refused { code: 429, .. } => "CLUSTER/BUSY",
+            Self::Refused { .. } => "CLUSTER/SERVER_ERROR",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Unreachable(message) | Self::Refused { message, .. } => message.clone(),
+        }
+    }
+
+    /// As a gap of an observation.
+    pub(super) fn gap(&self) -> Gap {
+        Gap { code: self.code().to_owned(), message: self.message() }
+    }
+
+    /// As a failed effect.
+    pub(super) fn failure(self) -> EffectFailure {
+        EffectFailure {
+            code: self.code().to_owned(),
+            message: self.message(),
+            is_transient: self.is_transient(),
+        }
+    }
+
+    /// The conflicts of a server-side apply: field and manager.
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+        let Self::Refused { code: 409, causes, .. } = self else { return Vec::new() };
+        let conflicts = causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
+        conflicts
+            .map(|cause| Conflict {
+                field: cause.field.clone(),
+                // `conflict with "kubectl-edit" using apps/v1`
+                manager: cause.message.split('"').nth(1).unwrap_or_default().to_owned(),
+                since: cause.message.rsplit_once(" at ").map(|(_, at)| at.to_owned()),
+            })
+            .collect()
+    }
+}
+
+/// Whether every cause is a field that cannot change. Other causes would stay after a replacement (D40).
+fn is_immutable(message: &str, causes: &[Cause]) -> bool {
+    let says = |text: &str| {
+        text.contains("field is immutable")
+            || text.contains("updates to statefulset spec for fields other than")
+    };
+    if causes.is_empty() { says(message) } else { causes.iter().all(|cause| says(&cause.message)) }
+}
+
+/// A query string, percent-encoded.
+pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        text.push(if index == 0 { '?' } else { '&' });
+        text.push_str(key);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push('%');
+                text.push_str(&format!("{byte:02X}"));
+            }
+        }
+    }
+    text
+}
+
+fn request(verb: Verb, path: &str, body: Option<&Value>) -> Result<Request<Body>, ApiError> {
+    let method = match verb {
+        Verb::Get => Method::GET,
+        Verb::Create => Method::POST,
+        Verb::Apply => Method::PATCH,
+        Verb::Delete => Method::DELETE,
+    };
+    // JSON is YAML, and every server takes this type.
+    let content =
+        if verb == Verb::Apply { "application/apply-patch+yaml" } else { "application/json" };
+    let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", content)
+        .header("accept", "application/json")
+        .body(Body::from(bytes))
+        .map_err(|error| ApiError::Unreachable(error.to_string()))
+}
+
+/// Sends one request and reads its answer.
+pub(super) async fn send(
+    client: &Client,
+    verb: Verb,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, ApiError> {
+    let (status, warnings, bytes) = exchange(client, request(verb, path, body)?).await?;
+    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
+    match value {
+        Some(body) if status < 400 => Ok(Answer { body, warnings }),
+        Some(body) => Err(refusal(status, &body)),
+        None => {
+            let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+            Err(ApiError::Refused {
+                code: if status < 400 { 502 } else { status },
+                reason: String::new(),
+                message: text,
+                causes: Vec::new(),
+            })
+        }
+    }
+}
+
+/// Sends one request whose answer is text.
+pub(super) async fn send_text(client: &Client, path: &str) -> Result<String, ApiError> {
+    let (status, _, bytes) = exchange(client, request(Verb::Get, path, None)?).await?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if status < 400 {
+        return Ok(text);
+    }
+    Err(refusal(status, &serde_json::from_str(&text).unwrap_or_default()))
+}
+
+async fn exchange(
+    client: &Client,
+    request: Request<Body>,
+) -> Result<(u16, Vec<String>, Vec<u8>), ApiError> {
+    let unreachable = |error: &dyn std::error::Error| ApiError::Unreachable(chain(error));
+    let answer = async {
+        let response = client.send(request).await.map_err(|error| unreachable(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().get_all(http::header::WARNING).iter();
+        let warnings =
+            headers.filter_map(|header| header.to_str().ok()).filter_map(warning).collect();
+        let body = response.into_body().collect().await.map_err(|error| unreachable(&error))?;
+        Ok((status, warnings, body.to_bytes().to_vec()))
+    };
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ApiError::Unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+    }
+}
+
+/// `299 - "text"`.
+fn warning(header: &str) -> Option<String> {
+    let text = header.splitn(3, ' ').nth(2)?;
+    Some(text.trim_matches('"').replace("\\\"", "\""))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn refusal(code: u16, status: &Value) -> ApiError {
+    let text = |value: &Value, key: &str| {
+        value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    let causes = causes.into_iter().flatten().map(|cause| Cause {
+        reason: text(cause, "reason"),
+        message: text(cause, "message"),
+        field: text(cause, "field"),
+    });
+    ApiError::Refused {
+        code,
+        reason: text(status, "reason"),
+        message: text(status, "message"),
+        causes: causes.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_percent_encoded() {
+        assert_eq!(query(&[("labelSelector", "a/b=c,d")]), "?labelSelector=a%2Fb%3Dc%2Cd");
+    }
+
+    #[test]
+    fn conflicts_name_field_and_manager() {
+        let error = refusal(
+            409,
+            &json!({"reason": "Conflict", "message": "Apply failed", "details": {"causes": [
+                {"reason": "FieldManagerConflict", "field": ".spec.replicas",
+                 "message": "conflict with \"kubectl-edit\" using apps/v1"}]}}),
+        );
+        let conflicts = error.conflicts();
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!(
+            (conflicts[0].field.as_str(), conflicts[0].manager.as_str()),
+            (".spec.replicas", "kubectl-edit")
+        );
+    }
+
+    #[test]
+    fn a_refused_document_is_not_tried_again_but_a_busy_server_is() {
+        assert!(!refusal(422, &json!({})).failure().is_transient);
+        assert!(refusal(429, &json!({})).failure().is_transient);
+        assert!(refusal(503, &json!({})).failure().is_transient);
+    }
+
+    #[test]
+    fn a_warning_header_gives_its_text() {
+        assert_eq!(
+            warning("299 - \"policy/v1beta1 is deprecated\""),
+            Some("policy/v1beta1 is deprecated".to_owned())
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! Observing: what is live, and what the server says an apply would give.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use serde_json::Value;
+use tidegate_core::desired::DesiredObject;
+use tidegate_core::digest::Digest;
+use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
+use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
+use tidegate_core::progress::Seen;
+
+use super::api::{self, Verb};
+use super::{Cluster, Verified};
+
+/// Requests side by side to one API server.
+const WIDTH: usize = 16;
+
+impl Cluster {
+    /// Observes everything that is desired here or ours. What the watches and earlier answers already prove is not asked
+    /// again.
+    pub async fn observe(
+        &self,
+        desired: &[&DesiredObject],
+        inventory: &[(&ObjectRef, &InventoryEntry)],
+        now: Timestamp,
+    ) -> ClusterObservation {
+        let mut observation = ClusterObservation {
+            uid: None,
+            version: None,
+            observed_at: now,
+            gap: None,
+            objects: BTreeMap::new(),
+        };
+        match self.remembered_identity().await {
+            Ok((uid, version)) => {
+                observation.uid = Some(uid);
+                observation.version = Some(version);
+            }
+            Err(gap) => {
+                observation.gap = Some(gap);
+                return observation;
+            }
+        }
+        if let Err(gap) = self.watch_all(desired, inventory).await {
+            observation.gap = Some(gap);
+            return observation;
+        }
+        let coming = Coming::of(desired);
+        let wanted: BTreeSet<&ObjectRef> = desired.iter().map(|object| &object.reference).collect();
+        let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
+        let tasks = desired
+            .iter()
+            .map(|object| (&object.reference, object.body.api_version(), Some(*object)))
+            .chain(
+                orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)),
+            );
+        // Collected and boxed first: a lazy chain of closures over references is not `Send` for the compiler.
+        let asked: Vec<BoxFuture<'_, _>> = tasks
+            .map(|(reference, api_version, object)| {
+                let coming = &coming;
+                async move {
+                    let answer = self.observe_one(reference, api_version, object, coming).await;
+                    (reference.clone(), answer)
+                }
+                .boxed()
+            })
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
+        for (reference, answer) in answers {
+            match answer {
+                Ok(object) => {
+                    observation.objects.insert(reference, object);
+                }
+                // Nothing is left out silently: the whole cluster counts as partly observed.
+                Err(gap) => observation.gap = observation.gap.or(Some(gap)),
+            }
+        }
+        observation
+    }
+
+    /// Objects as they are now, from the watches where they have them.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say.
+    pub async fn look(
+        &self,
+        objects: &[(ObjectRef, String)],
+    ) -> Result<BTreeMap<ObjectRef, Seen>, Gap> {
+        let asked: Vec<BoxFuture<'_, Result<(ObjectRef, Seen), Gap>>> = objects
+            .iter()
+            .map(|(reference, api_version)| {
+                async move {
+                    if let Some(object) = self.watches.get(reference) {
+                        return Ok((reference.clone(), Seen::Present((*object).clone())));
+                    }
+                    Ok((reference.clone(), self.get(reference, api_version).await?))
+                }
+                .boxed()
+            })
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
+        answers.into_iter().collect()
+    }
+
+    /// The identity does not change while we are connected, so it is asked once.
+    async fn remembered_identity(&self) -> Result<(String, String), Gap> {
+        if let Some(known) = self.identity.get() {
+            return Ok(known.clone());
+        }
+        let identity = self.identity().await?;
+        Ok(self.identity.get_or_init(|| identity).clone())
+    }
+
+    async fn watch_all(
+        &self,
+        desired: &[&DesiredObject],
+        inventory: &[(&ObjectRef, &InventoryEntry)],
+    ) -> Result<(), Gap> {
+        let of_desired = desired.iter().map(|it| (it.body.api_version(), it.body.kind()));
+        let of_inventory =
+            inventory.iter().map(|(it, entry)| (entry.api_version.as_str(), it.kind.as_str()));
+        let kinds: BTreeSet<(&str, &str)> = of_desired.chain(of_inventory).collect();
+        for (api_version, kind) in kinds {
+            if let Some(served) = self.kinds.find(api_version, kind).await? {
+                self.watches.start(&served).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn observe_one(
+        &self,
+        reference: &ObjectRef,
+        api_version: &str,
+        desired: Option<&DesiredObject>,
+        coming: &Coming,
+    ) -> Result<Observation, Gap> {
+        let live = match self.watches.get(reference) {
+            Some(object) => Some((*object).clone()),
+            None => match self.get(reference, api_version).await? {
+                Seen::Present(object) => Some(object),
+                Seen::Absent => None,
+            },
+        };
+        let Some(desired) = desired else {
+            return Ok(observed(live, Prediction::NotDesired));
+        };
+        if let Some(live) = live.as_ref().filter(|live| self.is_verified(desired, live)) {
+            return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
+        }
+        if live.is_none() && self.comes_first(reference, api_version, coming).await? {
+            let simulated = Prediction::Simulated(Box::new(desired.body.clone()));
+            return Ok(observed(None, simulated));
+        }
+        self.dry_run(desired, live).await
+    }
+
+    /// Whether the object's namespace or kind does not exist yet but comes with the same change.
+    async fn comes_first(
+        &self,
+        reference: &ObjectRef,
+        api_version: &str,
+        coming: &Coming,
+    ) -> Result<bool, Gap> {
+        let kind = (reference.group.clone(), reference.kind.clone());
+        if coming.kinds.contains(&kind)
+            && self.kinds.find(api_version, &reference.kind).await?.is_none()
+        {
+            return Ok(true);
+        }
+        let Some(namespace) = coming.namespaces.get(&reference.namespace) else { return Ok(false) };
+        Ok(self.watches.get(namespace).is_none()
+            && matches!(self.get(namespace, "v1").await?, Seen::Absent))
+    }
+
+    /// First without force, so that conflicts show; then with force, for what would really happen.
+    async fn dry_run(
+        &self,
+        desired: &DesiredObject,
+        live: Option<Object>,
+    ) -> Result<Observation, Gap> {
+        let body = &self.at_served_version(&desired.body).await;
+        let Some(kind) = self.kinds.find(body.api_version(), body.kind()).await? else {
+            let message = format!("{} {}", body.api_version(), body.kind());
+            let gap = Gap { code: "CLUSTER/KIND_UNKNOWN".to_owned(), message };
+            return Ok(observed(live, Prediction::Refused(gap)));
+        };
+        let path = kind.path(body.namespace(), Some(body.name()));
+        let mut conflicts = Vec::new();
+        for force in ["false", "true"] {
+            let query = api::query(&[
+                ("fieldManager", FIELD_MANAGER),
+                ("force", force),
+                ("dryRun", "All"),
+                ("fieldValidation", "Strict"),
+            ]);
+            match self.send(Verb::Apply, &(path.clone() + &query), Some(body.value())).await {
+                Ok(answer) => {
+                    let predicted = Object::new(answer.body);
+                    if let Some(live) = live.as_ref().filter(|_| conflicts.is_empty()) {
+                        self.verify(desired, live, &predicted);
+                    }
+                    let prediction = Prediction::Exact(Box::new(predicted));
+                    return Ok(Observation {
+                        live,
+                        predicted: prediction,
+                        conflicts,
+                        warnings: answer.warnings,
+                    });
+                }
+                Err(error) if force == "false" && !error.conflicts().is_empty() => {
+                    conflicts = since(error.conflicts(), live.as_ref());
+                }
+                Err(error) => {
+                    let gap = error.gap();
+                    let prediction = match gap.code.as_str() {
+                        "CLUSTER/INVALID" if gap.message.contains("dry run") => {
+                            unverified(body, gap)
+                        }
+                        "CLUSTER/FORBIDDEN" => unverified(body, gap),
+                        "CLUSTER/INVALID" | "CLUSTER/IMMUTABLE" | "CLUSTER/NOT_FOUND"
+                        | "CLUSTER/CONFLICT" => Prediction::Refused(gap),
+                        _ => return Err(gap),
+                    };
+                    return Ok(Observation {
+                        live,
+                        predicted: prediction,
+                        conflicts,
+                        warnings: Vec::new(),
+                    });
+                }
+            }
+        }
+        let message = "conflicts although forced".to_owned();
+        Err(Gap { code: "CLUSTER/SERVER_ERROR".to_owned(), message })
+    }
+
+    fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {
+        let verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        verified
+            .get(&desired.reference)
+            .is_some_and(|known| known.desired == desired.digest && known.live == content(live))
+    }
+
+    /// Remembers the pair when applying would change nothing.
+    fn verify(&self, desired: &DesiredObject, live: &Object, predicted: &Object) {
+        let known = content(live);
+        let mut verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known == content(predicted) {
+            let pair = Verified { desired: desired.digest.clone(), live: known };
+            verified.insert(desired.reference.clone(), pair);
+        } else {
+            verified.remove(&desired.reference);
+        }
+    }
+}
+
+/// Namespaces and kinds that come with the change.
+struct Coming {
+    namespaces: BTreeMap<String, ObjectRef>,
+    kinds: BTreeSet<(String, String)>,
+}
+
+impl Coming {
+    fn of(desired: &[&DesiredObject]) -> Self {
+        let namespaces = desired.iter().filter(|object| {
+            object.reference.kind == "Namespace" && object.reference.group.is_empty()
+        });
+        let definitions =
+            desired.iter().filter(|object| object.reference.kind == "CustomResourceDefinition");
+        let text = |object: &DesiredObject, pointer| object.body.text(pointer).to_owned();
+        Self {
+            namespaces: namespaces
+                .map(|object| (object.reference.name.clone(), object.reference.clone()))
+                .collect(),
+            kinds: definitions
+                .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
+                .collect(),
+        }
+    }
+}
+
+fn observed(live: Option<Object>, prediction: Prediction) -> Observation {
+    Observation { live, predicted: prediction, conflicts: Vec::new(), warnings: Vec::new() }
+}
+
+fn unverified(body: &Object, gap: Gap) -> Prediction {
+    Prediction::Unverified(Box::new(body.clone()), gap)
+}
+
+/// When the other managers last wrote, from the live object's own records.
+fn since(
+    mut conflicts: Vec<tidegate_core::live::Conflict>,
+    live: Option<&Object>,
+) -> Vec<tidegate_core::live::Conflict> {
+    let managers = live.and_then(|live| live.get("/metadata/managedFields")?.as_array());
+    for conflict in &mut conflicts {
+        let own = managers.into_iter().flatten().find(|entry| {
+            entry.get("manager").and_then(Value::as_str) == Some(conflict.manager.as_str())
+        });
+        let time = own.and_then(|entry| entry.get("time")?.as_str());
+        if let Some(time) = time {
+            conflict.since = Some(time.to_owned());
+        }
+    }
+    conflicts
+}
+
+/// The digest of what matters to a comparison: without status and the server's own bookkeeping, so that a pod coming and
+/// going does not make us ask again.
+fn content(object: &Object) -> Digest {
+    let mut value = object.value().clone();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for noise in ["managedFields", "resourceVersion", "generation"] {
+            metadata.remove(noise);
+        }
+    }
+    Digest::of(&value)
+}

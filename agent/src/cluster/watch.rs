@@ -1,0 +1,225 @@
+//! Watches over what carries our label, and the objects that they have seen.
+//!
+//! Only presence is trusted. An object that is not here may have lost its label; whether it is absent is asked of the
+//! server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use tidegate_core::object::{Object, ObjectRef};
+use tokio::sync::watch as signal;
+
+use super::kinds::ServedKind;
+
+/// How long a first observation waits for a watch to have seen everything; after that objects are asked for one by one.
+const FIRST_SYNC: Duration = Duration::from_secs(10);
+
+/// Label whose value is the site: what we watch.
+pub(super) const SITE_LABEL: &str = "tidegate.dev/site";
+
+type Key = (String, String);
+
+#[derive(Default)]
+struct Seen {
+    is_synced: bool,
+    objects: BTreeMap<Key, Arc<Object>>,
+}
+
+/// All watches of one cluster.
+pub(super) struct Watches {
+    client: Client,
+    site: String,
+    kinds: Mutex<BTreeMap<String, Watched>>,
+    changed: Arc<signal::Sender<u64>>,
+}
+
+struct Watched {
+    seen: Arc<Mutex<Seen>>,
+    synced: signal::Receiver<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for watched in self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            watched.task.abort();
+        }
+    }
+}
+
+fn kind_key(group: &str, kind: &str) -> String {
+    format!("{kind}.{group}")
+}
+
+fn resource_version(object: &Object) -> u64 {
+    object.resource_version().parse().unwrap_or(0)
+}
+
+impl Watches {
+    pub(super) fn new(client: Client, site: &str) -> Self {
+        Self {
+            client,
+            site: site.to_owned(),
+            kinds: Mutex::default(),
+            changed: Arc::new(signal::Sender::new(0)),
+        }
+    }
+
+    pub(super) fn changes(&self) -> signal::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Watches a kind, if it is not watched yet, and waits until the watch has seen everything.
+    pub(super) async fn start(&self, kind: &ServedKind) {
+        let mut synced = {
+            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            let group = kind.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let watched =
+                kinds.entry(kind_key(group, &kind.kind)).or_insert_with(|| self.watch(kind));
+            watched.synced.clone()
+        };
+        let is_in_time = tokio::time::timeout(FIRST_SYNC, synced.wait_for(|synced| *synced)).await;
+        if is_in_time.is_err() {
+            tracing::warn!(kind = kind.kind, "watch is slow to start; asking one by one");
+        }
+    }
+
+    fn watch(&self, kind: &ServedKind) -> Watched {
+        let (group, version) = kind.api_version.rsplit_once('/').unwrap_or(("", &kind.api_version));
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: kind.api_version.clone(),
+            kind: kind.kind.clone(),
+            plural: kind.plural.clone(),
+        };
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let selector = format!("{SITE_LABEL}={}", self.site);
+        let config = watcher::Config::default().labels(&selector);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (synced_sender, synced) = signal::channel(false);
+        let (own_seen, changed) = (Arc::clone(&seen), Arc::clone(&self.changed));
+        let name = kind.kind.clone();
+        let task = tokio::spawn(async move {
+            let mut events = watcher(api, config).default_backoff().boxed();
+            let mut building = None;
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        if fold(&own_seen, &mut building, event) {
+                            synced_sender.send_replace(true);
+                            changed.send_modify(|count| *count += 1);
+                        }
+                    }
+                    Err(error) => {
+                        own_seen.lock().unwrap_or_else(PoisonError::into_inner).is_synced = false;
+                        changed.send_modify(|count| *count += 1);
+                        tracing::warn!(kind = name, %error, "watch broke; it is taken up again");
+                    }
+                }
+            }
+        });
+        Watched { seen, synced, task }
+    }
+
+    /// The object as last seen, while the watch over its kind is whole.
+    pub(super) fn get(&self, reference: &ObjectRef) -> Option<Arc<Object>> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = kinds.get(&kind_key(&reference.group, &reference.kind))?;
+        let seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.is_synced {
+            return None;
+        }
+        seen.objects.get(&(reference.namespace.clone(), reference.name.clone())).cloned()
+    }
+
+    /// Takes the answer to our own write, so that nothing older than it is read from here afterwards.
+    pub(super) fn learn(&self, object: &Object) {
+        if object.label(SITE_LABEL) != Some(&self.site) {
+            return;
+        }
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = kinds.get(&kind_key(object.group(), object.kind())) {
+            let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            keep_newer(&mut seen.objects, object.clone());
+        }
+    }
+
+    /// Forgets an object that we deleted: the watch will say so too, but later.
+    pub(super) fn forget(&self, reference: &ObjectRef) {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = kinds.get(&kind_key(&reference.group, &reference.kind)) {
+            let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.objects.remove(&(reference.namespace.clone(), reference.name.clone()));
+        }
+    }
+}
+
+fn key(object: &Object) -> Key {
+    (object.namespace().to_owned(), object.name().to_owned())
+}
+
+/// Answers to writes and watch events come by different ways: the newer one stays.
+fn keep_newer(objects: &mut BTreeMap<Key, Arc<Object>>, object: Object) {
+    let own = key(&object);
+    let is_older = objects.get(&own).is_some_and(|known| {
+        known.uid() == object.uid() && resource_version(known) > resource_version(&object)
+    });
+    if !is_older {
+        objects.insert(own, Arc::new(object));
+    }
+}
+
+/// Folds one event; says whether people may see a difference now.
+fn fold(
+    seen: &Mutex<Seen>,
+    building: &mut Option<BTreeMap<Key, Arc<Object>>>,
+    event: watcher::Event<DynamicObject>,
+) -> bool {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    match event {
+        watcher::Event::Init => {
+            *building = Some(BTreeMap::new());
+            false
+        }
+        watcher::Event::InitApply(object) => {
+            if let (Some(building), Some(object)) = (building.as_mut(), plain(&object)) {
+                building.insert(key(&object), Arc::new(object));
+            }
+            false
+        }
+        watcher::Event::InitDone => {
+            let listed = building.take().unwrap_or_default();
+            let before = std::mem::replace(&mut seen.objects, listed);
+            // What we wrote while the list was under way is newer than the list.
+            for object in before.into_values() {
+                if seen.objects.contains_key(&key(&object)) {
+                    keep_newer(&mut seen.objects, Arc::unwrap_or_clone(object));
+                }
+            }
+            seen.is_synced = true;
+            true
+        }
+        watcher::Event::Apply(object) => {
+            if let Some(object) = plain(&object) {
+                keep_newer(&mut seen.objects, object);
+            }
+            true
+        }
+        watcher::Event::Delete(object) => {
+            if let Some(object) = plain(&object) {
+                seen.objects.remove(&key(&object));
+            }
+            true
+        }
+    }
+}
+
+fn plain(object: &DynamicObject) -> Option<Object> {
+    serde_json::to_value(object).ok().map(Object::new)
+}

@@ -1,0 +1,487 @@
+//! Executing a release: carries out what `progress` decides, and records it. It makes no choice of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use tidegate_core::baseline::Baseline;
+use tidegate_core::desired::{DesiredObject, DesiredState};
+use tidegate_core::gate::{ApprovedPlan, WaveGate};
+use tidegate_core::live::{Inventory, InventoryEntry};
+use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::plan::{Plan, Step};
+use tidegate_core::progress::{
+    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepState, StepStatus,
+    Work,
+};
+use tidegate_core::release::{Event, Failure, ReleasePhase};
+use tidegate_core::site::ValidSite;
+use tidegate_schema::finding::Finding;
+
+use crate::cluster::Cluster;
+use crate::journal::{self, InventoryChange, Journal, ReleaseRow};
+use crate::publish::Publisher;
+
+/// Rounds of one call at the most: the loop must come back to look at git, approvals and commands.
+const ROUNDS: usize = 200;
+
+/// Lines of a failed pod's log that are kept with the failure.
+const LOG_LINES: u32 = 10;
+
+/// A release under way.
+#[derive(Debug)]
+pub struct Running {
+    /// Its row in the journal.
+    pub row: ReleaseRow,
+    /// What was approved.
+    pub approved: ApprovedPlan,
+    /// The site of the plan's revision.
+    pub site: ValidSite,
+    /// The content that is applied.
+    pub desired: DesiredState,
+    /// The content before.
+    pub before: DesiredState,
+    /// Its events, folded.
+    pub state: ReleaseState,
+    /// What it waits for, as last decided.
+    pub waits: Vec<Finding>,
+    /// Effects that failed and were not successful since.
+    pub failures: BTreeMap<ObjectRef, EffectFailure>,
+    /// Why zones were not published.
+    pub publish_failure: Option<String>,
+}
+
+/// Everything that a release is executed with.
+#[derive(Debug)]
+pub struct Hands<'a> {
+    /// Where everything is recorded.
+    pub journal: &'a Journal,
+    /// By name.
+    pub clusters: &'a BTreeMap<String, Cluster>,
+    /// The zones.
+    pub publisher: &'a mut Publisher,
+    /// What is ours.
+    pub inventory: &'a mut Inventory,
+}
+
+/// How far one call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// It waits; time alone changes the answer at the instant, if there is one.
+    Waiting(Option<Timestamp>),
+    /// It ended.
+    Ended(ReleasePhase),
+}
+
+impl Running {
+    /// Starts a release: the journal knows it, its approvals are consumed and all that it will apply is in the inventory
+    /// before anything is written anywhere.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn start(
+        approved: ApprovedPlan,
+        site: ValidSite,
+        desired: DesiredState,
+        before: DesiredState,
+        before_revision: Option<&str>,
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<Self, journal::Error> {
+        let intended = intended(approved.plan(), &desired, hands.inventory);
+        let row = hands
+            .journal
+            .start_release(approved.plan(), before_revision, approved.approvals(), &intended, now)
+            .await?;
+        fold_inventory(hands.inventory, &intended);
+        tracing::info!(release = row.id, plan = row.plan.short(), "release started");
+        let state = ReleaseState::of(&hands.journal.events(&row.id).await?);
+        Ok(Self::of(row, approved, site, desired, before, state))
+    }
+
+    /// Takes up a release that was under way when the agent ended.
+    pub fn of(
+        row: ReleaseRow,
+        approved: ApprovedPlan,
+        site: ValidSite,
+        desired: DesiredState,
+        before: DesiredState,
+        state: ReleaseState,
+    ) -> Self {
+        Self {
+            row,
+            approved,
+            site,
+            desired,
+            before,
+            state,
+            waits: Vec::new(),
+            failures: BTreeMap::new(),
+            publish_failure: None,
+        }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        self.approved.plan()
+    }
+
+    /// Index of the wave that is under way or comes next.
+    pub fn wave(&self) -> usize {
+        let is_done =
+            |index: &usize| self.state.wave(*index).is_some_and(progress::WaveState::is_done);
+        (0..self.plan().content.waves.len()).take_while(is_done).count()
+    }
+
+    /// Goes on until there is nothing to do now.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written: then nothing further is done.
+    pub async fn advance(
+        &mut self,
+        gate: impl Fn(usize, &ReleaseState) -> WaveGate,
+        hands: &mut Hands<'_>,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Advance, journal::Error> {
+        for _ in 0..ROUNDS {
+            let observed = self.observe(hands).await;
+            let wave = gate(self.wave(), &self.state);
+            let work = Work { plan: self.plan(), desired: &self.desired, before: &self.before };
+            let decision = progress::decide(work, &self.state, &observed, &wave, now());
+            let Decision { events, effects, waits, next } = decision;
+            self.waits = waits;
+            if !events.is_empty() {
+                self.record(events, hands, now()).await?;
+                let phase = self.state.phase(self.plan());
+                if phase.is_ended() {
+                    return Ok(Advance::Ended(phase));
+                }
+                continue;
+            }
+            if effects.is_empty() {
+                return Ok(Advance::Waiting(next));
+            }
+            let is_progress = self.carry_out(effects, hands, now()).await?;
+            if !is_progress {
+                return Ok(Advance::Waiting(next));
+            }
+        }
+        Ok(Advance::Waiting(Some(now())))
+    }
+
+    /// Records events that a person's command asks for.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn record(
+        &mut self,
+        mut events: Vec<Event>,
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<(), journal::Error> {
+        for event in &mut events {
+            if let Event::StepFailed { step, failure, .. } = event {
+                self.add_logs(step, failure, hands.clusters).await;
+            }
+        }
+        let removed = removed(&events);
+        let recorded = hands.journal.append(&self.row.id, &events, &removed, now).await?;
+        fold_inventory(hands.inventory, &removed);
+        for event in &recorded {
+            tracing::info!(release = self.row.id, event = ?event.event, "recorded");
+            self.state.apply(event);
+        }
+        let phase = self.state.phase(self.plan());
+        if phase != self.row.phase && !phase.is_ended() {
+            hands.journal.set_phase(&self.row.id, phase, None, now).await?;
+        }
+        self.row.phase = phase;
+        Ok(())
+    }
+
+    /// Records the end with the baseline that the release leaves.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn finish(
+        &mut self,
+        baseline: &Baseline,
+        journal: &Journal,
+        now: Timestamp,
+    ) -> Result<(), journal::Error> {
+        let phase = self.state.phase(self.plan());
+        journal.set_phase(&self.row.id, phase, Some(baseline), now).await?;
+        self.row.phase = phase;
+        self.row.ended_at = Some(now);
+        tracing::info!(release = self.row.id, ?phase, "release ended");
+        Ok(())
+    }
+
+    /// Products of which every step ended well.
+    pub fn delivered(&self) -> BTreeSet<String> {
+        let is_done =
+            |id: &str| self.state.step(id).is_some_and(|own| own.status == StepStatus::Done);
+        let (mut delivered, mut missed) = (BTreeSet::new(), BTreeSet::new());
+        for (_, step) in self.plan().steps() {
+            let Some(product) = &step.product else { continue };
+            let set = if is_done(&step.id) { &mut delivered } else { &mut missed };
+            set.insert(product.clone());
+        }
+        delivered.difference(&missed).cloned().collect()
+    }
+
+    async fn observe(&self, hands: &Hands<'_>) -> Observed {
+        let mut observed = Observed {
+            published: hands.publisher.digests(),
+            publish_failure: self.publish_failure.clone(),
+            failures: self.failures.clone(),
+            uids: uids(hands.inventory),
+            ..Observed::default()
+        };
+        let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
+        for step in self.active_steps() {
+            for reference in step.apply.iter().chain(&step.replace).chain(&step.prune) {
+                let version = self.api_version(reference, hands.inventory);
+                wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
+            }
+        }
+        for (name, objects) in wanted {
+            let Some(cluster) = hands.clusters.get(name) else { continue };
+            let objects: Vec<_> = objects.into_iter().collect();
+            if let Err(gap) = observe_cluster(cluster, &objects, &mut observed).await {
+                observed.gaps.insert(name.to_owned(), gap);
+            }
+        }
+        observed
+    }
+
+    /// Steps whose objects matter now: those under way, or all that were started while going back.
+    fn active_steps(&self) -> impl Iterator<Item = &Step> {
+        let is_going_back = self.state.rollback.is_some();
+        self.plan().steps().map(|(_, step)| step).filter(move |step| {
+            let is_active = |own: &StepState| {
+                own.status == StepStatus::Running
+                    || (is_going_back && own.status != StepStatus::RolledBack)
+            };
+            self.state.step(&step.id).is_some_and(is_active)
+        })
+    }
+
+    fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {
+        let of = |state: &DesiredState| {
+            state.object(reference).map(|it| it.body.api_version().to_owned())
+        };
+        let of_inventory =
+            || inventory.entries.get(reference).map(|entry| entry.api_version.clone());
+        of(&self.desired).or_else(|| of(&self.before)).or_else(of_inventory).unwrap_or_default()
+    }
+
+    /// Carries out effects; says whether anything may have changed.
+    async fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<bool, journal::Error> {
+        let mut is_progress = false;
+        for effect in effects {
+            is_progress |= match effect {
+                Effect::Apply { step, reference, object, is_final } => {
+                    self.apply(&step, reference, &object, is_final, hands, now).await?
+                }
+                Effect::Delete { reference, .. } => {
+                    let entry = hands.inventory.entries.get(&reference);
+                    let uid = entry.and_then(|entry| entry.uid.clone());
+                    let version = self.api_version(&reference, hands.inventory);
+                    match (hands.clusters.get(&reference.cluster), uid) {
+                        (Some(cluster), Some(uid)) => {
+                            let result = cluster.delete(&reference, &version, &uid).await;
+                            self.note(reference, result)
+                        }
+                        // Never applied, so never ours to delete.
+                        (_, None) => {
+                            self.note(reference, Err(never_applied()));
+                            false
+                        }
+                        (None, _) => false,
+                    }
+                }
+                Effect::Evict { cluster, namespace, name, uid } => {
+                    match hands.clusters.get(&cluster) {
+                        Some(cluster) => cluster.evict(&namespace, &name, &uid).await.is_ok(),
+                        None => false,
+                    }
+                }
+                Effect::DeletePod { cluster, namespace, name, uid } => {
+                    match hands.clusters.get(&cluster) {
+                        Some(cluster) => cluster.delete_pod(&namespace, &name, &uid).await.is_ok(),
+                        None => false,
+                    }
+                }
+                Effect::Publish { zones, is_before } => {
+                    self.publish(&zones, is_before, hands).await
+                }
+            };
+        }
+        Ok(is_progress)
+    }
+
+    async fn apply(
+        &mut self,
+        step: &str,
+        reference: ObjectRef,
+        object: &Object,
+        is_final: bool,
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<bool, journal::Error> {
+        let Some(cluster) = hands.clusters.get(&reference.cluster) else { return Ok(false) };
+        let applied = match cluster.apply(object).await {
+            Ok(applied) => applied,
+            Err(failure) => {
+                self.note(reference, Err(failure));
+                return Ok(false);
+            }
+        };
+        self.failures.remove(&reference);
+        if !is_final {
+            return Ok(true);
+        }
+        let step = step.to_owned();
+        let objects = vec![reference.clone()];
+        let event = if self.state.rollback.is_some() {
+            Event::ObjectsReverted { step, objects }
+        } else {
+            Event::ObjectsApplied { step, objects }
+        };
+        let state = if self.state.rollback.is_some() { &self.before } else { &self.desired };
+        let changes: Vec<_> = state
+            .object(&reference)
+            .map(|desired| InventoryChange::Applied(reference, entry(desired, Some(&applied))))
+            .into_iter()
+            .collect();
+        let recorded = hands.journal.append(&self.row.id, &[event], &changes, now).await?;
+        fold_inventory(hands.inventory, &changes);
+        for event in &recorded {
+            self.state.apply(event);
+        }
+        Ok(true)
+    }
+
+    async fn publish(&mut self, zones: &[String], is_before: bool, hands: &mut Hands<'_>) -> bool {
+        let content = if is_before { &self.before.zones } else { &self.desired.zones };
+        let committed_at = self.site.revision.committed_at;
+        let result = hands.publisher.publish(zones, content, committed_at, hands.journal).await;
+        self.publish_failure = result.err();
+        self.publish_failure.is_none()
+    }
+
+    /// Remembers a failed effect; says whether it was successful.
+    fn note(&mut self, reference: ObjectRef, result: Result<(), EffectFailure>) -> bool {
+        match result {
+            Ok(()) => {
+                self.failures.remove(&reference);
+                true
+            }
+            Err(failure) => {
+                tracing::warn!(object = %reference, code = failure.code, failure.message, "effect failed");
+                self.failures.insert(reference, failure);
+                false
+            }
+        }
+    }
+
+    async fn add_logs(
+        &self,
+        step: &str,
+        failure: &mut Failure,
+        clusters: &BTreeMap<String, Cluster>,
+    ) {
+        let cluster = self.plan().step(step).and_then(|step| clusters.get(&step.cluster));
+        let Some(cluster) = cluster else { return };
+        for pod in failure.pods.iter_mut().take(3) {
+            if let Some((namespace, name)) = pod.pod.split_once('/') {
+                pod.log = cluster.log(namespace, name, LOG_LINES).await;
+            }
+        }
+    }
+}
+
+async fn observe_cluster(
+    cluster: &Cluster,
+    objects: &[(ObjectRef, String)],
+    observed: &mut Observed,
+) -> Result<(), tidegate_core::live::Gap> {
+    let seen = cluster.look(objects).await?;
+    for (reference, object) in &seen {
+        if let Seen::Present(object) = object
+            && matches!(reference.group.as_str(), "apps" | "batch")
+        {
+            observed.pods.insert(reference.clone(), cluster.pods(object).await?);
+        }
+    }
+    observed.objects.extend(seen);
+    Ok(())
+}
+
+fn uids(inventory: &Inventory) -> BTreeMap<ObjectRef, String> {
+    let uid = |(reference, entry): (&ObjectRef, &InventoryEntry)| {
+        Some((reference.clone(), entry.uid.clone()?))
+    };
+    inventory.entries.iter().filter_map(uid).collect()
+}
+
+fn never_applied() -> EffectFailure {
+    EffectFailure {
+        code: "RELEASE/NOT_OURS".to_owned(),
+        message: "the inventory knows no uid of it".to_owned(),
+        is_transient: true,
+    }
+}
+
+fn entry(desired: &DesiredObject, applied: Option<&Object>) -> InventoryEntry {
+    InventoryEntry {
+        api_version: desired.body.api_version().to_owned(),
+        uid: applied.map(|applied| applied.uid().to_owned()),
+        applied: applied.map(|_| desired.digest.clone()),
+        owner: desired.owner.clone(),
+    }
+}
+
+/// What the plan will apply and the inventory does not know yet, or knows under another owner.
+fn intended(plan: &Plan, desired: &DesiredState, inventory: &Inventory) -> Vec<InventoryChange> {
+    let wanted = plan.steps().flat_map(|(_, step)| step.apply.iter().chain(&step.replace));
+    wanted
+        .filter_map(|reference| desired.object(reference))
+        .filter(|object| !inventory.entries.contains_key(&object.reference))
+        .map(|object| InventoryChange::Intend(object.reference.clone(), entry(object, None)))
+        .collect()
+}
+
+/// What is no longer ours after these events.
+fn removed(events: &[Event]) -> Vec<InventoryChange> {
+    let gone = events.iter().filter_map(|event| match event {
+        Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. } => {
+            Some(objects)
+        }
+        _ => None,
+    });
+    gone.flatten().cloned().map(InventoryChange::Remove).collect()
+}
+
+fn fold_inventory(inventory: &mut Inventory, changes: &[InventoryChange]) {
+    for change in changes {
+        match change {
+            InventoryChange::Intend(reference, entry)
+            | InventoryChange::Applied(reference, entry) => {
+                inventory.entries.insert(reference.clone(), entry.clone());
+            }
+            InventoryChange::Remove(reference) => {
+                inventory.entries.remove(reference);
+            }
+        }
+    }
+}

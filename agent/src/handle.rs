@@ -1,0 +1,208 @@
+//! The handle by which the status endpoint, the commands and the demo speak to a running agent.
+
+use std::sync::Arc;
+
+use tidegate_core::baseline::Baseline;
+use tidegate_core::digest::Digest;
+use tidegate_core::live::Inventory;
+use tidegate_core::plan::{Plan, PlanReport};
+use tidegate_core::release::{Command, ReleaseEvent};
+use tidegate_schema::finding::Finding;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::journal::{self, Journal, ReleaseRow, StoredApproval, fact};
+use crate::status::Status;
+use crate::wake::{Wake, Wakes};
+
+/// What somebody asks of the agent's loop.
+#[derive(Debug)]
+pub enum Request {
+    /// A command to a release.
+    Command {
+        /// Id of the release; the one under way when absent.
+        release: Option<String>,
+        /// What.
+        command: Command,
+        /// Who.
+        by: String,
+        /// The answer: the id of the release, or why not.
+        reply: oneshot::Sender<Result<String, Finding>>,
+    },
+    /// An approval file that came by another way than the branch.
+    Approval {
+        /// The file.
+        file: StoredApproval,
+        /// The answer.
+        reply: oneshot::Sender<Result<(), Vec<Finding>>>,
+    },
+    /// Acknowledge a rewritten history, or lift an operator's freeze.
+    Unfreeze {
+        /// Who.
+        by: String,
+        /// The answer.
+        reply: oneshot::Sender<Result<(), Finding>>,
+    },
+    /// Start nothing until it is lifted.
+    Freeze {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The answer.
+        reply: oneshot::Sender<Result<(), Finding>>,
+    },
+}
+
+/// Something that was recorded, for those who listen.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// Id of the release.
+    pub release: String,
+    /// The event.
+    #[serde(flatten)]
+    pub event: ReleaseEvent,
+}
+
+/// Speaks to a running agent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) status: watch::Receiver<Arc<Status>>,
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) journal: Journal,
+    pub(crate) wakes: Wakes,
+}
+
+impl Handle {
+    /// The status as of the last round.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    /// Waits for the next status.
+    pub async fn changed(&mut self) -> Arc<Status> {
+        // An agent that has ended never changes again.
+        if self.status.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.status()
+    }
+
+    /// Events from now on.
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// A reason to run the loop.
+    pub fn wake(&self, reason: Wake) {
+        self.wakes.wake(reason);
+    }
+
+    /// A plan by its digest.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn plan(&self, id: &Digest) -> Result<Option<(Plan, PlanReport)>, journal::Error> {
+        self.journal.plan(id).await
+    }
+
+    /// The latest releases, newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn releases(&self, limit: u32) -> Result<Vec<ReleaseRow>, journal::Error> {
+        self.journal.releases(limit).await
+    }
+
+    /// One release with its events.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn release(
+        &self,
+        id: &str,
+    ) -> Result<Option<(ReleaseRow, Vec<ReleaseEvent>)>, journal::Error> {
+        match self.journal.release(id).await? {
+            Some(row) => Ok(Some((row, self.journal.events(id).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// What the site has reached.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn baseline(&self) -> Result<Option<Baseline>, journal::Error> {
+        self.journal.fact(fact::BASELINE).await
+    }
+
+    /// The objects that are ours.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn inventory(&self) -> Result<Inventory, journal::Error> {
+        self.journal.inventory().await
+    }
+
+    /// A command to a release; gives the id of the release.
+    ///
+    /// # Errors
+    ///
+    /// Why the command makes no sense now.
+    pub async fn command(
+        &self,
+        release: Option<String>,
+        command: Command,
+        by: &str,
+    ) -> Result<String, Finding> {
+        let by = by.to_owned();
+        self.ask(|reply| Request::Command { release, command, by, reply }).await?
+    }
+
+    /// Hands in an approval file.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not count.
+    pub async fn approve(&self, file: StoredApproval) -> Result<(), Vec<Finding>> {
+        let answer = self.ask(|reply| Request::Approval { file, reply }).await;
+        answer.map_err(|finding| vec![finding])?
+    }
+
+    /// Starts nothing until it is lifted.
+    ///
+    /// # Errors
+    ///
+    /// When the agent has ended.
+    pub async fn freeze(&self, reason: &str, by: &str) -> Result<(), Finding> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        self.ask(|reply| Request::Freeze { by, reason, reply }).await?
+    }
+
+    /// Lifts a freeze, acknowledging a rewritten history.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is frozen.
+    pub async fn unfreeze(&self, by: &str) -> Result<(), Finding> {
+        let by = by.to_owned();
+        self.ask(|reply| Request::Unfreeze { by, reply }).await?
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Finding> {
+        let ended = || Finding::error("AGENT/ENDED");
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| ended())?;
+        self.wakes.wake(Wake::Requested);
+        answer.await.map_err(|_| ended())
+    }
+}

@@ -1,0 +1,92 @@
+//! Plans: as JSON for programs, as text and Markdown for people.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use tidegate_core::digest::Digest;
+use tidegate_core::show::{self, Style};
+use tidegate_schema::finding::Lang;
+
+use super::Shared;
+use super::answer::{Language, Refusal, json_body, typed};
+
+/// The most that a comment on a merge request may have, in bytes (GitHub's limit is 65,536 characters).
+const COMMENT: usize = 60_000;
+
+/// How a plan is wanted.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    format: Shape,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Shape {
+    #[default]
+    Json,
+    Text,
+    Markdown,
+}
+
+pub(super) async fn current(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Refusal> {
+    let status = shared.handle.status();
+    let id = status.plan.as_ref().map(|plan| plan.id.clone());
+    // While a release is under way, the current plan is the one that it executes.
+    let id = id.or_else(|| status.release.as_ref().map(|release| release.row.plan.clone()));
+    let id = id.ok_or_else(|| Refusal::not_found("plan", "current", lang))?;
+    answer(&shared, &id, wanted.format, lang).await
+}
+
+pub(super) async fn by_digest(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Path(text): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Refusal> {
+    let not_found = || Refusal::not_found("plan", &text, lang);
+    if let Some(id) = Digest::parse(&text) {
+        return answer(&shared, &id, wanted.format, lang).await;
+    }
+    // People copy the short form: it is enough when one known plan begins with it.
+    let status = shared.handle.status();
+    let known = status.plan.iter().map(|plan| &plan.id);
+    let known = known.chain(status.releases.iter().map(|release| &release.plan));
+    let begins = |id: &&Digest| {
+        let digits = id.as_str().trim_start_matches("sha256:");
+        text.len() >= 6 && digits.starts_with(text.trim_start_matches("sha256:"))
+    };
+    let mut found: Vec<_> = known.filter(begins).collect();
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [id] => answer(&shared, id, wanted.format, lang).await,
+        _ => Err(not_found()),
+    }
+}
+
+async fn answer(
+    shared: &Shared,
+    id: &Digest,
+    shape: Shape,
+    lang: Lang,
+) -> Result<Response, Refusal> {
+    let plan = shared.handle.plan(id).await.map_err(|error| Refusal::journal(&error, lang))?;
+    let (plan, report) = plan.ok_or_else(|| Refusal::not_found("plan", id.as_str(), lang))?;
+    Ok(match shape {
+        Shape::Json => json_body(&json!({"id": id, "plan": plan, "report": report})),
+        Shape::Text => {
+            let style = Style { lang, ..Style::default() };
+            typed("text/plain; charset=utf-8", show::plan_text(&plan, &report, style))
+        }
+        Shape::Markdown => {
+            let text = show::plan_markdown(&plan, &report, lang, COMMENT);
+            typed("text/markdown; charset=utf-8", text)
+        }
+    })
+}

@@ -1,0 +1,86 @@
+//! What concerns the site as a whole: health, status, baseline, drift, freezing and waking.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Shared;
+use super::answer::{Language, Refusal, json_body, typed};
+use super::releases::Body;
+use crate::status::Condition;
+use crate::wake::Wake;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Who asks, and why.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Asked {
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn health() -> Response {
+    typed(PLAIN, "ok\n")
+}
+
+pub(super) async fn readiness(State(shared): State<Shared>) -> Response {
+    if shared.handle.status().condition == Condition::Starting {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    }
+    typed(PLAIN, "ready\n")
+}
+
+pub(super) async fn status(State(shared): State<Shared>) -> Response {
+    json_body(&*shared.handle.status())
+}
+
+pub(super) async fn baseline(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+) -> Result<Response, Refusal> {
+    let baseline = shared.handle.baseline().await;
+    let baseline = baseline.map_err(|error| Refusal::journal(&error, lang))?;
+    let baseline = baseline.ok_or_else(|| Refusal::not_found("baseline", "current", lang))?;
+    Ok(json_body(&baseline))
+}
+
+pub(super) async fn inventory(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+) -> Result<Response, Refusal> {
+    let inventory = shared.handle.inventory().await;
+    Ok(json_body(&inventory.map_err(|error| Refusal::journal(&error, lang))?))
+}
+
+pub(super) async fn drift(State(shared): State<Shared>) -> Response {
+    json_body(&shared.handle.status().drift)
+}
+
+pub(super) async fn freeze(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Body(asked): Body<Asked>,
+) -> Result<Response, Refusal> {
+    let done = shared.handle.freeze(&asked.reason, &asked.by).await;
+    done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
+    Ok(json_body(&json!({"frozen": true})))
+}
+
+pub(super) async fn unfreeze(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Body(asked): Body<Asked>,
+) -> Result<Response, Refusal> {
+    let done = shared.handle.unfreeze(&asked.by).await;
+    done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
+    Ok(json_body(&json!({"frozen": false})))
+}
+
+pub(super) async fn wake(State(shared): State<Shared>) -> Response {
+    shared.handle.wake(Wake::Requested);
+    json_body(&json!({"woken": true}))
+}
