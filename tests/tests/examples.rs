@@ -1,10 +1,6 @@
 //! The examples are sites as people would write them: each validates, renders to what its summary says, and runs in simulated
 //! clusters.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test is to stop at what it did not expect"
-)]
+#![expect(clippy::unwrap_used, reason = "a test is to stop at what it did not expect")]
 
 #[path = "examples/install.rs"]
 mod install;
@@ -13,8 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
 use jiff::Timestamp;
 use rstest::rstest;
+use tidegate::cli::Cli;
 use tidegate::source::Source;
 use tidegate_core::desired::{DesiredState, UnitKind};
 use tidegate_core::render::render;
@@ -143,7 +141,8 @@ async fn the_next_iam_changes_the_image_of_its_core() {
         .replace("version: 2.42.0", "version: 2.43.1")
         .into_bytes();
     let (after, findings) = validate(&snapshot, now());
-    let after = after.unwrap_or_else(|| panic!("{findings:#?}"));
+    assert!(after.is_some(), "{findings:#?}");
+    let after = after.unwrap();
     let images = |site: &ValidSite| -> Vec<(String, String, u32)> {
         let units = render(site, now()).units;
         let standard = units.into_iter().filter(|unit| unit.kind == UnitKind::Standard);
@@ -157,4 +156,26 @@ async fn the_next_iam_changes_the_image_of_its_core() {
         .map(|(before, _)| before.0.as_str())
         .collect();
     assert_eq!(changed, ["iam/iamcore@room-a", "iam/iamcore@room-b"]);
+}
+
+/// What a README tells people to type is a command that there is, with options that it has.
+#[rstest]
+#[case("bank")]
+#[case("quickstart")]
+#[case("raw-manifests")]
+fn the_commands_of_a_readme_exist(#[case] example: &str) {
+    let text = std::fs::read_to_string(folder(example).join("README.md")).unwrap();
+    let blocks =
+        text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let lines: Vec<&str> = blocks.flat_map(str::lines).collect();
+    let commands = lines.iter().filter(|line| line.starts_with("tidegate "));
+    let mut found = 0;
+    for line in commands {
+        let typed = line.split(" #").next().unwrap_or_default().split_whitespace();
+        if let Err(error) = Cli::try_parse_from(typed) {
+            assert!(!error.use_stderr(), "{line}: {error}");
+        }
+        found += 1;
+    }
+    assert!(found > 0);
 }

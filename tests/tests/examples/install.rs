@@ -104,7 +104,7 @@ async fn apply(kinds: &mut Kinds, sandbox: &Sandbox, mut objects: Vec<&DesiredOb
             let live = Object::new(serde_json::to_value(live).unwrap());
             match health(&live) {
                 Health::Healthy => break,
-                seen => assert!(
+                seen @ (Health::Progressing(_) | Health::Failed(_)) => assert!(
                     sandbox.now() < deadline,
                     "{} is still {seen:?}: {:#}\n{}",
                     object.reference,
