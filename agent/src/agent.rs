@@ -89,6 +89,19 @@ pub struct Loaded {
     pub authors: Vec<Identity>,
 }
 
+/// What a revision means: made anew when the revision changes, and when time alone changes it.
+#[derive(Debug)]
+pub struct Meaning {
+    commit: String,
+    until: Option<Timestamp>,
+    /// The site; `None` when the revision is refused.
+    pub site: Option<ValidSite>,
+    /// What should be true.
+    pub desired: DesiredState,
+    /// Findings of the revision.
+    pub findings: Vec<Finding>,
+}
+
 /// The agent of one site.
 pub struct Agent {
     source: Source,
@@ -106,8 +119,13 @@ pub struct Agent {
     accepted: Option<Accepted>,
     running: Option<Running>,
     resumable: Option<ReleaseRow>,
-    loaded: Option<Arc<(Snapshot, Vec<Identity>)>>,
+    loaded: Option<Arc<Loaded>>,
+    meaning: Option<Arc<Meaning>>,
+    fetched_at: Option<tokio::time::Instant>,
     approvals: Vec<VerifiedApproval>,
+    verified: Option<Digest>,
+    approval_findings: Vec<Finding>,
+    refused_approvals: Vec<Finding>,
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
     status: Status,
@@ -180,6 +198,11 @@ impl Agent {
             publisher,
             running: None,
             loaded: None,
+            meaning: None,
+            fetched_at: None,
+            verified: None,
+            approval_findings: Vec::new(),
+            refused_approvals: Vec::new(),
             approvals: Vec::new(),
             statuses,
             requests,
@@ -204,6 +227,9 @@ impl Agent {
                 return Ok(());
             }
             tracing::debug!(?reasons, "round");
+            if reasons.iter().any(|reason| concerns_source(*reason)) {
+                self.fetched_at = None;
+            }
             let next = reconcile(&mut self).await?;
             self.watch_clusters();
             let polled = pace.after(self.status.source.problem.is_none());
@@ -270,21 +296,42 @@ impl Agent {
     /// # Errors
     ///
     /// When the journal cannot be written.
-    pub async fn load(&mut self) -> Result<Option<Loaded>> {
-        let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
-        self.status.source.url = self.source.location().to_string();
-        self.source.branch().clone_into(&mut self.status.source.branch);
-        self.status.source.accepted.clone_from(&accepted);
-        match self.try_load(accepted.as_deref()).await {
-            Ok(()) => self.status.source.problem = None,
-            Err(error) => {
-                tracing::warn!(error = %error, "the repository could not be read");
-                self.status.source.problem = Some(error.finding());
+    pub async fn load(&mut self) -> Result<Option<Arc<Loaded>>> {
+        let is_due = self.fetched_at.is_none_or(|at| at.elapsed() >= self.interval);
+        if is_due {
+            let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
+            self.status.source.url = self.source.location().to_string();
+            self.source.branch().clone_into(&mut self.status.source.branch);
+            self.status.source.accepted.clone_from(&accepted);
+            match self.try_load(accepted.as_deref()).await {
+                Ok(()) => self.status.source.problem = None,
+                Err(error) => {
+                    tracing::warn!(error = %error, "the repository could not be read");
+                    self.status.source.problem = Some(error.finding());
+                }
             }
+            self.fetched_at = Some(tokio::time::Instant::now());
+            self.keep_approvals().await?;
         }
-        self.read_approvals().await?;
-        let loaded = self.loaded.as_ref();
-        Ok(loaded.map(|loaded| Loaded { snapshot: loaded.0.clone(), authors: loaded.1.clone() }))
+        self.verify_approvals().await?;
+        Ok(self.loaded.clone())
+    }
+
+    /// What the loaded revision means at this instant.
+    pub fn meaning(&mut self, loaded: &Loaded) -> Arc<Meaning> {
+        let now = self.clock.now();
+        let commit = &loaded.snapshot.revision.commit;
+        let is_current = |known: &&Arc<Meaning>| {
+            known.commit == *commit && known.until.is_none_or(|until| now < until)
+        };
+        if let Some(known) = self.meaning.as_ref().filter(is_current) {
+            return Arc::clone(known);
+        }
+        let (site, findings) = validate(&loaded.snapshot, now);
+        let desired = site.as_ref().map(|site| render(site, now)).unwrap_or_default();
+        let until = site.as_ref().and_then(|site| site.next_expiry(now));
+        let made = Meaning { commit: commit.clone(), until, site, desired, findings };
+        Arc::clone(self.meaning.insert(Arc::new(made)))
     }
 
     async fn try_load(&mut self, accepted: Option<&str>) -> std::result::Result<(), source::Error> {
@@ -299,14 +346,14 @@ impl Agent {
         let is_known = self
             .loaded
             .as_ref()
-            .is_some_and(|loaded| loaded.0.revision.commit == head.revision.commit);
+            .is_some_and(|loaded| loaded.snapshot.revision.commit == head.revision.commit);
         if is_known {
             return Ok(());
         }
         let snapshot = self.source.snapshot(&head.revision.commit).await?;
         let authors = self.source.authors(accepted, &head.revision.commit).await?;
         tracing::info!(commit = head.revision.commit, subject = head.revision.subject, "loaded");
-        self.loaded = Some(Arc::new((snapshot, authors)));
+        self.loaded = Some(Arc::new(Loaded { snapshot, authors }));
         Ok(())
     }
 
@@ -316,51 +363,61 @@ impl Agent {
             .is_some_and(|accepted| accepted.acknowledged.as_deref() == Some(commit))
     }
 
-    /// Approvals of the branch are kept in the journal, so that what was seen once stays known; then all are verified by
-    /// the keys that count.
-    async fn read_approvals(&mut self) -> Result<()> {
-        let mut findings = Vec::new();
+    /// Approvals of the branch are kept in the journal, so that what was seen once stays known.
+    async fn keep_approvals(&mut self) -> Result<()> {
+        self.approval_findings.clear();
         match self.source.approvals().await {
             Ok(approvals) => {
-                findings.extend(approvals.findings.iter().cloned());
-                let files: Vec<StoredApproval> = approvals
-                    .files
-                    .iter()
-                    .filter_map(|file| {
-                        Some(StoredApproval {
-                            path: file.path.clone(),
-                            document: String::from_utf8(file.document.clone()).ok()?,
-                            signature: String::from_utf8(file.signature.clone()?).ok()?,
-                        })
+                self.approval_findings.extend(approvals.findings.iter().cloned());
+                let stored = |file: &source::ApprovalFile| {
+                    Some(StoredApproval {
+                        path: file.path.clone(),
+                        document: String::from_utf8(file.document.clone()).ok()?,
+                        signature: String::from_utf8(file.signature.clone()?).ok()?,
                     })
-                    .collect();
+                };
+                let files: Vec<StoredApproval> = approvals.files.iter().filter_map(stored).collect();
                 self.journal.keep_approvals(&files, self.clock.now()).await?;
             }
-            Err(error) => findings.push(error.finding()),
+            Err(error) => self.approval_findings.push(error.finding()),
         }
+        Ok(())
+    }
+
+    /// All approvals that were ever seen, verified by the keys that count; again only when files or keys changed.
+    async fn verify_approvals(&mut self) -> Result<()> {
         let files = self.journal.approvals().await?;
         let keys = self.keys();
-        let (verified, refused) = approve::verify(&files, &keys, self.clock.now());
-        findings.extend(refused);
-        self.approvals = verified;
-        self.status.findings = findings;
+        let paths: Vec<&String> = files.iter().map(|file| &file.path).collect();
+        let basis = Digest::of(&(paths, &keys));
+        let is_known = self.verified.as_ref().is_some_and(|known| *known == basis);
+        if !is_known {
+            let (verified, refused) = approve::verify(&files, &keys, self.clock.now());
+            // One that is from the future now may count later.
+            let is_final = refused.iter().all(|it| it.code != "APPROVAL/FROM_THE_FUTURE");
+            self.approvals = verified;
+            self.verified = is_final.then_some(basis);
+            self.refused_approvals = refused;
+        }
+        self.status.findings.clone_from(&self.approval_findings);
+        self.status.findings.extend(self.refused_approvals.iter().cloned());
         Ok(())
     }
 
     /// Keys as of the accepted revision; before the first one, of the revision itself, as there is nothing older to
     /// trust.
-    fn keys(&self) -> Keys {
+    fn keys(&mut self) -> Keys {
         if let Some(accepted) = &self.accepted {
             return accepted.keys.clone();
         }
-        let Some(loaded) = &self.loaded else { return Keys::new() };
-        let (site, _) = validate(&loaded.0, self.clock.now());
-        site.map(|site| accepted::keys(&site)).unwrap_or_default()
+        let Some(loaded) = self.loaded.clone() else { return Keys::new() };
+        let meaning = self.meaning(&loaded);
+        meaning.site.as_ref().map(accepted::keys).unwrap_or_default()
     }
 
     /// Findings of the attempted revision join those of approvals.
-    pub fn note_findings(&mut self, findings: Vec<Finding>) {
-        self.status.findings.extend(findings);
+    pub fn note_findings(&mut self, findings: &[Finding]) {
+        self.status.findings.extend(findings.iter().cloned());
         self.status.findings.sort();
         self.status.findings.dedup();
     }
@@ -473,10 +530,10 @@ impl Agent {
     pub async fn start(
         &mut self,
         approved: ApprovedPlan,
-        site: ValidSite,
-        desired: DesiredState,
+        meaning: &Meaning,
         live: &LiveState,
     ) -> Result<()> {
+        let Some(site) = &meaning.site else { return Ok(()) };
         self.note_clusters(live);
         let before_revision = self.baseline.as_ref().map(|baseline| baseline.revision.clone());
         let before = self.content_of(before_revision.as_deref()).await;
@@ -490,8 +547,8 @@ impl Agent {
         };
         let running = Running::start(
             approved,
-            site,
-            desired,
+            site.clone(),
+            meaning.desired.clone(),
             before.unwrap_or_default(),
             before_revision.as_deref(),
             &mut hands,
@@ -653,6 +710,18 @@ impl Agent {
         self.status.release = None;
         self.write_baseline().await;
         Ok(())
+    }
+}
+
+/// Whether a wake says that the repository may have changed.
+fn concerns_source(reason: Wake) -> bool {
+    match reason {
+        Wake::Started | Wake::Pushed | Wake::FilesChanged | Wake::ApprovalArrived => true,
+        Wake::Timer
+        | Wake::ClusterChanged
+        | Wake::Requested
+        | Wake::GrantExpires
+        | Wake::Shutdown => false,
     }
 }
 

@@ -4,10 +4,8 @@ use jiff::Timestamp;
 use tidegate_core::diff::diff;
 use tidegate_core::gate::{Gate, gate};
 use tidegate_core::planner::plan;
-use tidegate_core::render::render;
-use tidegate_core::validate::validate;
 
-use crate::agent::{Agent, Error, Loaded};
+use crate::agent::{Agent, Error};
 use crate::execute::Advance;
 
 /// One round. It rereads everything: a lost or doubled wake changes nothing. Gives the instant at which time alone makes
@@ -21,48 +19,45 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
     agent.answer_requests().await?;
 
     // load (IO: git only; what cannot be loaded leaves the site as it is)
-    let Loaded { snapshot, authors } = match agent.load().await? {
-        Some(loaded) => loaded,
-        None => return agent.go_on_without_revision().await,
-    };
+    let Some(loaded) = agent.load().await? else { return agent.go_on_without_revision().await };
 
     // validate, render (pure)
-    let (site, findings) = validate(&snapshot, now);
-    agent.note_findings(findings);
-    let Some(site) = site else { return agent.go_on_without_revision().await };
-    let desired = render(&site, now);
+    let meaning = agent.meaning(&loaded);
+    agent.note_findings(&meaning.findings);
+    let Some(site) = &meaning.site else { return agent.go_on_without_revision().await };
+    let desired = &meaning.desired;
     let expiry = site.next_expiry(now);
-    agent.connect(&site).await;
+    agent.connect(site).await;
 
     // A release under way goes on with what was approved; a newer revision waits for its end, unless it is stuck.
     if agent.is_releasing() {
-        agent.supersede_if_stuck(&desired).await?;
+        agent.supersede_if_stuck(desired).await?;
     }
     if agent.is_releasing() {
         let next = agent.advance().await?;
         if let Advance::Waiting(next) = next {
-            agent.record_waiting(&site).await?;
+            agent.show_waiting().await?;
             return Ok(earliest(next, expiry));
         }
     }
 
     // observe (IO: reads and dry runs only)
-    let live = agent.observe(&site, &desired).await;
+    let live = agent.observe(site, desired).await;
 
     // diff, plan, gate (pure)
-    let changes = diff(&desired, &live, agent.inventory(), agent.published());
+    let changes = diff(desired, &live, agent.inventory(), agent.published());
     let baseline = agent.baseline().cloned();
     let (mut plan, report) = plan(
         changes,
-        &desired,
-        &site,
+        desired,
+        site,
         &live,
         baseline.as_ref(),
         agent.inventory(),
-        &snapshot.revision,
-        &authors,
+        &loaded.snapshot.revision,
+        &loaded.authors,
     );
-    agent.mark_policy_change(&site, &mut plan);
+    agent.mark_policy_change(site, &mut plan);
     if agent.has_nothing_to_do(&plan, &report) {
         agent.settle(site, &plan, &report, &live).await?;
         return Ok(expiry);
@@ -72,21 +67,21 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
     let answer = if report.is_refused() {
         Gate::Closed(report.findings.clone())
     } else {
-        gate(plan.clone(), &agent.policy(&site), evidence.of(now))
+        gate(plan.clone(), &agent.policy(site), evidence.of(now))
     };
 
     // execute, record
     match answer {
         Gate::Open(approved) => {
-            agent.start(approved, site, desired, &live).await?;
+            agent.start(approved, &meaning, &live).await?;
             Ok(Some(now))
         }
         Gate::Waiting { needs, next } => {
-            agent.wait(&site, &plan, &report, &live, needs, next).await?;
+            agent.wait(&plan, &report, &live, needs, next).await?;
             Ok(earliest(next, expiry))
         }
         Gate::Closed(why) => {
-            agent.wait(&site, &plan, &report, &live, why, None).await?;
+            agent.wait(&plan, &report, &live, why, None).await?;
             Ok(expiry)
         }
     }

@@ -64,7 +64,7 @@ impl Agent {
     /// When the journal cannot be written.
     pub async fn settle(
         &mut self,
-        site: ValidSite,
+        site: &ValidSite,
         plan: &Plan,
         report: &PlanReport,
         live: &LiveState,
@@ -73,7 +73,7 @@ impl Agent {
         let is_whole = report.unplanned_clusters.is_empty();
         let is_new = self.accepted.as_ref().is_none_or(|it| it.commit != site.revision.commit);
         if is_whole && is_new && self.freezes.is_empty() {
-            self.accept(&site).await?;
+            self.accept(site).await?;
         }
         self.status.plan = None;
         self.status.drift = drift(plan);
@@ -88,7 +88,6 @@ impl Agent {
     /// When the journal cannot be read.
     pub async fn wait(
         &mut self,
-        _site: &ValidSite,
         plan: &Plan,
         report: &PlanReport,
         live: &LiveState,
@@ -117,7 +116,7 @@ impl Agent {
     /// # Errors
     ///
     /// When the journal cannot be read.
-    pub async fn record_waiting(&mut self, _site: &ValidSite) -> Result<()> {
+    pub async fn show_waiting(&mut self) -> Result<()> {
         self.status.plan = None;
         self.status.condition = match self.running.as_ref().map(|it| it.row.phase) {
             Some(ReleasePhase::Paused | ReleasePhase::Failed) => Condition::NeedsPerson,

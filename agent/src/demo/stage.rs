@@ -257,6 +257,10 @@ fn told(status: &Status) -> String {
     lines.extend(
         waits.chain(plan_waits).map(|wait| wait.message(tidegate_schema::finding::Lang::En)),
     );
+    lines.extend(status.findings.iter().filter(|it| it.is_error()).map(|finding| {
+        let place = finding.place.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{place}: {} {}", finding.code, finding.message(tidegate_schema::finding::Lang::En))
+    }));
     let failures = status.release.iter().flat_map(|release| &release.failures);
     lines.extend(
         failures.map(|it| format!("{}: {} {:?}", it.step, it.failure.code, it.failure.args)),
