@@ -40,7 +40,7 @@ use crate::journal::{self, Journal, ReleaseRow, StoredApproval, fact};
 use crate::publish::Publisher;
 use crate::reconcile::reconcile;
 use crate::source::{self, Source};
-use crate::status::Status;
+use crate::status::{Condition, Status};
 use crate::wake::{Pace, Wake, Wakes};
 
 /// What ends a round, or the agent.
@@ -404,10 +404,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Keys as of the accepted revision; before the first one, of the revision itself, as there is nothing older to
-    /// trust.
+    /// The accepted revision, when it knows anybody who could approve. A site that begins without persons could otherwise
+    /// never get any: nobody's approval of them would count.
+    fn trusted(&self) -> Option<&Accepted> {
+        self.accepted.as_ref().filter(|accepted| accepted.knows_anybody())
+    }
+
+    /// Keys as of the accepted revision; before the first one with persons, of the revision itself, as there is nothing
+    /// older to trust.
     fn keys(&mut self) -> Keys {
-        if let Some(accepted) = &self.accepted {
+        if let Some(accepted) = self.trusted() {
             return accepted.keys.clone();
         }
         let Some(loaded) = self.loaded.clone() else { return Keys::new() };
@@ -487,10 +493,10 @@ impl Agent {
             && !plan.content.risks.contains(&Risk::ChangesPolicy)
     }
 
-    /// The policy that counts: of the accepted revision. Before the first one the revision vouches for itself, as there is
-    /// nothing older to trust.
+    /// The policy that counts: of the accepted revision. Before the first one with persons the revision vouches for
+    /// itself, as there is nothing older to trust.
     pub fn policy(&self, site: &ValidSite) -> GatePolicy {
-        self.accepted.as_ref().map_or_else(|| GatePolicy::of(site), |it| it.policy.clone())
+        self.trusted().map_or_else(|| GatePolicy::of(site), |it| it.policy.clone())
     }
 
     /// Keeps the plan, so that it can be shown and approved.
@@ -556,6 +562,8 @@ impl Agent {
         )
         .await?;
         self.running = Some(running);
+        self.status.plan = None;
+        self.status.condition = Condition::Releasing;
         self.show_release().await
     }
 
@@ -624,7 +632,8 @@ impl Agent {
         let clock = self.clock.clone();
         let (approvals, freezes) = (self.approvals.clone(), self.freezes.clone());
         let consumed = self.consumed.clone();
-        let policy = self.accepted.as_ref().map(|accepted| accepted.policy.clone());
+        let trusted = self.accepted.as_ref().filter(|accepted| accepted.knows_anybody());
+        let policy = trusted.map(|accepted| accepted.policy.clone());
         let policy = policy.unwrap_or_else(|| GatePolicy::of(&running.site));
         let plan = running.plan().clone();
         let own_clock = clock.clone();

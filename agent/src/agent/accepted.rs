@@ -37,6 +37,11 @@ impl Accepted {
             acknowledged: None,
         }
     }
+
+    /// Whether it names anybody who could approve something.
+    pub fn knows_anybody(&self) -> bool {
+        self.keys.values().any(|keys| !keys.is_empty())
+    }
 }
 
 /// Keys of the persons whose word counts.

@@ -118,12 +118,14 @@ pub(super) fn describe(finding: &Finding, lang: Lang) -> Value {
     value
 }
 
+/// `1 error`, `3 errors`.
+pub(super) fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// `3 errors, 1 warning`.
 pub(super) fn count(findings: &[Finding], lang: Lang) -> String {
     let count = |severity| findings.iter().filter(|it| it.severity == severity).count();
-    let plural = |count: usize, word: &str| {
-        if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
-    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let notes = count(Severity::Note);
     let parts = match lang {

@@ -61,24 +61,14 @@ pub(super) fn write_all(folder: &Path, written: &mut Vec<PathBuf>) -> Result<(),
         finding.with("reason", error).into()
     };
     std::fs::create_dir_all(folder).map_err(unwritable)?;
-    for kind in Kind::ALL {
-        let path = folder.join(file_name(kind.as_str()));
-        let mut text = serde_json::to_string_pretty(&json_schema::of(*kind)).unwrap_or_default();
+    let own = Kind::ALL.iter().map(|kind| (json_schema::file_name(*kind), json_schema::of(*kind)));
+    let any = ("document.schema.json".to_owned(), json_schema::combined());
+    for (name, schema) in own.chain([any]) {
+        let path = folder.join(name);
+        let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
         text.push('\n');
         std::fs::write(&path, text).map_err(unwritable)?;
         written.push(path);
     }
     Ok(())
-}
-
-/// `ProductVersion` is in `product-version.schema.json`.
-fn file_name(kind: &str) -> String {
-    let mut name = String::new();
-    for letter in kind.chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.push(letter.to_ascii_lowercase());
-    }
-    format!("{name}.schema.json")
 }

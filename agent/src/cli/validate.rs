@@ -11,7 +11,7 @@ use tidegate_schema::finding::{Finding, Lang};
 
 use super::failure::{Failure, Outcome};
 use super::printer::{Format, Printer};
-use super::report::{Sources, count, describe};
+use super::report::{Sources, count, describe, plural};
 use crate::source::Source;
 
 const EXAMPLES: &str = "\
@@ -60,7 +60,7 @@ fn summary(
     let counted = count(findings, lang);
     let files = snapshot.files.len();
     match (site, lang) {
-        (None, Lang::En) => format!("✗ refused: {counted} in {files} files"),
+        (None, Lang::En) => format!("✗ refused: {counted} in {}", plural(files, "file")),
         (None, Lang::Zh) => format!("✗ 校验不通过：{files} 个文件，{counted}"),
         (Some(site), _) => {
             let (clusters, products) = (site.clusters.len(), site.deployments.len());
@@ -72,8 +72,12 @@ fn summary(
             };
             match lang {
                 Lang::En => format!(
-                    "✓ {} is valid: {files} files, {clusters} clusters, {products} products, {zones} zones{end}",
-                    site.name
+                    "✓ {} is valid: {}, {}, {}, {}{end}",
+                    site.name,
+                    plural(files, "file"),
+                    plural(clusters, "cluster"),
+                    plural(products, "product"),
+                    plural(zones, "zone"),
                 ),
                 Lang::Zh => format!(
                     "✓ {} 校验通过：{files} 个文件，{clusters} 个集群，{products} 个产品，{zones} 个域{end}",

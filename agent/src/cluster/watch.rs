@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt, watcher};
 use tidegate_core::object::{Object, ObjectRef};
 use tokio::sync::watch as signal;
@@ -111,6 +111,7 @@ impl Watches {
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => {
+                        let event = typed(event, &resource);
                         if fold(&own_seen, &mut building, event) {
                             synced_sender.send_replace(true);
                             changed.send_modify(|count| *count += 1);
@@ -175,6 +176,26 @@ fn keep_newer(objects: &mut BTreeMap<Key, Arc<Object>>, object: Object) {
     }
 }
 
+/// Items of a list carry neither `apiVersion` nor `kind`: the list does. What is compared must have both.
+fn typed(
+    event: watcher::Event<DynamicObject>,
+    resource: &ApiResource,
+) -> watcher::Event<DynamicObject> {
+    let typed = |mut object: DynamicObject| {
+        object.types = Some(TypeMeta {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+        });
+        object
+    };
+    match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(typed(object)),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(typed(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(typed(object)),
+        event @ (watcher::Event::Init | watcher::Event::InitDone) => event,
+    }
+}
+
 /// Folds one event; says whether people may see a difference now.
 fn fold(
     seen: &Mutex<Seen>,
@@ -222,4 +243,34 @@ fn fold(
 
 fn plain(object: &DynamicObject) -> Option<Object> {
     serde_json::to_value(object).ok().map(Object::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_item_of_a_list_is_whole() {
+        let resource = ApiResource {
+            group: "apps".to_owned(),
+            version: "v1".to_owned(),
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            plural: "deployments".to_owned(),
+        };
+        let item = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 2}});
+        let item: DynamicObject = serde_json::from_value(item).unwrap();
+        let seen = Mutex::new(Seen::default());
+        let mut building = None;
+        for event in
+            [watcher::Event::Init, watcher::Event::InitApply(item), watcher::Event::InitDone]
+        {
+            fold(&seen, &mut building, typed(event, &resource));
+        }
+        let seen = seen.into_inner().unwrap();
+        let object = &seen.objects[&("shop".to_owned(), "web".to_owned())];
+        assert_eq!((object.api_version(), object.kind()), ("apps/v1", "Deployment"));
+    }
 }

@@ -1,0 +1,250 @@
+//! The built program: exit codes, messages, machine output, and the way from `init` to a settled site.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs the program in a folder, away from whatever the caller's environment says.
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.current_dir(folder).args(arguments).env("LC_ALL", "C.UTF-8").env("COLUMNS", "80");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEGATE_")) {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
+}
+
+/// A new site, `site` in a temporary folder.
+fn site() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(folder.path(), &["init", "site"]);
+    assert_eq!(code(&made), 0, "{}", err(&made));
+    let site = folder.path().join("site");
+    (folder, site)
+}
+
+#[test]
+fn what_init_lays_out_is_valid_without_any_finding() {
+    let (_folder, site) = site();
+    let checked = run(&site, &["validate", "--format", "json"]);
+    assert_eq!(code(&checked), 0, "{}", out(&checked));
+    let report = json(&checked);
+    assert_eq!(report["valid"], true);
+    assert_eq!(report["site"], "site");
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    for file in [".gitlab-ci.yml", ".github/workflows/tidegate.yml", "schema/site.schema.json"] {
+        assert!(site.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn the_schemas_that_documents_name_are_there() {
+    let (_folder, site) = site();
+    let mut count = 0;
+    let mut folders = vec![site.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for line in text.lines() {
+                if let Some(schema) = line.strip_prefix("# yaml-language-server: $schema=") {
+                    assert!(path.parent().unwrap().join(schema).is_file(), "{}", path.display());
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count >= 8, "only {count} documents name their schema");
+}
+
+#[test]
+fn init_never_overwrites() {
+    let (folder, site) = site();
+    std::fs::write(site.join("site.yaml"), "mine").unwrap();
+    let again = run(folder.path(), &["init", "site"]);
+    assert_eq!(code(&again), 1);
+    assert!(err(&again).contains("COMMAND/FOLDER_USED"), "{}", err(&again));
+    assert_eq!(std::fs::read_to_string(site.join("site.yaml")).unwrap(), "mine");
+}
+
+#[test]
+fn every_problem_is_shown_with_its_place_cause_and_remedy() {
+    let (_folder, site) = site();
+    let path = site.join("site.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("tier: development", "tier: prodution")).unwrap();
+    let path = site.join("solutions/platform.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("replicas: 4", "replicaz: 4")).unwrap();
+    let checked = run(&site, &["validate"]);
+    assert_eq!(code(&checked), 1);
+    let text = out(&checked);
+    assert!(text.contains("site.yaml:7:"), "{text}");
+    assert!(text.contains("solutions/platform.yaml:12:"), "{text}");
+    assert!(text.contains("help: "), "{text}");
+    assert!(text.trim_end().lines().last().unwrap().contains("2 errors"), "{text}");
+    assert!(!text.contains('\u{1b}'), "colour in a pipe");
+    let checked = run(&site, &["validate", "--format", "json", "--lang", "zh"]);
+    let report = json(&checked);
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 2);
+    for finding in findings {
+        assert!(finding["place"]["line"].as_u64().unwrap() > 0);
+        let message = finding["message"].as_str().unwrap();
+        assert!(message.chars().any(|it| it > '\u{2e80}'), "{message}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_64_and_help_is_0() {
+    let folder = tempfile::tempdir().unwrap();
+    for wrong in [
+        &["nonsense"][..],
+        &["validate", "--nonsense"],
+        &["status"],
+        &["validate", "--lang", "de"],
+        &["schema", "Nonsense"],
+        &["explain", "NO/SUCH_CODE"],
+        &["sandbox", "--listen", "0.0.0.0:0"],
+        &[],
+    ] {
+        let output = run(folder.path(), wrong);
+        assert_eq!(code(&output), 64, "{wrong:?}: {}", err(&output));
+        assert!(!output.stderr.is_empty(), "{wrong:?} says nothing");
+    }
+    for right in [&["--help"][..], &["help", "approve"], &["--version"], &["explain"]] {
+        assert_eq!(code(&run(folder.path(), right)), 0, "{right:?}");
+    }
+}
+
+#[test]
+fn a_schema_is_a_json_schema_of_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let kinds = json(&run(folder.path(), &["schema", "--format", "json"]));
+    let kinds = kinds["kinds"].as_array().unwrap();
+    assert!(kinds.len() >= 18);
+    for kind in kinds {
+        let schema = json(&run(folder.path(), &["schema", kind.as_str().unwrap()]));
+        assert_eq!(&schema["properties"]["kind"]["const"], kind);
+    }
+}
+
+#[test]
+fn differences_are_exit_code_2_and_the_plan_has_a_digest() {
+    let (_folder, site) = site();
+    let differs = run(&site, &["diff", "--format", "json"]);
+    assert_eq!(code(&differs), 2, "{}", err(&differs));
+    assert!(!json(&differs)["changes"].as_array().unwrap().is_empty());
+    let planned = run(&site, &["plan", "--format", "json"]);
+    assert_eq!(code(&planned), 2);
+    let plan = json(&planned);
+    assert!(plan["id"].as_str().unwrap().starts_with("sha256:"));
+    let text = run(&site, &["plan"]);
+    assert!(out(&text).contains(plan["id"].as_str().unwrap()), "{}", out(&text));
+    let comment = run(&site, &["diff", "--format", "markdown"]);
+    assert!(out(&comment).contains("hello/web"), "{}", out(&comment));
+}
+
+#[test]
+fn apply_brings_a_site_to_what_it_says_and_then_has_nothing_to_do() {
+    let (folder, site) = site();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let applied = run(&site, &["apply", "--data", data, "--sandbox"]);
+    assert_eq!(code(&applied), 0, "{}{}", out(&applied), err(&applied));
+    assert!(out(&applied).contains("settled"), "{}", out(&applied));
+    // The cluster is as it was left, so there is no difference; and what was applied is known to be ours.
+    let differs = run(&site, &["diff", "--data", data]);
+    assert_eq!(code(&differs), 0, "{}{}", out(&differs), err(&differs));
+    let path = site.join("solutions/platform.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("replicas: 4", "replicas: 5")).unwrap();
+    let planned = run(&site, &["plan", "--data", data, "--format", "json"]);
+    assert_eq!(code(&planned), 2);
+    let plan = json(&planned);
+    assert_eq!(plan["plan"]["content"]["tasks"][0]["kind"], "scaleOut", "{plan}");
+    let applied = run(&site, &["apply", "--data", data, "--sandbox", "--format", "json"]);
+    assert_eq!(code(&applied), 0, "{}", err(&applied));
+    let status = json(&applied);
+    assert_eq!(status["condition"], "settled");
+    assert_eq!(status["releases"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn apply_says_whose_approval_is_missing_and_takes_it_from_a_file() {
+    let (folder, site) = site();
+    let pair = tidegate::signature::generate_key("li-na").unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, format!("{}\n", pair.private.expose())).unwrap();
+    let persons = format!(
+        "apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: li-na}}\nspec: {{emails: [li@na.example], keys: ['{}']}}\n---\n\
+         apiVersion: tidegate.dev/v1\nkind: Group\nmetadata: {{name: it-ops}}\nspec: {{members: [li-na]}}\n",
+        pair.public.trim()
+    );
+    std::fs::write(site.join("iam/persons.yaml"), persons).unwrap();
+    let policy = "apiVersion: tidegate.dev/v1\nkind: ApprovalPolicy\nmetadata: {name: everybody}\n\
+                  spec: {rules: [{quorum: [{group: it-ops, count: 1}]}]}\n";
+    std::fs::write(site.join("policies/approval.yaml"), policy).unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let waits = run(&site, &["apply", "--data", data, "--sandbox", "--format", "json"]);
+    assert_eq!(code(&waits), 1, "{}", err(&waits));
+    assert!(err(&waits).contains("it-ops"), "{}", err(&waits));
+    let plan = json(&waits)["plan"]["id"].as_str().unwrap().to_owned();
+    let approval = folder.path().join("approval.yaml");
+    let (key, approval) = (key.to_str().unwrap(), approval.to_str().unwrap());
+    let signed = run(
+        &site,
+        &["approve", &plan, "--key", key, "--as", "li-na", "--reason", "CHG-1", "--out", approval],
+    );
+    assert_eq!(code(&signed), 0, "{}", err(&signed));
+    let applied = run(&site, &["apply", "--data", data, "--sandbox", "--approval", approval]);
+    assert_eq!(code(&applied), 0, "{}{}", out(&applied), err(&applied));
+}
+
+#[test]
+fn parameters_say_where_they_come_from_and_secrets_are_not_rendered() {
+    let (_folder, site) = site();
+    let rows = json(&run(&site, &["parameters", "--format", "json"]));
+    assert_eq!(rows[0]["value"], "Good morning");
+    assert_eq!(rows[0]["without"], "Hello");
+    assert_eq!(rows[0]["place"]["file"], "parameters/hello.yaml");
+    let rendered = run(&site, &["render", "--product", "hello"]);
+    assert_eq!(code(&rendered), 0);
+    assert!(out(&rendered).contains("Good morning from my-site.internal") || out(&rendered).contains("Good morning from site.internal"));
+    assert!(!out(&rendered).contains("kind: Namespace"), "{}", out(&rendered));
+}
+
+#[test]
+fn groups_refuse_what_cannot_be_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = json(&run(folder.path(), &["groups", "100", "--strategy", "custom", "--format", "json"]));
+    let pods: Vec<u64> =
+        split["groups"].as_array().unwrap().iter().map(|it| it["pods"].as_u64().unwrap()).collect();
+    assert_eq!(pods, [1, 5, 15, 20, 59]);
+    let refused = run(folder.path(), &["groups", "10", "--shares", "40,50"]);
+    assert_eq!(code(&refused), 1);
+    assert!(err(&refused).contains("GROUP/SHARES_SUM"), "{}", err(&refused));
+}

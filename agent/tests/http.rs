@@ -1,0 +1,252 @@
+//! The status endpoint on a real agent: a new site, a simulated cluster, and requests over a socket.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tidegate::agent::{Agent, Parts};
+use tidegate::client::{Client, Error};
+use tidegate::clock::Clock;
+use tidegate::http::{self, Options};
+use tidegate::journal::Journal;
+use tidegate::sandboxes::Sandboxes;
+use tidegate::secret::Secret;
+use tidegate::source::{Source, SourceOptions, commit_all, init_repository};
+use tidegate::wake::Wake;
+use tidegate_core::snapshot::Identity;
+use tidegate_schema::finding::Lang;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const CONTROL: &str = "control-token";
+const HOOK: &str = "hook-secret";
+
+/// An agent on a new site.
+struct Stage {
+    _folder: tempfile::TempDir,
+    site: std::path::PathBuf,
+    address: SocketAddr,
+    handle: tidegate::handle::Handle,
+    agent: tokio::task::JoinHandle<Result<(), tidegate::agent::Error>>,
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text).unwrap()
+}
+
+fn commit(site: &Path) {
+    let by = Identity::new("Wang Wei", "wang@example.com");
+    commit_all(site, "change", &by, jiff::Timestamp::now()).unwrap();
+}
+
+impl Stage {
+    async fn set(token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .current_dir(folder.path())
+            .args(["init", "site"])
+            .output();
+        assert!(made.unwrap().status.success());
+        let site = folder.path().join("site");
+        init_repository(&site).unwrap();
+        commit(&site);
+        let data = folder.path().join("data");
+        let options = SourceOptions::new(site.display().to_string(), data.join("mirror.git"));
+        let parts = Parts {
+            source: Source::open(options).unwrap(),
+            data: data.clone(),
+            journal: Journal::open(&data).await.unwrap(),
+            dns: None,
+            clock: Clock::system(),
+            interval: Duration::from_secs(1),
+            connector: Sandboxes::default().connector(),
+        };
+        let (agent, handle) = Agent::open(parts).await.unwrap();
+        let options = Options {
+            token: token.map(secret),
+            hook: Some(secret(HOOK)),
+            ..Options::loopback(secret(CONTROL))
+        };
+        let (address, _) = http::serve(handle.clone(), options).await.unwrap();
+        let agent = tokio::spawn(agent.run());
+        Self { _folder: folder, site, address, handle, agent }
+    }
+
+    fn client(&self, token: Option<&str>) -> Client {
+        Client::new(&format!("http://{}", self.address), token.map(secret), Lang::En).unwrap()
+    }
+
+    /// Waits until the site is in a condition.
+    async fn until(&self, condition: &str) -> Value {
+        let client = self.client(Some(CONTROL));
+        let start = Instant::now();
+        loop {
+            let status: Value = client.get("/api/v1/status").await.unwrap();
+            if status["condition"] == condition {
+                return status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "never {condition}: {status:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A request as it is; gives the answer's first line and all of it.
+    async fn raw(&self, request: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        (answer.lines().next().unwrap_or_default().to_owned(), answer)
+    }
+
+    async fn end(self) {
+        self.handle.wake(Wake::Shutdown);
+        self.agent.await.unwrap().unwrap();
+    }
+}
+
+fn code(error: &Error) -> String {
+    match error {
+        Error::Refused(findings) => findings[0].code.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_can_be_followed_and_steered() {
+    let stage = Stage::set(None).await;
+    let client = stage.client(Some(CONTROL));
+    let status = stage.until("settled").await;
+    assert_eq!(status["site"], "site");
+    assert_eq!(client.text("/healthz").await.unwrap(), "ok\n");
+    assert_eq!(client.text("/readyz").await.unwrap(), "ready\n");
+    assert!(client.text("/metrics").await.unwrap().contains("tidegate_condition{condition=\"settled\"} 1"));
+
+    let releases: Value = client.get("/api/v1/releases").await.unwrap();
+    assert_eq!(releases[0]["phase"], "done");
+    let id = releases[0]["id"].as_str().unwrap();
+    let release: Value = client.get(&format!("/api/v1/releases/{id}")).await.unwrap();
+    assert!(release["events"].as_array().unwrap().len() > 5);
+    let plan = releases[0]["plan"].as_str().unwrap();
+    let short = &plan["sha256:".len()..][..12];
+    let shown: Value = client.get(&format!("/api/v1/plans/{short}")).await.unwrap();
+    assert_eq!(shown["id"], plan);
+    for format in ["text", "markdown"] {
+        let text = client.text(&format!("/api/v1/plans/{plan}?format={format}")).await.unwrap();
+        assert!(text.contains("hello"), "{text}");
+    }
+    let baseline: Value = client.get("/api/v1/baseline").await.unwrap();
+    assert_eq!(baseline["products"]["hello"]["version"], "1.0.0");
+    let inventory: Value = client.get("/api/v1/inventory").await.unwrap();
+    assert!(inventory.as_array().unwrap().len() >= 4);
+    assert_eq!(client.get::<Value>("/api/v1/drift").await.unwrap(), json!([]));
+
+    // Frozen: a change waits, and says why; unfrozen it goes on.
+    let ask = json!({"by": "li-na", "reason": "quarter end"});
+    client.post("/api/v1/freeze", &ask).await.unwrap();
+    let path = stage.site.join("solutions/platform.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("replicas: 4", "replicas: 5")).unwrap();
+    commit(&stage.site);
+    client.post("/api/v1/wake", &json!({})).await.unwrap();
+    let status = stage.until("waiting").await;
+    assert_eq!(status["plan"]["waits"][0]["code"], "AGENT/FROZEN");
+    let current: Value = client.get("/api/v1/plans/current").await.unwrap();
+    assert_eq!(current["id"], status["plan"]["id"]);
+    client.post("/api/v1/unfreeze", &json!({"by": "li-na"})).await.unwrap();
+    stage.until("settled").await;
+    let again = client.post("/api/v1/unfreeze", &json!({"by": "li-na"})).await.unwrap_err();
+    assert_eq!(code(&again), "AGENT/NOT_FROZEN");
+    let command = json!({"by": "li-na", "command": "pause", "reason": "lunch"});
+    let none = client.post("/api/v1/releases/current/commands", &command).await.unwrap_err();
+    assert_eq!(code(&none), "RELEASE/NONE_UNDER_WAY");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_shows_a_token_changes_something() {
+    let stage = Stage::set(None).await;
+    let stranger = stage.client(None);
+    // Reading on loopback is open; changing is not.
+    stranger.get::<Value>("/status").await.unwrap();
+    let refused = stranger.post("/api/v1/wake", &json!({})).await.unwrap_err();
+    assert_eq!(code(&refused), "HTTP/NO_TOKEN");
+    let wrong = stage.client(Some("guess")).post("/api/v1/wake", &json!({})).await.unwrap_err();
+    assert_eq!(code(&wrong), "HTTP/TOKEN");
+    stage.client(Some(CONTROL)).post("/api/v1/wake", &json!({})).await.unwrap();
+    // A page whose name somebody points at us.
+    let (line, _) = stage.raw("GET /status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(line, "HTTP/1.1 421 Misdirected Request");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_token_everything_but_health_needs_it() {
+    let stage = Stage::set(Some("reader")).await;
+    let stranger = stage.client(None);
+    assert_eq!(stranger.text("/healthz").await.unwrap(), "ok\n");
+    for path in ["/status", "/metrics", "/openapi.json", "/api/v1/releases", "/api/v1/events"] {
+        assert_eq!(code(&stranger.get::<Value>(path).await.unwrap_err()), "HTTP/NO_TOKEN", "{path}");
+    }
+    stage.client(Some("reader")).get::<Value>("/status").await.unwrap();
+    let elsewhere = Options {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..Options::loopback(secret(CONTROL))
+    };
+    let refused = http::serve(stage.handle.clone(), elsewhere).await;
+    assert!(matches!(refused, Err(http::Error::NeedsToken(_))));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_wakes_only_with_the_shared_secret() {
+    let stage = Stage::set(None).await;
+    stage.until("settled").await;
+    let body = r#"{"ref":"refs/heads/main"}"#;
+    let hook = |token: &str| {
+        format!(
+            "POST /hooks/git HTTP/1.1\r\nHost: localhost\r\nX-Gitlab-Token: {token}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let (line, answer) = stage.raw(&hook(HOOK)).await;
+    assert_eq!(line, "HTTP/1.1 200 OK");
+    assert!(answer.contains("\"woken\": true"), "{answer}");
+    let (line, _) = stage.raw(&hook("guess")).await;
+    assert_eq!(line, "HTTP/1.1 401 Unauthorized");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_answered_says_so_in_the_asked_language() {
+    let stage = Stage::set(None).await;
+    let client = stage.client(Some(CONTROL));
+    for path in ["/nope", "/api/v1/plans/abcdef", "/api/v1/releases/r99"] {
+        assert_eq!(code(&client.get::<Value>(path).await.unwrap_err()), "HTTP/NOT_FOUND", "{path}");
+    }
+    let bad = client.post("/api/v1/freeze", &json!({"reason": 1})).await.unwrap_err();
+    assert_eq!(code(&bad), "HTTP/BODY");
+    let (_, answer) = stage
+        .raw("GET /nope?lang=zh HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.contains("没有"), "{answer}");
+    stage.end().await;
+}
+
+#[test]
+fn every_route_is_in_the_openapi_document() {
+    let document = http::openapi();
+    let paths = document["paths"].as_object().unwrap();
+    for path in ["/status", "/hooks/git", "/api/v1/plans/{digest}", "/api/v1/releases/{id}/commands"] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            let named = path.matches('{').count();
+            let given = operation["parameters"].as_array().unwrap();
+            assert_eq!(given.iter().filter(|it| it["in"] == "path").count(), named, "{path}");
+        }
+    }
+}
