@@ -127,7 +127,8 @@ impl Client {
         }
         let request = request.body(Full::new(body)).map_err(|error| unreachable(error.into()))?;
         let answer = async {
-            let answer = self.connections.request(request).await.map_err(|it| unreachable(it.into()))?;
+            let answer =
+                self.connections.request(request).await.map_err(|it| unreachable(it.into()))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), LARGEST).collect().await;
             Ok((status, body.map_err(unreachable)?.to_bytes()))

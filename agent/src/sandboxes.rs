@@ -39,7 +39,8 @@ impl Sandboxes {
             let is_state = name.to_str().is_some_and(|name| {
                 name.starts_with("sandbox-") && entry.path().extension() == Some("json".as_ref())
             });
-            if is_state && let Err(error) = std::fs::copy(entry.path(), temporary.path().join(&name))
+            if is_state
+                && let Err(error) = std::fs::copy(entry.path(), temporary.path().join(&name))
             {
                 tracing::warn!(%error, "the state of a sandbox could not be read");
             }

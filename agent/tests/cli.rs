@@ -233,14 +233,18 @@ fn parameters_say_where_they_come_from_and_secrets_are_not_rendered() {
     assert_eq!(rows[0]["place"]["file"], "parameters/hello.yaml");
     let rendered = run(&site, &["render", "--product", "hello"]);
     assert_eq!(code(&rendered), 0);
-    assert!(out(&rendered).contains("Good morning from my-site.internal") || out(&rendered).contains("Good morning from site.internal"));
+    assert!(
+        out(&rendered).contains("Good morning from my-site.internal")
+            || out(&rendered).contains("Good morning from site.internal")
+    );
     assert!(!out(&rendered).contains("kind: Namespace"), "{}", out(&rendered));
 }
 
 #[test]
 fn groups_refuse_what_cannot_be_split() {
     let folder = tempfile::tempdir().unwrap();
-    let split = json(&run(folder.path(), &["groups", "100", "--strategy", "custom", "--format", "json"]));
+    let split =
+        json(&run(folder.path(), &["groups", "100", "--strategy", "custom", "--format", "json"]));
     let pods: Vec<u64> =
         split["groups"].as_array().unwrap().iter().map(|it| it["pods"].as_u64().unwrap()).collect();
     assert_eq!(pods, [1, 5, 15, 20, 59]);

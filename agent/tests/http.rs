@@ -121,7 +121,13 @@ async fn a_site_can_be_followed_and_steered() {
     assert_eq!(status["site"], "site");
     assert_eq!(client.text("/healthz").await.unwrap(), "ok\n");
     assert_eq!(client.text("/readyz").await.unwrap(), "ready\n");
-    assert!(client.text("/metrics").await.unwrap().contains("tidegate_condition{condition=\"settled\"} 1"));
+    assert!(
+        client
+            .text("/metrics")
+            .await
+            .unwrap()
+            .contains("tidegate_condition{condition=\"settled\"} 1")
+    );
 
     let releases: Value = client.get("/api/v1/releases").await.unwrap();
     assert_eq!(releases[0]["phase"], "done");
@@ -176,7 +182,8 @@ async fn only_who_shows_a_token_changes_something() {
     assert_eq!(code(&wrong), "HTTP/TOKEN");
     stage.client(Some(CONTROL)).post("/api/v1/wake", &json!({})).await.unwrap();
     // A page whose name somebody points at us.
-    let (line, _) = stage.raw("GET /status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    let (line, _) =
+        stage.raw("GET /status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
     assert_eq!(line, "HTTP/1.1 421 Misdirected Request");
     stage.end().await;
 }
@@ -187,13 +194,15 @@ async fn with_a_token_everything_but_health_needs_it() {
     let stranger = stage.client(None);
     assert_eq!(stranger.text("/healthz").await.unwrap(), "ok\n");
     for path in ["/status", "/metrics", "/openapi.json", "/api/v1/releases", "/api/v1/events"] {
-        assert_eq!(code(&stranger.get::<Value>(path).await.unwrap_err()), "HTTP/NO_TOKEN", "{path}");
+        assert_eq!(
+            code(&stranger.get::<Value>(path).await.unwrap_err()),
+            "HTTP/NO_TOKEN",
+            "{path}"
+        );
     }
     stage.client(Some("reader")).get::<Value>("/status").await.unwrap();
-    let elsewhere = Options {
-        listen: "0.0.0.0:0".parse().unwrap(),
-        ..Options::loopback(secret(CONTROL))
-    };
+    let elsewhere =
+        Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::loopback(secret(CONTROL)) };
     let refused = http::serve(stage.handle.clone(), elsewhere).await;
     assert!(matches!(refused, Err(http::Error::NeedsToken(_))));
     stage.end().await;
@@ -238,7 +247,9 @@ async fn what_cannot_be_answered_says_so_in_the_asked_language() {
 fn every_route_is_in_the_openapi_document() {
     let document = http::openapi();
     let paths = document["paths"].as_object().unwrap();
-    for path in ["/status", "/hooks/git", "/api/v1/plans/{digest}", "/api/v1/releases/{id}/commands"] {
+    for path in
+        ["/status", "/hooks/git", "/api/v1/plans/{digest}", "/api/v1/releases/{id}/commands"]
+    {
         assert!(paths.contains_key(path), "{path}");
     }
     for (path, item) in paths {

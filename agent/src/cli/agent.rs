@@ -76,7 +76,9 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         token: config.token.clone(),
         control: control.clone(),
         hook: config.hook_secret.clone(),
-        counts: Arc::new(move || counts.as_ref().map(|counts| dns_counts(counts())).unwrap_or_default()),
+        counts: Arc::new(move || {
+            counts.as_ref().map(|counts| dns_counts(counts())).unwrap_or_default()
+        }),
     };
     let (address, served) = http::serve(handle.clone(), options).await.map_err(because)?;
     let there = Whereabouts::new(format!("http://{address}"), &control);
@@ -170,7 +172,12 @@ pub(super) async fn interrupted() {
 fn dns_counts(counters: Counters) -> Vec<Count> {
     let questions = ("tidegate_dns_questions_total", "Questions, by transport.");
     let answers = ("tidegate_dns_answers_total", "Answers, by their code.");
-    let count = |(name, help): (&'static str, &'static str), label, value| Count { name, help, label, value };
+    let count = |(name, help): (&'static str, &'static str), label, value| Count {
+        name,
+        help,
+        label,
+        value,
+    };
     vec![
         count(questions, ("transport", "udp"), counters.udp),
         count(questions, ("transport", "tcp"), counters.tcp),
@@ -179,7 +186,15 @@ fn dns_counts(counters: Counters) -> Vec<Count> {
         count(answers, ("code", "serv_fail"), counters.serv_fail),
         count(answers, ("code", "refused"), counters.refused),
         count(answers, ("code", "other"), counters.other),
-        count(("tidegate_dns_truncated_total", "Answers that were cut."), ("", ""), counters.truncated),
-        count(("tidegate_dns_forwarded_total", "Questions handed on."), ("", ""), counters.forwarded),
+        count(
+            ("tidegate_dns_truncated_total", "Answers that were cut."),
+            ("", ""),
+            counters.truncated,
+        ),
+        count(
+            ("tidegate_dns_forwarded_total", "Questions handed on."),
+            ("", ""),
+            counters.forwarded,
+        ),
     ]
 }

@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[command(flatten)]
     folder: Folder,
     /// Remembers here what was applied. Default: a temporary folder.
-    #[arg(long, env = "TIDEGATE_DATA", value_name = "DIR")]
+    #[arg(long, env = "TIDEGATE_DATA", hide_env_values = true, value_name = "DIR")]
     data: Option<PathBuf>,
     /// A signed approval (with FILE.sig beside it); may be given several times.
     #[arg(long, value_name = "FILE")]
@@ -102,7 +102,11 @@ fn commit(snapshot: &Snapshot, folder: &Path) -> Result<(), Failure> {
         if entry.file_name() == ".git" {
             continue;
         }
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         removed.map_err(unwritable(&path))?;
     }
     for (name, content) in &snapshot.files {
@@ -143,7 +147,8 @@ async fn follow(
                 }
             }
             // Time alone opens it, soon: a bake, the next round.
-            Condition::Waiting if status.plan.as_ref().is_some_and(|plan| plan.waits.is_empty()) => {}
+            Condition::Waiting
+                if status.plan.as_ref().is_some_and(|plan| plan.waits.is_empty()) => {}
             Condition::Waiting
             | Condition::NeedsPerson
             | Condition::Refused

@@ -41,10 +41,10 @@ struct Given {
     /// The plan: its digest, or the beginning of it when an agent can be asked. Default: the one that waits.
     plan: Option<String>,
     /// The private key to sign with, or the public one of a key in an SSH agent.
-    #[arg(long, value_name = "FILE", env = "TIDEGATE_KEY")]
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_KEY", hide_env_values = true)]
     key: PathBuf,
     /// The name of your `Person` document.
-    #[arg(long = "as", value_name = "PERSON", env = "TIDEGATE_PERSON")]
+    #[arg(long = "as", value_name = "PERSON", env = "TIDEGATE_PERSON", hide_env_values = true)]
     person: String,
     /// Only this wave. Default: the whole plan.
     #[arg(long, conflicts_with = "confirm")]
@@ -160,7 +160,10 @@ fn scope(given: &Given) -> Result<ApprovalScope, Failure> {
     if let Some(wave) = &given.wave {
         let wave = wave.parse::<Name>();
         return wave.map(ApprovalScope::Wave).map_err(|_| {
-            usage(Finding::error("COMMAND/WAVE").with("given", given.wave.clone().unwrap_or_default()))
+            usage(
+                Finding::error("COMMAND/WAVE")
+                    .with("given", given.wave.clone().unwrap_or_default()),
+            )
         });
     }
     let Some(confirm) = &given.confirm else { return Ok(ApprovalScope::Plan) };

@@ -14,10 +14,10 @@ use crate::whereabouts::Whereabouts;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Asking {
     /// Address of the agent, http://HOST:PORT; with TIDEGATE_TOKEN when it wants one.
-    #[arg(long, env = "TIDEGATE_AGENT", value_name = "URL")]
+    #[arg(long, env = "TIDEGATE_AGENT", hide_env_values = true, value_name = "URL")]
     agent: Option<String>,
     /// The agent's data folder on this machine.
-    #[arg(long, env = "TIDEGATE_DATA", value_name = "DIR")]
+    #[arg(long, env = "TIDEGATE_DATA", hide_env_values = true, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
@@ -31,9 +31,8 @@ impl Asking {
         let Some(data) = &self.data else {
             return Err(usage(Finding::error("COMMAND/WHICH_AGENT")));
         };
-        running(data, printer).ok_or_else(|| {
-            Finding::error("COMMAND/NO_AGENT").with("path", data.display()).into()
-        })
+        running(data, printer)
+            .ok_or_else(|| Finding::error("COMMAND/NO_AGENT").with("path", data.display()).into())
     }
 }
 
@@ -47,7 +46,7 @@ pub(super) fn running(data: &Path, printer: &Printer) -> Option<Client> {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Who {
     /// Who asks, for the record. Default: this machine's user.
-    #[arg(long = "as", env = "TIDEGATE_PERSON", value_name = "PERSON")]
+    #[arg(long = "as", env = "TIDEGATE_PERSON", hide_env_values = true, value_name = "PERSON")]
     pub(super) person: Option<String>,
 }
 

@@ -102,7 +102,9 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
                 let none = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".to_owned());
                 let rows: Vec<Vec<String>> = lines
                     .iter()
-                    .map(|(what, before, after)| vec![what.clone(), none(before), "→".to_owned(), none(after)])
+                    .map(|(what, before, after)| {
+                        vec![what.clone(), none(before), "→".to_owned(), none(after)]
+                    })
                     .collect();
                 for line in table(&rows) {
                     printer.line(line);
@@ -115,7 +117,12 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
 
 fn show(baseline: &Baseline, printer: &Printer) {
     let revision = baseline.revision.get(..12).unwrap_or(&baseline.revision);
-    printer.line(format!("{}  {}  {revision}  {}", baseline.site, baseline.digest().short(), baseline.recorded_at));
+    printer.line(format!(
+        "{}  {}  {revision}  {}",
+        baseline.site,
+        baseline.digest().short(),
+        baseline.recorded_at
+    ));
     let heads = [
         printer.say("PRODUCT", "产品"),
         printer.say("VERSION", "版本"),
@@ -162,7 +169,8 @@ fn difference(before: &Baseline, after: &Baseline) -> Vec<Difference> {
 fn facts(baseline: &Baseline) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     for (name, product) in &baseline.products {
-        let mut fact = |what: String, value: &str| facts.insert(format!("{name} {what}"), value.to_owned());
+        let mut fact =
+            |what: String, value: &str| facts.insert(format!("{name} {what}"), value.to_owned());
         fact("version".to_owned(), &product.version);
         fact("topology".to_owned(), &product.topology);
         fact("size".to_owned(), &product.size);

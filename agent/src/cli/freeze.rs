@@ -48,7 +48,10 @@ pub(super) async fn freeze(args: &FreezeArgs, printer: &Printer) -> Result<Outco
     if printer.is_json() {
         printer.json(&answer);
     } else {
-        printer.line(printer.say("Frozen: nothing starts until `tidegate unfreeze`.", "已冻结：在 `tidegate unfreeze` 之前不会启动任何变更。"));
+        printer.line(printer.say(
+            "Frozen: nothing starts until `tidegate unfreeze`.",
+            "已冻结：在 `tidegate unfreeze` 之前不会启动任何变更。",
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -77,7 +77,12 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
         cells.extend(rows.iter().map(|(group, pods, cumulative)| {
             let share = u64::from(*cumulative) * 100 / u64::from(args.replicas.max(1));
             let bar = "▇".repeat(usize::try_from(share / 5).unwrap_or_default());
-            vec![group.to_string(), pods.to_string(), cumulative.to_string(), format!("{share:>3} % {bar}")]
+            vec![
+                group.to_string(),
+                pods.to_string(),
+                cumulative.to_string(),
+                format!("{share:>3} % {bar}"),
+            ]
         }));
         for line in table(&cells) {
             printer.line(line);

@@ -37,7 +37,7 @@ pub(super) struct Folder {
 pub(super) struct Before {
     /// The data folder of the site's agent, for what it owns and what the site has reached. Without it nothing is known to
     /// be ours, so nothing is deleted and everything counts as a first installation.
-    #[arg(long, env = "TIDEGATE_DATA", value_name = "DIR")]
+    #[arg(long, env = "TIDEGATE_DATA", hide_env_values = true, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
 }
 
@@ -65,10 +65,8 @@ pub(super) async fn load(folder: &Folder, printer: &Printer) -> Result<Loaded, F
     let snapshot = Source::folder(&folder.path).await?;
     let (site, findings) = validate(&snapshot, now);
     let is_refused = findings.iter().any(Finding::is_error);
-    let told: Vec<Finding> = findings
-        .into_iter()
-        .filter(|it| is_refused || it.severity != Severity::Note)
-        .collect();
+    let told: Vec<Finding> =
+        findings.into_iter().filter(|it| is_refused || it.severity != Severity::Note).collect();
     printer.complain(&told, &Sources::of(&snapshot));
     match site.filter(|_| !is_refused) {
         Some(site) => {
@@ -148,8 +146,7 @@ async fn observe(
         };
         let own: Vec<_> =
             desired.objects.iter().filter(|object| &object.reference.cluster == name).collect();
-        let ours: Vec<_> =
-            inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
+        let ours: Vec<_> = inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
         let observation = match cluster {
             Ok(Some(cluster)) => cluster.observe(&own, &ours, now).await,
             Ok(None) => unobserved("the sandbox did not start".to_owned(), now),

@@ -37,12 +37,15 @@ mod tests {
 
     #[test]
     fn the_page_in_the_book_is_current() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../docs/reference/commands.md");
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/commands.md");
         if std::env::var_os("UPDATE_REFERENCE").is_some() {
             std::fs::write(&path, reference()).unwrap();
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == reference(), "run the tests with UPDATE_REFERENCE=1 and commit the page");
+        assert!(
+            written == reference(),
+            "run the tests with UPDATE_REFERENCE=1 and commit the page"
+        );
     }
 }

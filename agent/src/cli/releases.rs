@@ -127,7 +127,8 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             return Ok(Outcome::Done);
         }
         What::Show { id, asking } => {
-            let found: Value = asking.client(printer)?.get(&format!("/api/v1/releases/{id}")).await?;
+            let found: Value =
+                asking.client(printer)?.get(&format!("/api/v1/releases/{id}")).await?;
             show(found, printer)?;
             return Ok(Outcome::Done);
         }
@@ -204,7 +205,12 @@ fn show(found: Value, printer: &Printer) -> Result<(), Failure> {
                 printer.line(format!("            {text}"));
             }
             for pod in &failure.pods {
-                printer.line(format!("            {}  {} {}", pod.pod, pod.reason.red(), pod.message));
+                printer.line(format!(
+                    "            {}  {} {}",
+                    pod.pod,
+                    pod.reason.red(),
+                    pod.message
+                ));
                 for log in &pod.log {
                     printer.line(format!("              {}", log.dimmed()));
                 }
@@ -228,7 +234,9 @@ fn line(event: &Event) -> (String, String) {
         words.push(letter.to_ascii_lowercase());
     }
     let of = |name: &str| fields.get(name).filter(|it| !it.is_null()).map(|it| text(name, it));
-    let names = ["step", "product", "wave", "group", "attempt", "objects", "by", "reason", "scene", "action"];
+    let names = [
+        "step", "product", "wave", "group", "attempt", "objects", "by", "reason", "scene", "action",
+    ];
     let details: Vec<String> = names.iter().filter_map(|name| of(name)).collect();
     (words, details.join("  "))
 }

@@ -63,7 +63,9 @@ fn masked(object: &DesiredObject) -> Value {
     let mut value = object.body.value().clone();
     if object.body.is_secret() {
         for field in ["data", "stringData"] {
-            let Some(values) = value.get_mut(field).and_then(Value::as_object_mut) else { continue };
+            let Some(values) = value.get_mut(field).and_then(Value::as_object_mut) else {
+                continue;
+            };
             for value in values.values_mut() {
                 *value = Value::from("(secret)");
             }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+};
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 use tidegate_core::snapshot::Snapshot;
@@ -129,9 +131,7 @@ pub(super) fn count(findings: &[Finding], lang: Lang) -> String {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let notes = count(Severity::Note);
     let parts = match lang {
-        Lang::En => {
-            [plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note")]
-        }
+        Lang::En => [plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note")],
         Lang::Zh => {
             [format!("{errors} 个错误"), format!("{warnings} 个警告"), format!("{notes} 条提示")]
         }

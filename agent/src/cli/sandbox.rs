@@ -71,7 +71,8 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         printer.json(&json!({"url": format!("http://{address}"), "kubeconfig": path.to_string()}));
     } else {
         let head = printer.say("A simulated cluster at", "模拟集群位于");
-        printer.line(format!("{head} http://{address}\n\n  kubectl --kubeconfig {path} get nodes\n"));
+        printer
+            .line(format!("{head} http://{address}\n\n  kubectl --kubeconfig {path} get nodes\n"));
         printer.line(printer.say("Ctrl-C ends it.", "按 Ctrl-C 结束。"));
     }
     super::agent::interrupted().await;

@@ -91,7 +91,8 @@ fn page(status: &Status, now: Timestamp, printer: Printer) -> Vec<String> {
     page.section("Frozen", "冻结", findings(&status.freezes, printer));
     page.section("Findings", "问题", findings(&status.findings, printer));
     if let Some(plan) = &status.plan {
-        let mut lines = vec![format!("{}  {}", plan.id.short().cyan(), waves(&plan.waves, printer))];
+        let mut lines =
+            vec![format!("{}  {}", plan.id.short().cyan(), waves(&plan.waves, printer))];
         lines.extend(tasks(&plan.tasks, printer));
         page.section("Plan", "计划", lines);
         page.section("Refused", "拒绝", findings(&errors(&plan.findings), printer));
@@ -111,7 +112,11 @@ fn errors(findings: &[Finding]) -> Vec<Finding> {
 
 fn head(status: &Status, now: Timestamp, printer: Printer) -> String {
     let (word, colour) = condition(status.condition, printer);
-    let site = if status.site.is_empty() { printer.say("(no site yet)", "（尚无站点）") } else { &status.site };
+    let site = if status.site.is_empty() {
+        printer.say("(no site yet)", "（尚无站点）")
+    } else {
+        &status.site
+    };
     let left = format!("● {site}  {word}");
     let seen = status.updated_at.map(|at| ago(at, now, printer)).unwrap_or_default();
     let gap = printer.width.min(100).saturating_sub(columns(&left) + columns(&seen)).max(2);
@@ -130,7 +135,8 @@ fn source(status: &Status, printer: Printer) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(revision) = &source.attempted {
         let is_accepted = source.accepted.as_deref() == Some(&revision.commit);
-        let note = if is_accepted { "" } else { printer.say("  not accepted yet", "  尚未接受") };
+        let note =
+            if is_accepted { "" } else { printer.say("  not accepted yet", "  尚未接受") };
         let subject = cut(&revision.subject, printer.width.saturating_sub(GUTTER + 34));
         let short = revision.short();
         lines.push(format!("{} {}  {subject}{}", source.branch, short.cyan(), note.yellow()));
@@ -149,7 +155,11 @@ fn findings(findings: &[Finding], printer: Printer) -> Vec<String> {
         .flat_map(|finding| {
             let lines = brief(finding, printer, GUTTER + 2);
             let place = finding.place.as_ref().map(|it| format!("{} ", it.dimmed()));
-            let mark = if finding.is_error() { "✗".red().to_string() } else { "▸".yellow().to_string() };
+            let mark = if finding.is_error() {
+                "✗".red().to_string()
+            } else {
+                "▸".yellow().to_string()
+            };
             lines.into_iter().enumerate().map(move |(index, line)| match (index, &place) {
                 (0, Some(place)) => format!("{mark} {place}{line}"),
                 (0, None) => format!("{mark} {line}"),
@@ -214,17 +224,24 @@ fn release(page: &mut Page, status: &Status, now: Timestamp) {
     if let Some(release) = &status.release {
         let filled = release.done * 20 / release.steps.max(1);
         let bar = format!("{}{}", "━".repeat(filled).cyan(), "─".repeat(20 - filled).dimmed());
-        let (phase, since) = (phase(release.row.phase, printer), ago(release.row.started_at, now, printer));
+        let (phase, since) =
+            (phase(release.row.phase, printer), ago(release.row.started_at, now, printer));
         let steps = match printer.lang {
-            tidegate_schema::finding::Lang::En => format!("{} of {} steps", release.done, release.steps),
-            tidegate_schema::finding::Lang::Zh => format!("步骤 {}/{}", release.done, release.steps),
+            tidegate_schema::finding::Lang::En => {
+                format!("{} of {} steps", release.done, release.steps)
+            }
+            tidegate_schema::finding::Lang::Zh => {
+                format!("步骤 {}/{}", release.done, release.steps)
+            }
         };
         let line = format!("{} {phase}  {bar}  {steps}  {}", release.row.id.bold(), since.dimmed());
         page.section("Release", "发布", vec![line]);
         for failure in &release.failures {
             let finding = failure_finding(&failure.failure);
             let mut lines = vec![format!("{} {}", "✗".red(), failure.step)];
-            lines.extend(brief(&finding, printer, GUTTER + 2).into_iter().map(|it| format!("  {it}")));
+            lines.extend(
+                brief(&finding, printer, GUTTER + 2).into_iter().map(|it| format!("  {it}")),
+            );
             for pod in failure.failure.pods.iter().take(2) {
                 lines.push(format!("  {}  {}", pod.pod, pod.reason.red()));
                 if let Some(last) = pod.log.last() {
@@ -290,7 +307,8 @@ fn clusters(status: &Status, printer: Printer) -> Vec<String> {
         .collect();
     let mut lines = Vec::new();
     for (line, cluster) in table(&rows).into_iter().zip(status.clusters.values()) {
-        let mark = if cluster.gap.is_some() { "✗".red().to_string() } else { "✓".green().to_string() };
+        let mark =
+            if cluster.gap.is_some() { "✗".red().to_string() } else { "✓".green().to_string() };
         lines.push(format!("{mark} {line}"));
         if let Some(gap) = &cluster.gap {
             let room = printer.width.saturating_sub(GUTTER + 4);
@@ -323,7 +341,8 @@ fn baseline(status: &Status, now: Timestamp, printer: Printer) -> Vec<String> {
     };
     let revision = baseline.revision.get(..12).unwrap_or(&baseline.revision);
     let at = ago(baseline.recorded_at, now, printer);
-    let mut lines = vec![format!("{}  {revision}  {}", baseline.digest.short().cyan(), at.dimmed())];
+    let mut lines =
+        vec![format!("{}  {revision}  {}", baseline.digest.short().cyan(), at.dimmed())];
     let products: Vec<String> =
         baseline.products.iter().map(|(name, version)| format!("{name}\u{a0}{version}")).collect();
     let room = printer.width.saturating_sub(GUTTER);

@@ -71,10 +71,13 @@ fn blockers(status: &Status) -> Vec<Finding> {
 
 fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
     let (word, colour) = condition(status.condition, *printer);
-    let site = if status.site.is_empty() { printer.say("the site", "站点") } else { &status.site };
+    let site =
+        if status.site.is_empty() { printer.say("the site", "站点") } else { &status.site };
     if blockers.is_empty() {
         let text = match (status.condition, printer.lang) {
-            (Condition::Settled, Lang::En) => format!("Nothing is in the way: {site} is as its documents say."),
+            (Condition::Settled, Lang::En) => {
+                format!("Nothing is in the way: {site} is as its documents say.")
+            }
             (Condition::Settled, Lang::Zh) => format!("没有阻塞：{site} 与文档一致。"),
             (_, Lang::En) => format!("Nothing is in the way: {site} is {word}."),
             (_, Lang::Zh) => format!("没有阻塞：{site} {word}。"),
@@ -84,8 +87,12 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
     }
     let count = blockers.len();
     let head = match printer.lang {
-        Lang::En if count == 1 => format!("{} is {}; one thing is in the way:", site.bold(), word.color(colour)),
-        Lang::En => format!("{} is {}; {count} things are in the way:", site.bold(), word.color(colour)),
+        Lang::En if count == 1 => {
+            format!("{} is {}; one thing is in the way:", site.bold(), word.color(colour))
+        }
+        Lang::En => {
+            format!("{} is {}; {count} things are in the way:", site.bold(), word.color(colour))
+        }
         Lang::Zh => format!("{} {}，共有 {count} 个阻塞：", site.bold(), word.color(colour)),
     };
     printer.line(head);

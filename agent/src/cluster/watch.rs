@@ -260,7 +260,8 @@ mod tests {
             kind: "Deployment".to_owned(),
             plural: "deployments".to_owned(),
         };
-        let item = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 2}});
+        let item =
+            json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 2}});
         let item: DynamicObject = serde_json::from_value(item).unwrap();
         let seen = Mutex::new(Seen::default());
         let mut building = None;

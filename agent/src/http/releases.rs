@@ -22,7 +22,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let request = Request::from_parts(parts, body);
         // Only this type: a page elsewhere cannot send it without asking first (CORS), and we never say yes.
         let json = axum::Json::<T>::from_request(request, state).await;
-        json.map(|axum::Json(value)| Self(value)).map_err(|error| Refusal::body(error.body_text(), lang))
+        json.map(|axum::Json(value)| Self(value))
+            .map_err(|error| Refusal::body(error.body_text(), lang))
     }
 }
 

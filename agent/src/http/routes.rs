@@ -58,12 +58,32 @@ pub(super) fn table() -> Table {
         .get("/healthz", "Whether the agent lives.", &[], get(site::health))
         .get("/readyz", "Whether its first round has ended.", &[], get(site::readiness))
         .get("/metrics", "Metrics in the text form of Prometheus.", &[], get(metrics::metrics))
-        .get("/status", "Everything that the agent knows, does and waits for.", &[], get(site::status))
+        .get(
+            "/status",
+            "Everything that the agent knows, does and waits for.",
+            &[],
+            get(site::status),
+        )
         .get("/openapi.json", "This document.", &[], get(document))
         .get("/api/v1/status", "The same as /status.", &[], get(site::status))
-        .get("/api/v1/plans/current", "The plan that is to be executed next.", &[SHAPE], get(plans::current))
-        .get("/api/v1/plans/{digest}", "A plan by its digest, or the beginning of it.", &[SHAPE], get(plans::by_digest))
-        .get("/api/v1/releases", "Releases, newest first.", &[("limit", "How many; 20 when absent.")], get(releases::list))
+        .get(
+            "/api/v1/plans/current",
+            "The plan that is to be executed next.",
+            &[SHAPE],
+            get(plans::current),
+        )
+        .get(
+            "/api/v1/plans/{digest}",
+            "A plan by its digest, or the beginning of it.",
+            &[SHAPE],
+            get(plans::by_digest),
+        )
+        .get(
+            "/api/v1/releases",
+            "Releases, newest first.",
+            &[("limit", "How many; 20 when absent.")],
+            get(releases::list),
+        )
         .get("/api/v1/releases/{id}", "One release with its events.", &[], get(releases::show))
         .post(
             "/api/v1/releases/{id}/commands",
@@ -76,9 +96,19 @@ pub(super) fn table() -> Table {
         .get("/api/v1/drift", "Changes that nobody declared.", &[], get(site::drift))
         .post("/api/v1/approvals", "Hands in a signed approval.", approval, post(approvals::take))
         .post("/api/v1/freeze", "Starts nothing until unfrozen.", freeze, post(site::freeze))
-        .post("/api/v1/unfreeze", "Lifts a freeze; acknowledges a rewritten history.", who, post(site::unfreeze))
+        .post(
+            "/api/v1/unfreeze",
+            "Lifts a freeze; acknowledges a rewritten history.",
+            who,
+            post(site::unfreeze),
+        )
         .post("/api/v1/wake", "Looks again now.", json!({"type": "object"}), post(site::wake))
-        .get("/api/v1/events", "What is recorded from now on, as server-sent events.", &[], get(events::events))
+        .get(
+            "/api/v1/events",
+            "What is recorded from now on, as server-sent events.",
+            &[],
+            get(events::events),
+        )
         .post(
             "/hooks/git",
             "A push, as GitLab and GitHub tell it; proven by the shared secret.",
