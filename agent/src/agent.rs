@@ -376,7 +376,8 @@ impl Agent {
                         signature: String::from_utf8(file.signature.clone()?).ok()?,
                     })
                 };
-                let files: Vec<StoredApproval> = approvals.files.iter().filter_map(stored).collect();
+                let files: Vec<StoredApproval> =
+                    approvals.files.iter().filter_map(stored).collect();
                 self.journal.keep_approvals(&files, self.clock.now()).await?;
             }
             Err(error) => self.approval_findings.push(error.finding()),

@@ -59,7 +59,7 @@ pub struct Cli {
     /// The form of the output.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
     format: Format,
-    /// The language of texts for people: en or zh. Default: TIDEGATE_LANG, then the locale.
+    /// The language of texts for people: en or zh. Default: `TIDEGATE_LANG`, then the locale.
     // A text and no `Lang`: `agent` has a setting of the same name.
     #[arg(long, global = true, value_name = "LANG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     lang: Option<String>,
@@ -149,7 +149,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return complain(&failure::because(error), &printer),
     };
-    let outcome = runtime.block_on(cli.command.run(&printer));
+    let outcome = runtime.block_on(Box::pin(cli.command.run(&printer)));
     // What still runs in the background, such as a git fetch that hangs, must not keep the command.
     runtime.shutdown_background();
     match outcome {

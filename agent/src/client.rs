@@ -14,7 +14,7 @@ use tidegate_schema::finding::{Finding, Lang};
 use crate::secret::Secret;
 
 /// An agent that has not answered after this is not going to.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// No answer is larger, in bytes.
 const LARGEST: usize = 256 << 20;
 
@@ -147,7 +147,8 @@ impl Client {
         }
     }
 
-    fn unexpected(&self, status: impl ToString) -> Error {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    fn unexpected(&self, status: impl std::fmt::Display) -> Error {
         Error::Unexpected { url: self.base.clone(), status: status.to_string() }
     }
 }

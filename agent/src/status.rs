@@ -171,3 +171,112 @@ pub struct BaselineStatus {
     /// Versions by product.
     pub products: BTreeMap<String, String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A status in which every optional thing is there.
+    fn sample() -> Value {
+        let finding = json!({"code": "A/B", "severity": "note"});
+        let digest = Digest::of(&1);
+        let at = "2026-11-21T10:00:00Z";
+        let person = json!({"name": "Li Na", "email": "li@na.example"});
+        let row = json!({
+            "id": "r1", "plan": digest, "revision": "c", "beforeRevision": "b", "startedAt": at,
+            "phase": "done", "endedAt": at,
+        });
+        let mut release = row.clone();
+        for (name, value) in [
+            ("waits", json!([finding])),
+            ("done", json!(1)),
+            ("steps", json!(2)),
+            (
+                "failures",
+                json!([{"step": "s", "failure": {"code": "A/B", "args": {}, "pods": []}}]),
+            ),
+        ] {
+            release[name] = value;
+        }
+        json!({
+            "site": "hz", "condition": "waiting", "updatedAt": at,
+            "source": {
+                "url": "u", "branch": "main", "accepted": "b", "problem": finding,
+                "attempted": {
+                    "commit": "c", "committedAt": at, "author": person, "committer": person,
+                    "subject": "s",
+                },
+            },
+            "findings": [finding],
+            "clusters": {"a": {
+                "version": "v1", "gap": {"code": "A/B", "message": "m"}, "objects": 1,
+                "isSandbox": true,
+            }},
+            "plan": {
+                "id": digest, "revision": "c", "tasks": [], "waves": [], "isRefused": false,
+                "findings": [], "waits": [finding], "next": at,
+            },
+            "release": release, "releases": [row], "drift": [],
+            "baseline": {"digest": digest, "revision": "c", "recordedAt": at, "products": {}},
+            "zones": {"z": 1}, "freezes": [finding],
+        })
+    }
+
+    fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let is_by_name = matches!(path, "clusters" | "zones" | "baseline.products");
+                    let name = if is_by_name { "*" } else { name };
+                    let path =
+                        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                    paths(value, &path, found);
+                    found.push(path);
+                }
+            }
+            Value::Array(items) if path == "releases" => {
+                for item in items {
+                    paths(item, "releases[]", found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_page_in_the_book_names_every_field_and_no_other() {
+        let page =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/status.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let status: Status = serde_json::from_value(sample()).unwrap();
+        let written = serde_json::to_value(&status).unwrap();
+        assert_eq!(written, sample(), "the sample misses a field");
+        let mut fields = Vec::new();
+        paths(&written, "", &mut fields);
+        let is_own = |path: &String| {
+            let is_of_a_row = path.starts_with("release.") && {
+                let name = path.trim_start_matches("release.");
+                fields.contains(&format!("releases[].{name}"))
+            };
+            // Findings, revisions, gaps and failures are described in words.
+            let is_deeper = path.matches('.').count() > 2
+                || ["source.attempted.", "source.problem."].iter().any(|it| path.starts_with(it));
+            !is_of_a_row && !is_deeper && path != "clusters.*" && path != "zones.*"
+        };
+        let mut wanted: Vec<_> = fields.iter().filter(|path| is_own(path)).cloned().collect();
+        wanted.sort();
+        let table = page.split("| `condition` | Meaning |").next().unwrap();
+        let mut documented: Vec<String> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(ToOwned::to_owned))
+            .collect();
+        documented.sort();
+        assert_eq!(documented, wanted);
+        for condition in Condition::ALL {
+            let word = serde_json::to_value(condition).unwrap();
+            assert!(page.contains(&format!("| `{}` |", word.as_str().unwrap())), "{word}");
+        }
+    }
+}

@@ -211,13 +211,11 @@ async fn push(
     decision: Decision,
     printer: &Printer,
 ) -> Result<String, Failure> {
-    let url = match &given.repo {
-        Some(url) => url.clone(),
-        None => {
-            let status: crate::status::Status =
-                given.asking.client(printer)?.get("/api/v1/status").await?;
-            status.source.url
-        }
+    let url = if let Some(url) = &given.repo {
+        url.clone()
+    } else {
+        let client = given.asking.client(printer)?;
+        client.get::<crate::status::Status>("/api/v1/status").await?.source.url
     };
     let copy = tempfile::tempdir().map_err(super::failure::because)?;
     let source = Source::open(SourceOptions::new(url, copy.path().join("mirror.git")))?;

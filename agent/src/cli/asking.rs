@@ -13,7 +13,7 @@ use crate::whereabouts::Whereabouts;
 /// The agent to ask: by its address, or by its data folder on this machine.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Asking {
-    /// Address of the agent, http://HOST:PORT; with TIDEGATE_TOKEN when it wants one.
+    /// Address of the agent, http://HOST:PORT; with `TIDEGATE_TOKEN` when it wants one.
     #[arg(long, env = "TIDEGATE_AGENT", hide_env_values = true, value_name = "URL")]
     agent: Option<String>,
     /// The agent's data folder on this machine.

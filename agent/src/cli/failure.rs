@@ -70,7 +70,6 @@ impl From<crate::source::Error> for Failure {
 }
 
 /// A failure that has no finding of its own.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn because(error: impl std::error::Error) -> Failure {
     Finding::error("COMMAND/FAILED").with("reason", chain(&error)).into()
 }

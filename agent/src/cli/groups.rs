@@ -51,7 +51,9 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
         Named::One if !is_edited => Strategy::One,
         Named::Two if !is_edited => Strategy::Two,
         Named::EachHost if !is_edited => Strategy::EachHost,
-        _ => Strategy::Custom { count: args.count, shares: args.shares.clone() },
+        Named::Recommended | Named::One | Named::Two | Named::EachHost | Named::Custom => {
+            Strategy::Custom { count: args.count, shares: args.shares.clone() }
+        }
     };
     let sizes = groups(args.replicas, &strategy)?;
     let mut total = 0;

@@ -14,6 +14,7 @@ use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Snapshot;
 use tidegate_core::validate::validate;
 use tidegate_schema::finding::{Finding, Severity};
+use tidegate_schema::site::Access;
 
 use super::asking;
 use super::failure::{Failure, because, chain};
@@ -136,8 +137,8 @@ async fn observe(
     for (name, document) in &site.clusters {
         let access = &document.spec.access;
         let served = match access {
-            tidegate_schema::site::Access::Sandbox(_) => Sandboxes::served(name, data).await,
-            _ => None,
+            Access::Sandbox(_) => Sandboxes::served(name, data).await,
+            Access::Kubeconfig(_) | Access::InCluster(_) => None,
         };
         let folder = data.unwrap_or(Path::new("."));
         let cluster = match served.or_else(|| connect(name, access)) {

@@ -31,6 +31,7 @@ pub(super) struct Printer {
     pub(super) width: usize,
 }
 
+#[expect(clippy::unused_self, reason = "who has no printer shall not print")]
 impl Printer {
     /// For this process.
     pub(super) fn new(format: Format, lang: Lang) -> Self {

@@ -129,7 +129,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::Show { id, asking } => {
             let found: Value =
                 asking.client(printer)?.get(&format!("/api/v1/releases/{id}")).await?;
-            show(found, printer)?;
+            show(&found, printer)?;
             return Ok(Outcome::Done);
         }
         What::Confirm { step, target } => (Command::Confirm { step: step.clone() }, target),
@@ -187,9 +187,9 @@ fn list(rows: &[ReleaseRow], printer: &Printer) {
     }
 }
 
-fn show(found: Value, printer: &Printer) -> Result<(), Failure> {
+fn show(found: &Value, printer: &Printer) -> Result<(), Failure> {
     if printer.is_json() {
-        printer.json(&found);
+        printer.json(found);
         return Ok(());
     }
     let read = |name: &str| found.get(name).cloned().unwrap_or_default();

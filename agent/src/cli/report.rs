@@ -181,9 +181,11 @@ fn markdown(findings: &[Finding], lang: Lang) -> String {
     for finding in findings {
         let place = finding.place.as_ref().map(|it| format!("`{it}` ")).unwrap_or_default();
         let (message, remedy) = (finding.message(lang), finding.remedy(lang));
-        text.push_str(&format!("- **{}** {place}`{}`: {message}", finding.severity, finding.code));
+        let head = format!("- **{}** {place}`{}`: {message}", finding.severity, finding.code);
+        text.push_str(&head);
         if !remedy.is_empty() {
-            text.push_str(&format!("  \n  → {remedy}"));
+            text.push_str("  \n  → ");
+            text.push_str(&remedy);
         }
         text.push('\n');
     }

@@ -114,7 +114,8 @@ async fn names(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
 
 async fn expired_grant(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
     voice.act("A grant for a few seconds, and its end");
-    let expires = Timestamp::from_second(Timestamp::now().as_second() + 9).unwrap_or(Timestamp::MAX);
+    let expires =
+        Timestamp::from_second(Timestamp::now().as_second() + 9).unwrap_or(Timestamp::MAX);
     stage.write(
         "iam/grants-night-shift.yaml",
         &format!(

@@ -25,7 +25,10 @@ pub(super) async fn git(
     };
     let event = hook::verify(&headers, &body, secret).map_err(|error| match error {
         hook::HookError::TooLarge => refuse(StatusCode::PAYLOAD_TOO_LARGE, "HTTP/HOOK_REFUSED"),
-        _ => refuse(StatusCode::UNAUTHORIZED, "HTTP/HOOK_REFUSED"),
+        hook::HookError::Unsigned
+        | hook::HookError::Token
+        | hook::HookError::Signature
+        | hook::HookError::Body => refuse(StatusCode::UNAUTHORIZED, "HTTP/HOOK_REFUSED"),
     })?;
     let branch = &shared.handle.status().source.branch;
     let is_ours = |pushed: &String| pushed == branch || pushed.starts_with("tidegate/");
