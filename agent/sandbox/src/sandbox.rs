@@ -191,8 +191,9 @@ impl Inner {
         self.changed.send_if_modified(|known| std::mem::replace(known, revision) != revision);
     }
 
-    /// Runs the controllers until nothing changes, and tells when time alone would change something.
-    fn work(&self) -> Option<Timestamp> {
+    /// Runs the controllers until nothing changes, and tells when time alone would change something. What they changed
+    /// themselves counts as seen; it is marked before the world is let go, so that a write right after it is not.
+    fn work(&self, changed: &mut watch::Receiver<u64>) -> Option<Timestamp> {
         let mut world = self.world();
         let mut next = None;
         for _ in 0..ROUNDS_IN_A_ROW {
@@ -206,10 +207,12 @@ impl Inner {
             next = [own, round.next].into_iter().flatten().min();
             if world.store.revision() == before {
                 self.announce(&world);
+                changed.mark_unchanged();
                 return next;
             }
         }
         self.announce(&world);
+        changed.mark_unchanged();
         // Not quiet yet: go on after others had a turn.
         Some(next.unwrap_or(Timestamp::MAX).min(self.clock.now()))
     }
@@ -249,11 +252,9 @@ fn carry_out(world: &mut World, wanted: Write, now: Timestamp) {
 async fn run(inner: Weak<Inner>, mut changed: watch::Receiver<u64>) {
     let mut saved = 0;
     loop {
-        changed.mark_unchanged();
         let sleep = {
             let Some(inner) = inner.upgrade() else { return };
-            let next = inner.work();
-            changed.mark_unchanged();
+            let next = inner.work(&mut changed);
             inner.save(&mut saved);
             next.map(|moment| inner.clock.until(moment))
         };
