@@ -1,9 +1,11 @@
 //! Watches: from a revision, through selectors, until they are too old or dropped.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 use tidegate_sandbox::{Fault, Options};
 
-use crate::bench::{config, start, with};
+use crate::bench::{config, deployment, start, with};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -102,4 +104,33 @@ async fn dropped_watches_end_and_new_ones_begin() {
         bench.watch(&format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Dx")).await;
     bench.post(MAPS, &config("x", &json!({}))).await.expect(201);
     assert_eq!(watch.seen().await, pair("ADDED", "x"));
+}
+
+/// The controllers run on another thread here. Writes come at all moments of their turns, and none is slept through. Without
+/// pods nothing but a write wakes the controllers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_at_the_end_of_the_controllers_turn_is_seen() {
+    let bench = start();
+    for round in 0..30_u64 {
+        let name = format!("web-{round}");
+        bench.post(MAPS, &config(&name, &json!({}))).await.expect(201);
+        // The controllers wait for 2 ms before their turn, so sooner or later the second write meets its end.
+        let until = Instant::now() + Duration::from_micros(2_000 + round * 60);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let mut wanted = deployment(&name);
+        wanted["spec"]["replicas"] = 0.into();
+        bench.post("/apis/apps/v1/namespaces/default/deployments", &wanted).await.expect(201);
+        let is_its = |object: &Value| {
+            object["kind"] == "ReplicaSet" && object["metadata"]["labels"]["app"] == name.as_str()
+        };
+        let seen = async {
+            while !bench.sandbox.snapshot().iter().any(is_its) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+        assert!(seen.is_ok(), "nobody has seen the deployment of round {round}");
+    }
 }
