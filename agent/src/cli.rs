@@ -119,7 +119,7 @@ impl Command {
             Self::Explain(args) => explain::run(&args, printer),
             Self::Sandbox(args) => sandbox::run(&args, printer).await,
             Self::Demo(args) => demo::run(args, printer).await,
-            Self::Completions(args) => Ok(completions::run(&args)),
+            Self::Completions(args) => Ok(completions::run(&args, printer)),
         }
     }
 }

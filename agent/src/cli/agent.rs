@@ -1,6 +1,8 @@
 //! `agent`: the daemon of one site.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::{Failure, Outcome, because};
 use super::printer::Printer;
 use super::report::Sources;
-use crate::agent::{Agent, Parts};
+use crate::agent::{Agent, Connector, Parts};
 use crate::clock::Clock;
+use crate::cluster::client_of_kubeconfig;
 use crate::config::{AgentArgs, Config};
 use crate::dns::{Counters, DnsServer};
 use crate::http::{self, Count};
@@ -48,8 +51,8 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     printer.complain(&findings, &Sources::default());
     let Some(config) = config else { return Err(Failure { findings: Vec::new(), code: 64 }) };
     telemetry::start(config.log_format, &config.log_level).map_err(because)?;
+    make_private(&config.data)?;
     let journal = Journal::open(&config.data).await.map_err(because)?;
-    link_kubeconfigs(&config)?;
     let source = Source::open(source_options(&config))?;
     let dns = match config.dns_listen.as_slice() {
         [] => None,
@@ -57,8 +60,6 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     };
     let names = dns.as_ref().map(|dns| dns.addresses().to_vec()).unwrap_or_default();
     let counts = dns.as_ref().map(DnsServer::counting);
-    let sandboxes = Sandboxes::in_folder(&config.data);
-    let nothing: crate::agent::Connector = Arc::new(|_, _| None);
     let parts = Parts {
         source,
         data: config.data.clone(),
@@ -66,7 +67,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         dns,
         clock: Clock::system(),
         interval: config.poll_interval,
-        connector: if args.sandbox { sandboxes.connector() } else { nothing },
+        connector: connector(&config, args.sandbox).await?,
     };
     let (agent, handle) = Agent::open(parts).await.map_err(because)?;
     let control = whereabouts::new_token()
@@ -134,24 +135,33 @@ fn watch(config: &Config, wakes: &wake::Wakes) -> Option<wake::Watching> {
     }
 }
 
-/// `--kubeconfig NAME=PATH` stands in for what the `Cluster` document says: its path below the data folder is ours.
-fn link_kubeconfigs(config: &Config) -> Result<(), Failure> {
+/// `--kubeconfig NAME=PATH` stands in for what the `Cluster` document says; sandboxes come after it, when they are wanted.
+async fn connector(config: &Config, is_sandbox: bool) -> Result<Connector, Failure> {
+    let mut clients = BTreeMap::new();
     for (name, path) in &config.kubeconfig {
-        let target = std::path::absolute(path).map_err(because)?;
-        let link = config.data.join(format!("{name}.kubeconfig"));
-        replace_link(&target, &link).map_err(|error| {
-            let finding = Finding::error("COMMAND/FILE_UNWRITABLE").with("path", link.display());
-            finding.with("reason", error)
+        let client = client_of_kubeconfig(path).await.ok_or_else(|| {
+            let finding = Finding::error("COMMAND/FILE_UNREADABLE").with("path", path.display());
+            finding.with("reason", "it is no kubeconfig")
         })?;
+        clients.insert(name.clone(), client);
     }
-    Ok(())
+    let sandboxes = is_sandbox.then(|| Sandboxes::in_folder(&config.data).connector());
+    Ok(Arc::new(move |name, access| {
+        let simulated = || sandboxes.as_ref().and_then(|connect| connect(name, access));
+        clients.get(name).cloned().or_else(simulated)
+    }))
 }
 
-fn replace_link(target: &Path, link: &PathBuf) -> std::io::Result<()> {
-    if link.symlink_metadata().is_ok() {
-        std::fs::remove_file(link)?;
+/// Makes a data folder for its owner only: it holds a token, and what the clusters hold.
+pub(super) fn make_private(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
     }
-    std::os::unix::fs::symlink(target, link)
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        let finding = Finding::error("COMMAND/FILE_UNWRITABLE").with("path", folder.display());
+        finding.with("reason", error).into()
+    })
 }
 
 /// Waits for SIGTERM or SIGINT.

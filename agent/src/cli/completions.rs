@@ -5,6 +5,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use super::failure::Outcome;
+use super::printer::Printer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,10 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut anstream::stdout());
+pub(super) fn run(args: &Args, printer: &Printer) -> Outcome {
+    // Into memory first: the generator gives up loudly on a closed pipe.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
+    printer.text(&String::from_utf8_lossy(&script));
     Outcome::Done
 }

@@ -9,7 +9,7 @@ use super::asking::Asking;
 use super::failure::{Failure, Outcome};
 use super::printer::{Printer, columns, padded, table, wrapped};
 use super::report::brief;
-use crate::status::{Condition, Status};
+use crate::status::{Condition, ReleaseStatus, Status, StepFailure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -251,12 +251,25 @@ fn release(page: &mut Page, status: &Status, now: Timestamp) {
             }
             page.section("Failed", "失败", lines);
         }
-        page.section("Waits for", "等待", findings(&release.waits, printer));
+        page.section("Waits for", "等待", findings(&waits(release), printer));
     } else if let Some(last) = status.releases.first() {
         let at = ago(last.ended_at.unwrap_or(last.started_at), now, printer);
         let line = format!("{} {}  {}", last.id.bold(), phase(last.phase, printer), at.dimmed());
         page.section("Last", "上次发布", vec![line]);
     }
+}
+
+/// What a release waits for, without that a step failed: its failure is told by itself.
+pub(super) fn waits(release: &ReleaseStatus) -> Vec<Finding> {
+    let is_told = |wait: &&Finding| {
+        let is_of = |failed: &StepFailure| {
+            let args = &wait.args;
+            args.get("step") == Some(&failed.step)
+                && args.values().any(|it| *it == failed.failure.code)
+        };
+        release.failures.iter().any(is_of)
+    };
+    release.waits.iter().filter(|wait| !is_told(wait)).cloned().collect()
 }
 
 /// A failure with the texts of its code.

@@ -8,7 +8,7 @@ use super::asking::Asking;
 use super::failure::{Failure, Outcome};
 use super::printer::Printer;
 use super::report::{brief, describe};
-use super::status::{condition, failure_finding};
+use super::status::{condition, failure_finding, waits};
 use crate::status::{Condition, Status};
 
 const EXAMPLES: &str = "\
@@ -53,7 +53,7 @@ fn blockers(status: &Status) -> Vec<Finding> {
     }
     if let Some(release) = &status.release {
         blockers.extend(release.failures.iter().map(|it| failure_finding(&it.failure)));
-        blockers.extend(release.waits.iter().cloned());
+        blockers.extend(waits(release));
     }
     if let Some(plan) = &status.plan {
         blockers.extend(plan.findings.iter().filter(|finding| finding.is_error()).cloned());
@@ -79,7 +79,7 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
                 format!("Nothing is in the way: {site} is as its documents say.")
             }
             (Condition::Settled, Lang::Zh) => format!("没有阻塞：{site} 与文档一致。"),
-            (_, Lang::En) => format!("Nothing is in the way: {site} is {word}."),
+            (_, Lang::En) => format!("Nothing is in the way of {site}: {word}."),
             (_, Lang::Zh) => format!("没有阻塞：{site} {word}。"),
         };
         printer.line(format!("{} {text}", "✓".green()));
@@ -88,12 +88,12 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
     let count = blockers.len();
     let head = match printer.lang {
         Lang::En if count == 1 => {
-            format!("{} is {}; one thing is in the way:", site.bold(), word.color(colour))
+            format!("{}: {}; one thing is in the way:", site.bold(), word.color(colour))
         }
         Lang::En => {
-            format!("{} is {}; {count} things are in the way:", site.bold(), word.color(colour))
+            format!("{}: {}; {count} things are in the way:", site.bold(), word.color(colour))
         }
-        Lang::Zh => format!("{} {}，共有 {count} 个阻塞：", site.bold(), word.color(colour)),
+        Lang::Zh => format!("{}：{}，共有 {count} 个阻塞：", site.bold(), word.color(colour)),
     };
     printer.line(head);
     for (index, blocker) in blockers.iter().enumerate() {
@@ -110,8 +110,12 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
     }
     if let Some(plan) = &status.plan {
         printer.line("");
-        let text = printer.say("The plan:", "计划：");
-        printer.line(format!("{text} {}  {}", plan.id.cyan(), opens(plan.next, printer).dimmed()));
+        let text = printer.say("plan", "计划");
+        printer.line(format!("{text} {}", plan.id.cyan()));
+        let opens = opens(plan.next, printer);
+        if !opens.is_empty() {
+            printer.line(opens.dimmed());
+        }
     }
 }
 
