@@ -108,7 +108,7 @@ impl Command {
             Self::Approve(args) => approve::approve(&args, printer).await,
             Self::Reject(args) => approve::reject(&args, printer).await,
             Self::Apply(args) => apply::run(&args, printer).await,
-            Self::Agent(args) => agent::run(&args, printer).await,
+            Self::Agent(args) => Box::pin(agent::run(&args, printer)).await,
             Self::Status(args) => status::run(&args, printer).await,
             Self::Why(args) => why::run(&args, printer).await,
             Self::Releases(args) => releases::run(&args, printer).await,

@@ -147,7 +147,6 @@ impl Client {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     fn unexpected(&self, status: impl std::fmt::Display) -> Error {
         Error::Unexpected { url: self.base.clone(), status: status.to_string() }
     }

@@ -241,7 +241,11 @@ mod tests {
                     paths(item, "releases[]", found);
                 }
             }
-            _ => {}
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {}
         }
     }
 
