@@ -41,7 +41,7 @@ static BANK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../examples/bank");
 const APPROVERS: [&str; 3] = ["wang-wei", "zhao-min", "chen-jie"];
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Everything on the stage.
 pub(super) struct Stage {
