@@ -1,10 +1,10 @@
 //! What a pod does next: a pure function of the pod, with the image words that the sandbox has too.
 //!
-//! | word in an image's tag | what its container does |
+//! | word in an image's last part | what its container does |
 //! | --- | --- |
 //! | `pull-fail` | never starts: `ErrImagePull`, then `ImagePullBackOff` |
 //! | `crash` | ends with code 1 as soon as it runs, and again after each back-off |
-//! | `ready-then-crash` | becomes ready, ends with code 1 after three seconds |
+//! | `ready-then-crash` | becomes ready, ends with code 1 after five seconds |
 //! | `never-ready` | runs and never becomes ready |
 //! | `slow-10s` | runs at once and is ready after ten seconds (a task: ends after ten seconds) |
 //! | `fail` | as a task: ends with code 1; else as `crash` |
@@ -25,7 +25,7 @@ const RUN: Duration = Duration::from_millis(300);
 /// How long a container that is told to stop takes.
 const STOP: Duration = Duration::from_millis(50);
 /// How long a container with `ready-then-crash` stays ready.
-const HEALTHY: Duration = Duration::from_secs(3);
+const HEALTHY: Duration = Duration::from_secs(5);
 /// From one word of a failing container to the next, as in `ErrImagePull` to `ImagePullBackOff`.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The kubelet's first back-off and its longest.
@@ -148,27 +148,28 @@ fn word(container: &Container) -> Word {
     let image = container.image.as_deref().unwrap_or_default();
     let reference = image.split('@').next().unwrap_or_default();
     let last = reference.rsplit('/').next().unwrap_or_default();
-    let tag = last.split_once(':').map_or("", |(_, tag)| tag);
-    let has = |word: &str| tag.contains(word);
-    if has("pull-fail") {
+    let words: Vec<&str> = last.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
+    let says = |wanted: &[&str]| words.windows(wanted.len()).any(|found| found == wanted);
+    if says(&["pull", "fail"]) {
         Word::PullFail
-    } else if has("never-ready") {
+    } else if says(&["never", "ready"]) {
         Word::NeverReady
-    } else if has("ready-then-crash") {
+    } else if says(&["ready", "then", "crash"]) {
         Word::ReadyThenCrash
-    } else if has("crash") {
+    } else if says(&["crash"]) {
         Word::Crash
-    } else if has("fail") {
+    } else if says(&["fail"]) {
         Word::Fail
     } else {
-        slow(tag).map_or(Word::Normal, Word::Slow)
+        let slow = |pair: &[&str]| match pair {
+            ["slow", time] => time.strip_suffix('s')?.parse().ok(),
+            _ => None,
+        };
+        words
+            .windows(2)
+            .find_map(slow)
+            .map_or(Word::Normal, |time| Word::Slow(Duration::from_secs(time)))
     }
-}
-
-fn slow(tag: &str) -> Option<Duration> {
-    let (_, rest) = tag.split_once("slow-")?;
-    let (seconds, _) = rest.split_once('s')?;
-    Some(Duration::from_secs(seconds.parse().ok()?))
 }
 
 /// A container's next state with its restarts, and after how long.

@@ -94,7 +94,7 @@ fn a_container_can_crash_after_it_was_ready() {
     let mut pod = pod("ready-then-crash", "Always");
     walk(&mut pod, 2);
     assert_eq!(ready(&pod), &json!("True"));
-    assert_eq!(walk(&mut pod, 1), [3]);
+    assert_eq!(walk(&mut pod, 1), [5]);
     assert_eq!(ready(&pod), &json!("False"));
 }
 

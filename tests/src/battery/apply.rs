@@ -1,0 +1,240 @@
+//! Server-side apply: who owns which field, what happens when two want one, and what goes when nobody does.
+
+use serde_json::{Value, json};
+
+use super::ground::{Ground, at};
+
+fn config_map(data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data})
+}
+
+/// A Deployment with that `spec`, completed to a valid one, and that pod template.
+fn deployment(spec: &Value, pod: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "a"}},
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": pod},
+        },
+    });
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][name] = value.clone();
+    }
+    object
+}
+
+fn main_container() -> Value {
+    json!({"containers": [{"name": "main", "image": "main:1"}]})
+}
+
+/// A Deployment that says only some of its fields; the first manager must have made it valid.
+fn part(spec: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec})
+}
+
+fn service(ports: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": ports}})
+}
+
+pub(super) async fn applying_creates_and_owns(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.apply("one", &deployment(&json!({"replicas": 2}), &main_container())).await;
+}
+
+pub(super) async fn applying_the_same_again_writes_nothing(ground: &mut Ground) {
+    let object = deployment(&json!({"replicas": 0}), &main_container());
+    let first = ground.apply("one", &object).await;
+    let again = ground.apply("one", &object).await;
+    let is_quiet = again.at("/metadata/generation") == first.at("/metadata/generation");
+    ground.note("same generation", &json!(is_quiet));
+    let data = config_map(&json!({"a": "1"}));
+    let first = ground.apply("one", &data).await;
+    let again = ground.apply("one", &data).await;
+    ground.note("same version", &json!(first.version() == again.version()));
+    let changed = ground.apply("one", &config_map(&json!({"a": "2"}))).await;
+    ground.note("same version after a change", &json!(first.version() == changed.version()));
+}
+
+pub(super) async fn a_conflict_names_the_field_and_the_manager(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1"}))).await;
+    ground.apply("two", &config_map(&json!({"a": "2"}))).await;
+    ground.get("configmaps/a").await;
+}
+
+pub(super) async fn a_conflict_names_every_field(ground: &mut Ground) {
+    ground
+        .apply("one", &deployment(&json!({"replicas": 0, "paused": true}), &main_container()))
+        .await;
+    let image = json!({"containers": [{"name": "main", "image": "main:2"}]});
+    ground.apply("two", &deployment(&json!({"replicas": 3, "paused": false}), &image)).await;
+    ground
+        .force(
+            "three",
+            &part(&json!({"replicas": 1, "template": {"spec": {"containers": [
+        {"name": "main", "image": "main:3"}]}}})),
+        )
+        .await;
+    ground.apply("two", &deployment(&json!({"replicas": 3, "paused": false}), &image)).await;
+}
+
+pub(super) async fn force_takes_a_field_over(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "1"}))).await;
+    ground.force("two", &config_map(&json!({"a": "2"}))).await;
+    // What is no longer its own does not go with it.
+    ground.apply("one", &config_map(&json!({"b": "1"}))).await;
+}
+
+pub(super) async fn what_a_manager_gives_up_goes(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.apply("one", &config_map(&json!({"a": "1"}))).await;
+    let object = deployment(&json!({"replicas": 0, "minReadySeconds": 7}), &main_container());
+    ground.apply("one", &object).await;
+    // A field with a default gets it back.
+    ground.apply("one", &deployment(&json!({"paused": true}), &main_container())).await;
+}
+
+pub(super) async fn what_two_managers_share_stays(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.apply("two", &config_map(&json!({"a": "1"}))).await;
+    ground.apply("one", &config_map(&json!({}))).await;
+    ground.apply("two", &config_map(&json!({}))).await;
+}
+
+pub(super) async fn equal_values_are_shared(ground: &mut Ground) {
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &main_container())).await;
+    ground.apply("two", &part(&json!({"replicas": 0}))).await;
+    ground.apply("one", &deployment(&json!({"replicas": 1}), &main_container())).await;
+}
+
+pub(super) async fn containers_are_merged_by_name(ground: &mut Ground) {
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &main_container())).await;
+    let side = json!({"containers": [{"name": "side", "image": "side:1"}]});
+    ground.apply("two", &part(&json!({"template": {"spec": side}}))).await;
+    // Their order is the order in which they came.
+    let both = json!({"containers": [{"name": "first", "image": "first:1"}, {"name": "main", "image": "main:1"}]});
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &both)).await;
+    ground.apply("two", &part(&json!({}))).await;
+    let twice =
+        json!({"containers": [{"name": "main", "image": "a:1"}, {"name": "main", "image": "b:1"}]});
+    let answer = ground.apply("three", &deployment(&json!({}), &twice)).await;
+    ground.note("one name twice", &json!(answer.code));
+}
+
+pub(super) async fn variables_are_merged_by_name(ground: &mut Ground) {
+    let with =
+        |env: Value| json!({"containers": [{"name": "main", "image": "main:1", "env": env}]});
+    let one = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]);
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(one))).await;
+    let two = json!({"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "C", "value": "3"}]}]}}});
+    ground.apply("two", &part(&two)).await;
+    let source = json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(source))).await;
+}
+
+pub(super) async fn container_ports_are_merged_by_number_and_protocol(ground: &mut Ground) {
+    let with =
+        |ports: Value| json!({"containers": [{"name": "main", "image": "main:1", "ports": ports}]});
+    let both = json!([
+        {"name": "tcp", "containerPort": 53, "protocol": "TCP"},
+        {"name": "udp", "containerPort": 53, "protocol": "UDP"},
+    ]);
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(both))).await;
+    let udp = json!([{"name": "udp", "containerPort": 53, "protocol": "UDP"}]);
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(udp))).await;
+}
+
+pub(super) async fn service_ports_are_merged_by_number_and_protocol(ground: &mut Ground) {
+    let both = json!([
+        {"name": "tcp", "port": 53, "protocol": "TCP"},
+        {"name": "udp", "port": 53, "protocol": "UDP", "targetPort": "dns"},
+    ]);
+    ground.apply("one", &service(&both)).await;
+    let third = json!([{"name": "more", "port": 54, "protocol": "TCP"}]);
+    ground.apply("two", &service(&third)).await;
+    ground
+        .apply(
+            "one",
+            &service(&json!([{"name": "udp", "port": 53, "protocol": "UDP", "targetPort": 5353}])),
+        )
+        .await;
+}
+
+pub(super) async fn atomic_lists_are_replaced(ground: &mut Ground) {
+    let with = |arguments: Value| json!({"containers": [{"name": "main", "image": "main:1", "args": arguments}]});
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(json!(["a", "b"])))).await;
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &with(json!(["b", "c"])))).await;
+    let other = json!({"template": {"spec": {"containers": [{"name": "main", "args": ["d"]}]}}});
+    ground.apply("two", &part(&other)).await;
+    ground.force("two", &part(&other)).await;
+}
+
+pub(super) async fn atomic_maps_are_replaced(ground: &mut Ground) {
+    let on = |selector: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+            "spec": {"selector": selector, "ports": [{"port": 80, "protocol": "TCP"}]}})
+    };
+    ground.apply("one", &on(json!({"a": "1", "b": "2"}))).await;
+    ground.apply("two", &on(json!({"a": "1"}))).await;
+    ground.apply("one", &on(json!({"c": "3"}))).await;
+}
+
+pub(super) async fn an_update_takes_ownership(ground: &mut Ground) {
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.patch("merge", "configmaps/a", &json!({"data": {"a": "by hand", "c": "3"}})).await;
+    ground.apply("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.force("one", &config_map(&json!({"a": "1", "b": "2"}))).await;
+}
+
+pub(super) async fn a_dry_run_of_apply_predicts(ground: &mut Ground) {
+    ground.apply_with("one", &config_map(&json!({"a": "1"})), "&dryRun=All").await;
+    ground.get("configmaps/a").await;
+    let object = deployment(&json!({"replicas": 0}), &main_container());
+    ground.apply("one", &object).await;
+    let image = json!({"containers": [{"name": "main", "image": "main:2"}]});
+    ground.apply_with("one", &deployment(&json!({"replicas": 0}), &image), "&dryRun=All").await;
+    let held = ground.look("deployments/a").await;
+    ground.note("image", at(&held.body, "/spec/template/spec/containers/0/image"));
+    ground.apply_with("two", &deployment(&json!({"replicas": 5}), &image), "&dryRun=All").await;
+}
+
+pub(super) async fn applying_needs_a_manager(ground: &mut Ground) {
+    ground.apply("", &config_map(&json!({"a": "1"}))).await;
+}
+
+pub(super) async fn applying_wrong_types_is_refused(ground: &mut Ground) {
+    let answer = ground.apply("one", &config_map(&json!({"a": 1}))).await;
+    ground.note("code", &json!(answer.code));
+    let answer =
+        ground.apply("one", &deployment(&json!({"replicas": "two"}), &main_container())).await;
+    ground.note("code", &json!(answer.code));
+}
+
+pub(super) async fn applying_wrong_names_is_refused(ground: &mut Ground) {
+    let mut other = config_map(&json!({}));
+    other["metadata"]["name"] = json!("b");
+    let path = "configmaps/a?fieldManager=one";
+    ground.say(&http::Method::PATCH, path, "application/apply-patch+yaml", Some(&other)).await;
+    let mut elsewhere = config_map(&json!({}));
+    elsewhere["metadata"]["namespace"] = json!("default");
+    ground.apply("one", &elsewhere).await;
+    let mut versioned = config_map(&json!({}));
+    versioned["metadata"]["resourceVersion"] = json!("1");
+    ground.apply("one", &versioned).await;
+}
+
+pub(super) async fn applying_managed_fields_is_refused(ground: &mut Ground) {
+    let mut object = config_map(&json!({}));
+    object["metadata"]["managedFields"] = json!([]);
+    ground.apply("one", &object).await;
+    object["metadata"]["managedFields"] = json!([{"manager": "x", "operation": "Apply", "apiVersion": "v1",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}}]);
+    ground.apply("one", &object).await;
+}
+
+pub(super) async fn applying_over_a_created_object(ground: &mut Ground) {
+    ground.create(&config_map(&json!({"a": "1", "b": "2"}))).await;
+    ground.apply("one", &config_map(&json!({"a": "2"}))).await;
+    ground.force("one", &config_map(&json!({"a": "2"}))).await;
+    // What nobody applied stays.
+    ground.apply("one", &config_map(&json!({}))).await;
+}

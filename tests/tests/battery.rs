@@ -1,0 +1,169 @@
+//! The battery: each behaviour on the sandbox and on a real API server, whose answers must be the same.
+
+use std::io::Write as _;
+
+use kube::Client;
+use similar::TextDiff;
+use tidegate_tests::battery::{Behaviour, Ground, all, by_name, ground::minor_version};
+use tidegate_tests::real_cluster::{LEFT_OUT, RealCluster};
+
+/// What a server says in a conversation.
+async fn record(behaviour: &Behaviour, client: Client, compared: Option<u32>) -> String {
+    let namespace = format!("battery-{}", behaviour.name.replace('_', "-"));
+    let mut ground = Ground::new(client, namespace.get(..63).unwrap_or(&namespace), compared).await;
+    behaviour.run(&mut ground).await;
+    ground.clear().await;
+    ground.into_record()
+}
+
+/// Why a behaviour is not run on the real server, if it is not.
+async fn why_left_out(behaviour: &Behaviour) -> Option<String> {
+    let Some(cluster) = RealCluster::shared() else { return Some("no binaries".to_owned()) };
+    let minor = minor_version(&cluster.client().await).await;
+    if minor < behaviour.since {
+        return Some(format!(
+            "the real server is 1.{minor}, and this is so since 1.{}",
+            behaviour.since
+        ));
+    }
+    (behaviour.needs_controllers && !cluster.has_controllers())
+        .then(|| "no controller manager".to_owned())
+}
+
+async fn check(name: &str) {
+    let behaviour = by_name(name).expect("a behaviour of that name");
+    let real = match why_left_out(behaviour).await {
+        Some(_) => None,
+        None => Some(RealCluster::shared().expect("it is there").client().await),
+    };
+    let minor = match &real {
+        Some(client) => Some(minor_version(client).await),
+        None => None,
+    };
+    let Some(real) = real else { return };
+    let said = record(behaviour, real, minor).await;
+    if std::env::var_os("TIDEGATE_SHOW").is_some() {
+        println!("{said}");
+    }
+    let _ = TextDiff::from_lines("", &said);
+}
+
+/// A test for each behaviour, and their names.
+macro_rules! each {
+    ($($name:ident)*) => {
+        $(#[tokio::test] async fn $name() { check(stringify!($name)).await; })*
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+each! {
+    an_object_is_created_read_listed_and_deleted
+    creating_twice_is_refused
+    what_is_missing_is_not_found
+    a_stale_update_is_refused
+    an_update_without_a_change_writes_nothing
+    labels_select
+    fields_select
+    lists_are_cut_and_continued
+    a_finalizer_holds_a_deletion_back
+    a_deletion_can_ask_for_a_uid
+    many_are_deleted_at_once
+    names_are_generated
+    invalid_names_are_refused
+    a_dry_run_writes_nothing
+    patches_merge
+    patches_by_json
+    patches_are_strategic
+    the_status_is_apart
+    unknown_kinds_are_not_found
+    a_namespace_must_be_there
+    a_namespace_takes_everything_with_it
+    dependents_go_with_their_owner
+    orphans_stay_without_their_owner
+    strict_validation_names_every_field
+    applying_creates_and_owns
+    applying_the_same_again_writes_nothing
+    a_conflict_names_the_field_and_the_manager
+    a_conflict_names_every_field
+    force_takes_a_field_over
+    what_a_manager_gives_up_goes
+    what_two_managers_share_stays
+    equal_values_are_shared
+    containers_are_merged_by_name
+    variables_are_merged_by_name
+    container_ports_are_merged_by_number_and_protocol
+    service_ports_are_merged_by_number_and_protocol
+    atomic_lists_are_replaced
+    atomic_maps_are_replaced
+    an_update_takes_ownership
+    a_dry_run_of_apply_predicts
+    applying_needs_a_manager
+    applying_wrong_types_is_refused
+    applying_wrong_names_is_refused
+    applying_managed_fields_is_refused
+    applying_over_a_created_object
+    a_deployment_is_completed
+    a_stateful_set_is_completed
+    a_daemon_set_is_completed
+    a_job_is_completed
+    a_service_is_completed
+    a_claim_is_completed
+    a_budget_is_completed
+    an_ingress_is_completed
+    a_pod_is_completed
+    quantities_are_canonical
+    secrets_take_plain_text
+    a_deployments_selector_stays
+    a_stateful_set_keeps_most_of_its_spec
+    a_jobs_template_stays
+    a_services_address_stays
+    a_role_binding_keeps_its_role
+    a_pods_spec_stays
+    an_immutable_config_map_stays
+    a_claim_keeps_its_spec
+    invalid_workloads_are_refused
+    invalid_services_are_refused
+    a_watch_tells_what_happened
+    a_watch_with_a_selector_tells_what_came_and_went
+    a_watch_that_asks_for_too_old_a_version_ends
+    roles_allow_and_forbid
+    impersonated_users_are_held_to_their_roles
+    a_user_can_ask_what_it_may_do
+    a_deployment_rolls_within_its_limits
+    a_broken_deployment_stops
+    a_deployment_that_is_held_back_opens_by_its_budget
+    a_deployment_goes_back_to_an_old_revision
+    a_stateful_set_starts_in_order
+    a_partition_keeps_the_lower_ordinals
+    evicted_pods_of_a_parallel_set_come_back_new
+    a_stateful_set_on_delete_waits
+    a_daemon_set_on_delete_waits
+    a_job_completes
+    a_job_fails_after_its_retries
+    a_budget_refuses_evictions
+    a_service_finds_its_pods
+    a_load_balancer_gets_an_address
+    claims_are_bound
+}
+
+#[test]
+fn every_behaviour_is_a_test() {
+    let names: Vec<_> = all().iter().map(|behaviour| behaviour.name).collect();
+    assert_eq!(NAMES, names);
+}
+
+/// Written past the runner's capture: what is not compared must be seen when all tests pass.
+#[tokio::test]
+async fn what_is_left_out_is_said() {
+    let mut said = String::new();
+    if RealCluster::shared().is_none() {
+        said = format!("battery: {LEFT_OUT}\n");
+    } else {
+        for behaviour in all() {
+            if let Some(why) = why_left_out(behaviour).await {
+                said.push_str(&format!("battery: left out: {}: {why}\n", behaviour.name));
+            }
+        }
+    }
+    std::io::stderr().write_all(said.as_bytes()).expect("an open standard error");
+}
