@@ -1,51 +1,81 @@
 //! The battery: each behaviour on the sandbox and on a real API server, whose answers must be the same.
+//!
+//! What a real server of 1.20 says is kept in `battery/`, so that the sandbox is held to it where there is no real one. Where there is
+//! one its answers count, and those that are kept must be current; `TIDEGATE_RECORD=1` writes them anew.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use kube::Client;
 use similar::TextDiff;
+use tidegate_sandbox::{Options, Sandbox};
 use tidegate_tests::battery::{Behaviour, Ground, all, by_name, ground::minor_version};
-use tidegate_tests::real_cluster::{LEFT_OUT, RealCluster};
+use tidegate_tests::real_cluster::{LEFT_OUT, NODES, RealCluster};
+
+/// The minor version that the kept answers are from.
+const KEPT: u32 = 20;
 
 /// What a server says in a conversation.
-async fn record(behaviour: &Behaviour, client: Client, compared: Option<u32>) -> String {
+async fn record(behaviour: &Behaviour, client: Client, compared: u32) -> String {
     let namespace = format!("battery-{}", behaviour.name.replace('_', "-"));
-    let mut ground = Ground::new(client, namespace.get(..63).unwrap_or(&namespace), compared).await;
+    let mut ground = Ground::new(client, &namespace, compared).await;
     behaviour.run(&mut ground).await;
     ground.clear().await;
     ground.into_record()
 }
 
-/// Why a behaviour is not run on the real server, if it is not.
-async fn why_left_out(behaviour: &Behaviour) -> Option<String> {
-    let Some(cluster) = RealCluster::shared() else { return Some("no binaries".to_owned()) };
-    let minor = minor_version(&cluster.client().await).await;
+/// A real server that the behaviour can be had on, with its minor version; else why not.
+async fn real_server(behaviour: &Behaviour) -> Result<(Client, u32), String> {
+    let Some(cluster) = RealCluster::shared() else { return Err("no binaries".to_owned()) };
+    let client = cluster.client().await;
+    let minor = minor_version(&client).await;
     if minor < behaviour.since {
-        return Some(format!(
+        return Err(format!(
             "the real server is 1.{minor}, and this is so since 1.{}",
             behaviour.since
         ));
     }
-    (behaviour.needs_controllers && !cluster.has_controllers())
-        .then(|| "no controller manager".to_owned())
+    if behaviour.needs_controllers && !cluster.has_controllers() {
+        return Err("no controller manager".to_owned());
+    }
+    Ok((client, minor))
+}
+
+fn kept(behaviour: &Behaviour) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("battery").join(format!("{}.txt", behaviour.name))
+}
+
+/// What the sandbox must say, and the minor version that it is compared for; `None` where nobody can tell.
+async fn expected(behaviour: &Behaviour) -> Option<(String, u32)> {
+    let file = kept(behaviour);
+    let Ok((client, minor)) = real_server(behaviour).await else {
+        return std::fs::read_to_string(file).ok().map(|said| (said, KEPT));
+    };
+    let said = record(behaviour, client, minor).await;
+    if std::env::var_os("TIDEGATE_RECORD").is_some() {
+        std::fs::write(&file, &said).expect("failed to keep the answers");
+    } else if minor == KEPT {
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        differ_not(&old, &said, "kept in battery/", "said by the real server");
+    }
+    Some((said, minor))
+}
+
+fn differ_not(left: &str, right: &str, left_name: &str, right_name: &str) {
+    let difference = TextDiff::from_lines(left, right);
+    let shown =
+        difference.unified_diff().context_radius(6).header(left_name, right_name).to_string();
+    assert!(left == right, "the answers differ\n{shown}");
 }
 
 async fn check(name: &str) {
     let behaviour = by_name(name).expect("a behaviour of that name");
-    let real = match why_left_out(behaviour).await {
-        Some(_) => None,
-        None => Some(RealCluster::shared().expect("it is there").client().await),
-    };
-    let minor = match &real {
-        Some(client) => Some(minor_version(client).await),
-        None => None,
-    };
-    let Some(real) = real else { return };
-    let said = record(behaviour, real, minor).await;
-    if std::env::var_os("TIDEGATE_SHOW").is_some() {
-        println!("{said}");
-    }
-    let _ = TextDiff::from_lines("", &said);
+    let Some((expected, minor)) = expected(behaviour).await else { return };
+    let options = Options { nodes: NODES as u32, ..Options::default() };
+    let sandbox = Sandbox::start(options).expect("a sandbox");
+    let client = Client::new(sandbox.service(), "default");
+    let said = record(behaviour, client, minor).await;
+    differ_not(&expected, &said, "said by the real server", "said by the sandbox");
 }
 
 /// A test for each behaviour, and their names.
@@ -155,15 +185,17 @@ fn every_behaviour_is_a_test() {
 /// Written past the runner's capture: what is not compared must be seen when all tests pass.
 #[tokio::test]
 async fn what_is_left_out_is_said() {
-    let mut said = String::new();
+    let mut said = Vec::new();
     if RealCluster::shared().is_none() {
-        said = format!("battery: {LEFT_OUT}\n");
-    } else {
-        for behaviour in all() {
-            if let Some(why) = why_left_out(behaviour).await {
-                said.push_str(&format!("battery: left out: {}: {why}\n", behaviour.name));
-            }
+        said.push(format!(
+            "battery: {LEFT_OUT}; the sandbox is held to the answers kept from 1.{KEPT}"
+        ));
+    }
+    for behaviour in all() {
+        if let (Err(why), false) = (real_server(behaviour).await, kept(behaviour).exists()) {
+            said.push(format!("battery: left out: {}: {why}", behaviour.name));
         }
     }
-    std::io::stderr().write_all(said.as_bytes()).expect("an open standard error");
+    let text: String = said.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    std::io::stderr().write_all(text.as_bytes()).expect("an open standard error");
 }

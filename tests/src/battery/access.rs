@@ -7,7 +7,7 @@ use super::ground::{Ground, JSON};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// A role for reading ConfigMaps and for changing one of them, bound to ann and to a group.
+/// A role for reading configuration and for changing one of them, bound to ann and to a group.
 async fn set_up(ground: &mut Ground) {
     let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": "reader"}, "rules": [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]},

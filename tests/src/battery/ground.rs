@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::normal::normalise;
 
 /// How long anything may take that a behaviour waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 /// The manager of plain writes, said with each of them so that it does not depend on the client's name.
 const WRITER: &str = "writer";
@@ -77,14 +77,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// A fresh namespace called `namespace`. `compared` is the older of the two servers' minor versions.
-    pub async fn new(client: Client, namespace: &str, compared: Option<u32>) -> Self {
+    /// A fresh namespace called `namespace`. `compared` is the minor version of the older of the two servers.
+    pub async fn new(client: Client, namespace: &str, compared: u32) -> Self {
         let own_minor = minor_version(&client).await;
-        let minor = compared.unwrap_or(own_minor);
-        let mut ground = Self {
+        let ground = Self {
             client,
             namespace: namespace.to_owned(),
-            minor,
+            minor: compared,
             own_minor,
             user: None,
             record: String::new(),
@@ -200,8 +199,12 @@ impl Ground {
     /// Records a value under a heading.
     pub fn note(&mut self, heading: &str, value: &Value) {
         let text = serde_yaml::to_string(&normalise(value, self.minor)).expect("JSON is YAML");
-        let indented = text.lines().map(|line| format!("  {line}\n")).collect::<String>();
-        self.record.push_str(&format!("{heading}\n{indented}"));
+        self.record.push_str(heading);
+        for line in text.lines() {
+            self.record.push_str("\n  ");
+            self.record.push_str(line);
+        }
+        self.record.push('\n');
     }
 
     /// Sends without a record.
@@ -309,9 +312,7 @@ pub async fn minor_version(client: &Client) -> u32 {
 fn plural(object: &Value) -> &'static str {
     let kind = at(object, "/kind").as_str().unwrap_or_default();
     let found = KINDS.iter().find(|(of, ..)| *of == kind);
-    found
-        .map(|(_, plural, ..)| *plural)
-        .unwrap_or_else(|| unreachable!("{kind} is not in the table"))
+    found.map_or_else(|| unreachable!("{kind} is not in the table"), |(_, plural, ..)| *plural)
 }
 
 fn path_of(object: &Value) -> String {

@@ -27,7 +27,7 @@ fn deployment(name: &str) -> Value {
     })
 }
 
-/// The names of the ConfigMaps that a behaviour made; newer servers put one of their own into every namespace.
+/// The names of the configuration objects that a behaviour made; newer servers put one of their own into every namespace.
 async fn names(ground: &mut Ground, query: &str) {
     let answer = ground.look(&format!("configmaps?{query}")).await;
     let items = answer.at("/items").as_array().cloned().unwrap_or_default();

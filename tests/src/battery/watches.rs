@@ -15,7 +15,9 @@ async fn told(ground: &mut Ground, query: &str) {
     let text = match &answer.body {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
-        one => one.to_string(),
+        Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Number(_) => {
+            answer.body.to_string()
+        }
     };
     let events = text.lines().map(|line| {
         let event: Value = serde_json::from_str(line).expect("an event in JSON");

@@ -12,7 +12,7 @@ use super::ground::{Ground, JSON, at};
 /// Long enough for a controller to do what it must not.
 const A_WHILE: Duration = Duration::from_millis(1500);
 /// In which a rollout must be over.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn workload(kind: &str, replicas: u32, image: &str, spec: &Value) -> Value {
     let mut object = json!({
@@ -531,7 +531,7 @@ pub(super) async fn claims_are_bound(ground: &mut Ground) {
     }
     // The claims stay when the set goes.
     ground.quietly(&Method::DELETE, "statefulsets/a", JSON, None).await;
-    until_pods(ground, |pods| pods.is_empty()).await;
+    until_pods(ground, <[Value]>::is_empty).await;
     let left = ground.look("persistentvolumeclaims").await;
     ground.note("claims left", &json!(left.at("/items").as_array().map(Vec::len)));
 }
