@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use kube::Client;
 use similar::TextDiff;
+use tidegate_sandbox::{Options, Sandbox};
 use tidegate_tests::battery::{Behaviour, Ground, all, by_name, ground::minor_version};
-use tidegate_tests::real_cluster::{LEFT_OUT, RealCluster};
+use tidegate_tests::real_cluster::{LEFT_OUT, NODES, RealCluster};
 
 /// The minor version that the kept answers are from.
 const KEPT: u32 = 20;
@@ -70,8 +71,10 @@ fn differ_not(left: &str, right: &str, left_name: &str, right_name: &str) {
 async fn check(name: &str) {
     let behaviour = by_name(name).expect("a behaviour of that name");
     let Some((expected, minor)) = expected(behaviour).await else { return };
-    let said = expected.clone();
-    drop(minor);
+    let options = Options { nodes: NODES as u32, ..Options::default() };
+    let sandbox = Sandbox::start(options).expect("a sandbox");
+    let client = Client::new(sandbox.service(), "default");
+    let said = record(behaviour, client, minor).await;
     differ_not(&expected, &said, "said by the real server", "said by the sandbox");
 }
 
