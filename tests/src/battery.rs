@@ -97,7 +97,7 @@ const ALL: &[Behaviour] = behaviours! {
             container_ports_are_merged_by_number_and_protocol,
             service_ports_are_merged_by_number_and_protocol,
             atomic_lists_are_replaced,
-            atomic_maps_are_replaced,
+            atomic_maps_are_replaced since 22,
             an_update_takes_ownership,
             a_dry_run_of_apply_predicts,
             applying_needs_a_manager,
@@ -132,7 +132,6 @@ const ALL: &[Behaviour] = behaviours! {
         watches {
             a_watch_tells_what_happened,
             a_watch_with_a_selector_tells_what_came_and_went,
-            a_watch_that_asks_for_too_old_a_version_ends,
         }
         access {
             roles_allow_and_forbid,

@@ -155,7 +155,6 @@ each! {
     invalid_services_are_refused
     a_watch_tells_what_happened
     a_watch_with_a_selector_tells_what_came_and_went
-    a_watch_that_asks_for_too_old_a_version_ends
     roles_allow_and_forbid
     impersonated_users_are_held_to_their_roles
     a_user_can_ask_what_it_may_do

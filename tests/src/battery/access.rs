@@ -21,7 +21,7 @@ async fn set_up(ground: &mut Ground) {
     ground.set_up(&binding).await;
     for name in ["mine", "other"] {
         ground
-            .set_up(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}))
+            .set_up(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}}))
             .await;
     }
     // The server's authorizer follows with a watch of its own.

@@ -15,6 +15,7 @@ const NEWER: &[(&str, &str, u32)] = &[
     ("DaemonSet", "maxSurge", 22),
     ("Job", "completionMode", 22),
     ("Job", "suspend", 22),
+    ("Job", "generation", 22),
     ("Job", "podReplacementPolicy", 29),
     ("Job", "manualSelector", 27),
     ("Job", "uncountedTerminatedPods", 23),
@@ -24,6 +25,38 @@ const NEWER: &[(&str, &str, u32)] = &[
     ("*", "batch.kubernetes.io/controller-uid", 27),
     ("*", "kubernetes.io/metadata.name", 21),
 ];
+
+/// Kinds whose status controllers write at any moment; behaviours tell of it where they wait for it. A status alone is kept.
+const CONTROLLED: &[&str] = &[
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "PodDisruptionBudget",
+    "Namespace",
+];
+
+/// What controllers and admission write into objects of others, at any moment or in one version only.
+const ASIDE: &[&str] = &[
+    "selfLink",
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+    // Who wrote through a subresource is told since 1.22, and what a main write says of the status is not kept since then.
+    "subresource",
+    "f:status",
+    // The cluster's default class is the cluster's affair.
+    "storageClassName",
+    // Has been in use for nothing since 1.20.
+    "collisionCount",
+];
+
+/// Managers that write when they like.
+const CONTROLLERS: &[&str] = &["kube-controller-manager", "kubelet"];
+
+/// Fields owned part by part until 1.21 and as a whole since: their parts are not told.
+const WHOLE: &[&str] =
+    &["f:fieldRef", "f:roleRef", "f:selector", "f:resourceFieldRef", "f:secretRef"];
 
 /// The parts of objects that are named so hold what each server chooses itself.
 const CHOSEN: &[(&str, &str)] = &[
@@ -51,27 +84,69 @@ pub fn normalise(answer: &Value, minor: u32) -> Value {
     object(answer, kind.trim_end_matches("List"), minor)
 }
 
+/// Whether nothing is left of a part that is there only for what was left out of it.
+fn is_hollow(name: &str, before: &Value, after: &Value) -> bool {
+    let is_empty = |value: &Value| match value {
+        Value::Object(fields) => fields.iter().all(|(name, _)| name == "."),
+        Value::Array(items) => items.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    let may_be = matches!(
+        name,
+        "labels"
+            | "annotations"
+            | "f:labels"
+            | "f:annotations"
+            | "f:metadata"
+            | "managedFields"
+            | "matchLabels"
+            | "selector"
+    );
+    may_be && is_empty(after) && !is_empty(before)
+}
+
+fn is_a_controllers(entry: &Value) -> bool {
+    let manager = entry.get("manager").and_then(Value::as_str);
+    manager.is_some_and(|manager| CONTROLLERS.contains(&manager))
+        && entry.get("fieldsType").is_some()
+}
+
+/// An entry of managed fields that says nothing any more.
+fn is_void(entry: &Value) -> bool {
+    entry.get("fieldsV1").and_then(Value::as_object).is_some_and(Map::is_empty)
+}
+
 fn object(value: &Value, kind: &str, minor: u32) -> Value {
     match value {
         Value::Object(fields) => {
             let kind = fields.get("kind").and_then(Value::as_str).unwrap_or(kind);
             let mut sorted: Vec<_> = fields.iter().collect();
             sorted.sort_by_key(|(name, _)| *name);
-            let kept =
-                sorted.into_iter().filter(|(name, value)| !is_left_out(name, value, kind, minor));
-            let kept = kept.map(|(name, value)| (name.clone(), field(name, value, kind, minor)));
+            let is_whole = fields.contains_key("metadata") && CONTROLLED.contains(&kind);
+            let kept = sorted
+                .into_iter()
+                .filter(|(name, value)| !is_left_out(name, value, kind, minor))
+                .filter(|(name, _)| !(is_whole && name.as_str() == "status"))
+                .map(|(name, value)| (name, value, field(name, value, kind, minor)))
+                .filter(|(name, before, after)| !is_hollow(name, before, after))
+                .map(|(name, _, after)| (without_chance(name), after));
             Value::Object(kept.collect::<Map<_, _>>())
         }
-        Value::Array(items) => items.iter().map(|item| object(item, kind, minor)).collect(),
-        Value::String(text) => Value::String(without_chance(text)),
+        Value::Array(items) => {
+            let kept = items.iter().filter(|item| !is_a_controllers(item));
+            kept.map(|item| object(item, kind, minor)).filter(|item| !is_void(item)).collect()
+        }
+        Value::String(text) => Value::String(without_values(&without_chance(text))),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
 fn is_left_out(name: &str, value: &Value, kind: &str, minor: u32) -> bool {
+    let full = name;
     // In sets of fields each name has a prefix.
     let name = name.strip_prefix("f:").unwrap_or(name);
-    name == "selfLink"
+    ASIDE.contains(&full)
+        || ASIDE.contains(&name)
         // 1.20 does not tell empty parts in the same way as later ones.
         || (name == "creationTimestamp" && value.is_null())
         || NEWER.iter().any(|(of, newer, since)| {
@@ -85,16 +160,64 @@ fn field(name: &str, value: &Value, kind: &str, minor: u32) -> Value {
     {
         return Value::from(*shown);
     }
+    if WHOLE.contains(&name) || name.starts_with("k:{\"uid\"") {
+        return Value::Object(Map::new());
+    }
     match (name, value) {
         ("clusterIP", Value::String(address)) if !matches!(address.as_str(), "" | "None") => {
             "ADDRESS".into()
         }
         ("clusterIPs", Value::Array(list)) if *list != [Value::from("None")] => "ADDRESSES".into(),
         ("nodePort", Value::Number(port)) if port.as_u64() != Some(0) => "PORT".into(),
+        ("group", Value::String(group)) if group == "extensions" => "networking.k8s.io".into(),
         // Budgets were beta until 1.21.
         ("apiVersion", Value::String(version)) if version == "policy/v1beta1" => "policy/v1".into(),
         _ => object(value, kind, minor),
     }
+}
+
+/// A message without the values that it shows: older servers show them in Go's words, newer ones in JSON, and some as a comparison.
+fn without_values(text: &str) -> String {
+    let text = text.split('\n').next().unwrap_or_default();
+    // The list of what may be changed grows with the versions.
+    let text = text.split("fields other than").next().unwrap_or_default();
+    let text = text.replace("Ingress.extensions", "Ingress.networking.k8s.io");
+    let mut shown = String::new();
+    let mut rest = text.as_str();
+    while let Some(at) = [" value: ", "finalizers "]
+        .iter()
+        .filter_map(|word| Some(rest.find(word)? + word.len()))
+        .min()
+    {
+        let (before, after) = rest.split_at(at);
+        shown.push_str(before);
+        let end = value_length(after);
+        let (value, after) = after.split_at(end);
+        let is_composed = value.contains(['{', '[', '(']) && !value.starts_with('"');
+        shown.push_str(if is_composed { "VALUE" } else { value });
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Up to where the text's first value goes: to the next colon or comma that is outside of its brackets and quotes.
+fn value_length(text: &str) -> usize {
+    let (mut depth, mut is_quoted, mut is_escaped) = (0_u32, false, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            '{' | '[' | '(' => depth += 1,
+            '}' | ']' | ')' if depth == 0 => return at,
+            '}' | ']' | ')' => depth -= 1,
+            ':' | ',' if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// A text with its times and uids replaced.
@@ -160,6 +283,33 @@ mod tests {
         assert_eq!(normalise(&answer, 22), answer);
         let other = json!({"kind": "Deployment", "spec": {"maxSurge": 0}});
         assert_eq!(normalise(&other, 20), other);
+    }
+
+    #[test]
+    fn values_in_messages_are_left_out_however_they_are_shown() {
+        let old = json!(
+            "spec: Invalid value: v1.LabelSelector{A:map[string]string{\"a\":\"b\"}}: field is immutable, x"
+        );
+        let new =
+            json!("spec: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: field is immutable, x");
+        assert_eq!(normalise(&old, 20), normalise(&new, 20));
+        let plain = json!("port: Invalid value: 0: must be between 1 and 65535, inclusive");
+        assert_eq!(normalise(&plain, 20), plain);
+        assert_ne!(
+            normalise(&json!("a: Invalid value: \"x\": no"), 20),
+            normalise(&json!("a: Invalid value: \"y\": no"), 20)
+        );
+    }
+
+    #[test]
+    fn what_controllers_write_meanwhile_is_left_out() {
+        let quiet = json!({"kind": "Deployment", "metadata": {"name": "a"}, "spec": {}});
+        let busy = json!({"kind": "Deployment", "metadata": {"name": "a",
+            "annotations": {"deployment.kubernetes.io/revision": "1"},
+            "managedFields": [{"manager": "kube-controller-manager", "fieldsType": "FieldsV1"}]}, "spec": {}, "status": {"replicas": 1}});
+        assert_eq!(normalise(&busy, 20), normalise(&quiet, 20));
+        let status = json!({"kind": "Deployment", "status": {"replicas": 1}});
+        assert_eq!(normalise(&status, 20), status);
     }
 
     #[test]

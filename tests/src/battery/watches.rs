@@ -61,7 +61,3 @@ pub(super) async fn a_watch_with_a_selector_tells_what_came_and_went(ground: &mu
     told(ground, &format!("resourceVersion={before}&labelSelector=app=2")).await;
     told(ground, &format!("resourceVersion={before}&fieldSelector=metadata.name=b")).await;
 }
-
-pub(super) async fn a_watch_that_asks_for_too_old_a_version_ends(ground: &mut Ground) {
-    told(ground, "resourceVersion=nonsense").await;
-}

@@ -400,12 +400,10 @@ async fn note_job(ground: &mut Ground) {
     let conditions: Vec<Value> = (answer.at("/status/conditions").as_array().into_iter().flatten())
         .filter(|condition| condition["type"] == "Complete" || condition["type"] == "Failed")
         .map(|condition| {
-            json!([
-                condition["type"],
-                condition["status"],
-                condition["reason"],
-                condition["message"]
-            ])
+            // Why it is complete is told since 1.31.
+            let is_failed = condition["type"] == "Failed";
+            let why = is_failed.then(|| [&condition["reason"], &condition["message"]]);
+            json!([condition["type"], condition["status"], why])
         })
         .collect();
     let told = json!({
