@@ -69,14 +69,20 @@ struct Kubelet {
     addresses: u8,
 }
 
-/// Creates the nodes `node-1` to `node-N` and serves them until it is dropped.
-pub async fn run(client: Client, nodes: usize) -> Result<std::convert::Infallible, Error> {
+/// Creates the nodes `node-1` to `node-N`, says so, and serves them until it is dropped.
+pub async fn run(
+    client: Client,
+    nodes: usize,
+    ready: std::sync::mpsc::Sender<()>,
+) -> Result<std::convert::Infallible, Error> {
     // Known before the first pod is placed, and not only when the watch tells of them.
     let mut known = BTreeMap::new();
     for number in 1..=nodes {
         let name = format!("node-{number}");
         known.insert(name.clone(), create_node(&client, &name).await?);
     }
+    // Nobody may listen any more.
+    drop(ready.send(()));
     let mut events = watch(&client);
     let mut kubelet = Kubelet {
         client,

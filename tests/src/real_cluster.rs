@@ -107,20 +107,24 @@ impl Drop for RealCluster {
 impl KubeletThread {
     fn start(kubeconfig: PathBuf, nodes: usize) -> Self {
         let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("failed to make a runtime").block_on(async {
                 let client = client(&kubeconfig).await;
                 tokio::select! {
                     _ = stopped => {}
-                    ended = kubelet::run(client, nodes) => {
+                    ended = kubelet::run(client, nodes, ready) => {
                         say(&format!("the fake kubelet ended: {ended:?}"));
                     }
                 }
             });
         };
         let thread = std::thread::Builder::new().name("kubelet".to_owned()).spawn(run);
-        Self { stop: Some(stop), thread: Some(thread.expect("failed to start a thread")) }
+        let thread = thread.expect("failed to start a thread");
+        // A test may count the nodes at once. Without a message the thread has said why it ended.
+        drop(is_ready.recv());
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 

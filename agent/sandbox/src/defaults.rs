@@ -332,4 +332,4 @@ fn definition(value: &mut Value) {
     });
 }
 
-mod pod;
+pub(crate) mod pod;

@@ -21,7 +21,7 @@ pub(crate) fn selection(resource: &Resource, call: &Call<'_>) -> Result<Selectio
         fields = format!("{fields}{separator}metadata.name={}", call.place.name);
     }
     let selection = Selection::read(call.query.get("labelSelector"), &fields)?;
-    selection.check(&resource.kind, &resource.api_version(&call.place.version))?;
+    selection.check(&resource.kind)?;
     Ok(selection)
 }
 

@@ -84,6 +84,9 @@ fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
             set(spec, "priority", priority);
         }
     }
+    if let Some(spec) = value.get_mut("spec") {
+        crate::defaults::pod::admit(spec);
+    }
     let quality = quality_of_service(value);
     set(value, "status", json!({"phase": "Pending", "qosClass": quality}));
     Ok(())

@@ -80,15 +80,20 @@ impl Selection {
     }
 
     /// Refuses fields that the kind cannot be selected by.
-    pub(crate) fn check(&self, kind: &str, api_version: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, kind: &str) -> Result<(), Refusal> {
         for requirement in &self.fields {
             let (Requirement::Is(key, _) | Requirement::IsNot(key, _)) = requirement else {
                 continue;
             };
             if !selectable(kind).contains(&key.as_str()) {
-                return Err(Refusal::bad_request(format!(
-                    "Unable to find \"{api_version}, Resource={kind}\" that match label selector \"\", field selector \"{key}\": field label not supported: {key}"
-                )));
+                // Kinds with fields of their own say it in their own words.
+                let why = match selectable(kind) {
+                    ["metadata.name", "metadata.namespace"] => format!(
+                        "\"{key}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    ),
+                    _ => format!("field label not supported: {key}"),
+                };
+                return Err(Refusal::bad_request(why));
             }
         }
         Ok(())

@@ -35,6 +35,10 @@ pub(crate) fn metadata(resource: &Resource, value: &Value) -> Vec<Cause> {
     for (key, _) in map(value, "/metadata/annotations").into_iter().flatten() {
         qualified(&key.to_lowercase(), key, "metadata.annotations", &mut causes);
     }
+    for finalizer in list(value, "/metadata/finalizers") {
+        let name = finalizer.as_str().unwrap_or_default();
+        qualified(name, name, "metadata.finalizers", &mut causes);
+    }
     let size: usize = map(value, "/metadata/annotations")
         .into_iter()
         .flatten()

@@ -173,9 +173,7 @@ pub(crate) fn apply(
     terms: &Terms,
 ) -> Result<Written, Refusal> {
     let version = version(resource, &terms.version)?;
-    if configuration.pointer("/metadata/managedFields").is_some_and(|fields| {
-        !fields.is_null() && fields.as_array().is_none_or(|entries| !entries.is_empty())
-    }) {
+    if configuration.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
     let existing = world.store.object(key).cloned();

@@ -206,7 +206,10 @@ pub(super) async fn patches_merge(ground: &mut Ground) {
     let patch = json!({"metadata": {"labels": null}, "spec": {"paused": null, "template": {"spec": {"containers": [
         {"name": "only", "image": "only:1"}]}}}});
     ground.patch("merge", "deployments/a", &patch).await;
-    ground.patch("merge", "deployments/a", &json!({"spec": {"replicas": "many"}})).await;
+    let wrong = json!({"spec": {"replicas": "many"}});
+    let content = "application/merge-patch+json";
+    let answer = ground.quietly(&Method::PATCH, "deployments/a", content, Some(&wrong)).await;
+    ground.note("a wrong type", &json!([answer.code, answer.at("/reason")]));
     ground.patch("merge", "deployments/a", &json!({"metadata": {"name": "other"}})).await;
 }
 

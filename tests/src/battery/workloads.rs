@@ -261,7 +261,7 @@ pub(super) async fn a_stateful_set_starts_in_order(ground: &mut Ground) {
     ground.note("pods", &by_name(&found));
     let first =
         found.iter().find(|pod| at(pod, "/metadata/name") == "a-0").cloned().unwrap_or_default();
-    let labels: Vec<_> = (at(&first, "/metadata/labels").as_object().into_iter().flatten())
+    let labels: BTreeSet<_> = (at(&first, "/metadata/labels").as_object().into_iter().flatten())
         .filter(|(name, _)| name.as_str() != "apps.kubernetes.io/pod-index")
         .map(|(name, _)| name.clone())
         .collect();

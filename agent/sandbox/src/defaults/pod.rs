@@ -5,18 +5,22 @@ use serde_json::{Value, json};
 use super::items_mut;
 use crate::object::{self, set, set_default, text};
 
-/// A pod has more defaults than a template: requests from limits, service links, tolerations.
+/// A pod has more defaults than a template: requests from limits, service links.
 pub(super) fn pod(value: &mut Value) {
     let Some(pod_spec) = value.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     spec(pod_spec);
     set_default(pod_spec, "enableServiceLinks", true);
-    set_default(pod_spec, "preemptionPolicy", "PreemptLowerPriority");
-    set_default(pod_spec, "priority", 0);
     for list in ["/containers", "/initContainers"] {
         for container in items_mut(pod_spec, list) {
             requests_from_limits(container);
         }
     }
+}
+
+/// What the admission plugins `Priority` and `DefaultTolerationSeconds` add; nobody owns it.
+pub(crate) fn admit(pod_spec: &mut Value) {
+    set_default(pod_spec, "preemptionPolicy", "PreemptLowerPriority");
+    set_default(pod_spec, "priority", 0);
     tolerations(pod_spec);
 }
 

@@ -232,6 +232,7 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
         }
         port(integer(inner, "/port"), &format!("{at}.port"), causes);
         choice(inner, "protocol", &at, &["SCTP", "TCP", "UDP"], causes);
+        target_port(inner.get("targetPort"), &format!("{at}.targetPort"), causes);
         let protocol = text(inner, "/protocol");
         if !numbers.insert((integer(inner, "/port"), protocol)) {
             let shown = json!({"port": inner.get("port"), "protocol": protocol});
@@ -239,6 +240,29 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
         }
     }
     super::labels(map(spec, "/selector"), "spec.selector", causes);
+}
+
+/// A number, or the name of a container's port.
+fn target_port(target: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+    let Some(name) = target.and_then(Value::as_str) else {
+        if target.is_some() {
+            port(target.and_then(Value::as_i64), field, causes);
+        }
+        return;
+    };
+    let invalid = |why: &str| Cause::invalid(field, &name.into(), why);
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.len() > 15 {
+        causes.push(invalid("must be no more than 15 characters"));
+    }
+    if !name.bytes().all(is_known) {
+        causes.push(invalid(
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ));
+    }
+    if !name.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        causes.push(invalid("must contain at least one letter (a-z)"));
+    }
 }
 
 pub(super) fn claim(value: &Value, field: &str, causes: &mut Vec<Cause>) {
@@ -400,7 +424,8 @@ fn binding(kind: &str, value: &Value, causes: &mut Vec<Cause>) {
         }
         match text(subject, "/kind") {
             "ServiceAccount" => {
-                if text(subject, "/namespace").is_empty() {
+                // Inside a namespace the account is the binding's neighbour.
+                if kind == "ClusterRoleBinding" && text(subject, "/namespace").is_empty() {
                     causes.push(Cause::required(format!("{at}.namespace"), ""));
                 }
                 if !text(subject, "/apiGroup").is_empty() {

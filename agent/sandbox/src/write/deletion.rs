@@ -138,17 +138,27 @@ fn check_preconditions(
     wishes: &Wishes,
 ) -> Result<(), Refusal> {
     let parts = [
-        ("UID", &wishes.uid, object::uid(existing)),
-        ("ResourceVersion", &wishes.revision, text(existing, "/metadata/resourceVersion")),
+        (
+            "UID",
+            &wishes.uid,
+            object::uid(existing),
+            "The object might have been deleted and then recreated",
+        ),
+        (
+            "ResourceVersion",
+            &wishes.revision,
+            text(existing, "/metadata/resourceVersion"),
+            "The object might have been modified",
+        ),
     ];
-    for (what, wanted, found) in parts {
+    for (what, wanted, found, meanwhile) in parts {
         if let Some(wanted) = wanted
             && wanted != found
         {
             return Err(Refusal::conflict(
-                resource.subject(&key.name),
+                resource.kind_subject(&key.name),
                 &format!(
-                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {meanwhile}"
                 ),
             ));
         }
