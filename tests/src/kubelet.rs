@@ -81,8 +81,10 @@ pub async fn run(
         let name = format!("node-{number}");
         known.insert(name.clone(), create_node(&client, &name).await?);
     }
-    // Nobody may listen any more.
-    drop(ready.send(()));
+    if ready.send(()).is_err() {
+        // Nobody waits for it any more, and nobody needs the pods.
+        return Err(Error::Ended);
+    }
     let mut events = watch(&client);
     let mut kubelet = Kubelet {
         client,

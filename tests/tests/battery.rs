@@ -99,7 +99,7 @@ async fn check(name: &str) {
         return;
     }
     let Some((expected, minor)) = expected(behaviour).await else { return };
-    let options = Options { nodes: NODES as u32, ..Options::default() };
+    let options = Options { nodes: u32::try_from(NODES).expect("few nodes"), ..Options::default() };
     let sandbox = Sandbox::start(options).expect("a sandbox");
     let client = Client::new(sandbox.service(), "default");
     let said = record(behaviour, client, minor).await;

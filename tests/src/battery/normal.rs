@@ -219,9 +219,8 @@ fn value_length(text: &str) -> usize {
             '"' => is_quoted = !is_quoted,
             _ if is_quoted => {}
             '{' | '[' | '(' => depth += 1,
-            '}' | ']' | ')' if depth == 0 => return at,
+            '}' | ']' | ')' | ':' | ',' if depth == 0 => return at,
             '}' | ']' | ')' => depth -= 1,
-            ':' | ',' if depth == 0 => return at,
             _ => {}
         }
     }

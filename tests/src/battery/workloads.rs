@@ -460,8 +460,11 @@ pub(super) async fn a_budget_refuses_evictions(ground: &mut Ground) {
     ground.note("a dry run", &json!(answer.code));
     let first = evict(ground, "a-0").await;
     ground.note("first", &json!(first));
-    let none =
-        |answer: &super::ground::Answer| answer.at("/status/disruptionsAllowed") == &json!(0);
+    // Counted anew, and not only taken off by the eviction.
+    let none = |answer: &super::ground::Answer| {
+        answer.at("/status/disruptionsAllowed") == &json!(0)
+            && answer.at("/status/currentHealthy") == &json!(2)
+    };
     ground.until("poddisruptionbudgets/a", none).await;
     let eviction =
         json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a-1"}});

@@ -121,7 +121,7 @@ async fn deletion_honours_finalizers_and_preconditions() {
         json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "other"}});
     let refused = bench.send("DELETE", &path, "application/json", &wrong.to_string()).await;
     assert!(
-        refused.message().contains("Precondition failed: UID in precondition: other"),
+        refused.message().contains("the UID in the precondition (other) does not match"),
         "{}",
         refused.message()
     );
