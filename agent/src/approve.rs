@@ -33,13 +33,13 @@ pub fn parse(path: &str, text: &str) -> Result<(Document, Approval), Vec<Finding
     let (documents, mut findings) = yaml::parse(path, text);
     let mut documents = documents.into_iter();
     match (documents.next(), documents.next(), findings.iter().any(Finding::is_error)) {
-        (Some(document), None, false) => match document.body.clone() {
-            Body::Approval(approval) => Ok((document, *approval)),
-            _ => {
-                findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
-                Err(findings)
+        (Some(document), None, false) => {
+            if let Body::Approval(approval) = document.body.clone() {
+                return Ok((document, *approval));
             }
-        },
+            findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
+            Err(findings)
+        }
         (_, _, true) => Err(findings),
         _ => {
             findings.push(Finding::error("APPROVAL/NOT_AN_APPROVAL").at(Place::file(path)));
@@ -140,13 +140,13 @@ pub struct Word<'a> {
 ///
 /// When a name is not one that documents may have.
 pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Finding>> {
-    let (scope, verb) = match (&word.scope, word.decision) {
-        (Stated::Plan, Decision::Approve) => (String::new(), "yes"),
-        (Stated::Plan, Decision::Reject) => (String::new(), "no"),
-        (Stated::Wave(wave), Decision::Approve) => (format!("-{wave}"), "yes"),
-        (Stated::Wave(wave), Decision::Reject) => (format!("-{wave}"), "no"),
-        (_, Decision::Approve) => (String::new(), "yes"),
-        (_, Decision::Reject) => (String::new(), "no"),
+    let scope = match &word.scope {
+        Stated::Wave(wave) => format!("-{wave}"),
+        Stated::Plan | Stated::Confirm(_) | Stated::Operation(_) => String::new(),
+    };
+    let verb = match word.decision {
+        Decision::Approve => "yes",
+        Decision::Reject => "no",
     };
     // The time is part of the name, as a name is used up with its approval.
     let name =

@@ -463,11 +463,12 @@ fn intended(plan: &Plan, desired: &DesiredState, inventory: &Inventory) -> Vec<I
 
 /// What is no longer ours after these events.
 fn removed(events: &[Event]) -> Vec<InventoryChange> {
-    let gone = events.iter().filter_map(|event| match event {
-        Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. } => {
-            Some(objects)
-        }
-        _ => None,
+    let gone = events.iter().filter_map(|event| {
+        let (Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. }) = event
+        else {
+            return None;
+        };
+        Some(objects)
     });
     gone.flatten().cloned().map(InventoryChange::Remove).collect()
 }

@@ -73,7 +73,7 @@ impl Publisher {
                 next.remove(name);
                 continue;
             };
-            let digest = zone.digest().to_string();
+            let digest = zone.digest();
             let serial = serial::next_serial(self.published.get(name), &digest, committed_at);
             next.insert(name.clone(), PublishedZone { zone: zone.clone(), serial, digest });
         }

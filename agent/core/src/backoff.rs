@@ -45,7 +45,7 @@ mod tests {
 
     const POLL: Backoff = Backoff {
         interval: Duration::from_secs(30),
-        longest: Duration::from_secs(900),
+        longest: Duration::from_mins(15),
         jitter: 100,
     };
 

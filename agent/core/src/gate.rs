@@ -84,7 +84,7 @@ impl ApprovedPlan {
 #[derive(Clone, Debug)]
 pub enum Gate {
     /// It may be executed.
-    Open(ApprovedPlan),
+    Open(Box<ApprovedPlan>),
     /// It may not yet: what is missing, and when time alone may change that.
     Waiting {
         /// One entry per thing that is missing.
@@ -145,7 +145,7 @@ pub fn gate(plan: Plan, policy: &GatePolicy, evidence: Evidence<'_>) -> Gate {
     }
     let first = plan.content.waves.first().map_or("", |wave| wave.name.as_str());
     match needs(&plan, &id, first, policy, evidence) {
-        Ok(approvals) => Gate::Open(ApprovedPlan { plan, approvals }),
+        Ok(approvals) => Gate::Open(Box::new(ApprovedPlan { plan, approvals })),
         Err((needs, next)) => Gate::Waiting { needs, next },
     }
 }

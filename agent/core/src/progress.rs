@@ -23,6 +23,7 @@ use crate::gate::WaveGate;
 use crate::object::{Object, ObjectRef};
 use crate::plan::{Plan, Step, StepKind, Wave};
 use crate::release::Event;
+use crate::zone::ZoneData;
 
 /// What a release works with; none of it changes while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -284,7 +285,7 @@ fn zones(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> D
     }
     let is_published = |name: &String| {
         let desired = work.desired.zones.iter().find(|zone| &zone.name == name);
-        desired.map(|zone| zone.digest().to_string()).as_ref() == observed.published.get(name)
+        desired.map(ZoneData::digest).as_ref() == observed.published.get(name)
     };
     if step.zones.iter().all(is_published) {
         return Decision::event(Event::StepDone { step: step.id.clone() });

@@ -130,11 +130,9 @@ impl Agent {
         self.status.release = self.running.as_ref().map(|running| {
             let steps = running.plan().steps().count();
             let done = running.state.steps.values().filter(|step| step.is_complete()).count();
-            let failures = running.state.steps.iter().filter_map(|(step, own)| match &own.status {
-                StepStatus::Failed(failure) => {
-                    Some(StepFailure { step: step.clone(), failure: failure.clone() })
-                }
-                _ => None,
+            let failures = running.state.steps.iter().filter_map(|(step, own)| {
+                let StepStatus::Failed(failure) = &own.status else { return None };
+                Some(StepFailure { step: step.clone(), failure: failure.clone() })
             });
             ReleaseStatus {
                 row: running.row.clone(),

@@ -134,6 +134,7 @@ fn is_immutable(message: &str, causes: &[Cause]) -> bool {
 
 /// A query string, percent-encoded.
 pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+    use std::fmt::Write as _;
     let mut text = String::new();
     for (index, (key, value)) in pairs.iter().enumerate() {
         text.push(if index == 0 { '?' } else { '&' });
@@ -143,8 +144,8 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 text.push(char::from(byte));
             } else {
-                text.push('%');
-                text.push_str(&format!("{byte:02X}"));
+                // Writing to a String cannot fail.
+                write!(text, "%{byte:02X}").unwrap_or_default();
             }
         }
     }

@@ -56,17 +56,16 @@ impl Kinds {
     ) -> Result<Option<ServedKind>, Gap> {
         let known =
             self.known.lock().unwrap_or_else(PoisonError::into_inner).get(api_version).cloned();
-        let served = match known {
-            Some(served) => served,
-            None => {
-                let served = Arc::new(self.ask(api_version).await?);
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                // Nothing there is not remembered: a definition may come with this very change.
-                if !served.is_empty() {
-                    known.insert(api_version.to_owned(), Arc::clone(&served));
-                }
-                served
+        let served = if let Some(served) = known {
+            served
+        } else {
+            let served = Arc::new(self.ask(api_version).await?);
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nothing there is not remembered: a definition may come with this very change.
+            if !served.is_empty() {
+                known.insert(api_version.to_owned(), Arc::clone(&served));
             }
+            served
         };
         Ok(served.iter().find(|served| served.kind == kind).cloned())
     }

@@ -268,9 +268,10 @@ async fn ended(
         return Err(staging("play this act to its end")(problem));
     }
     let took = row.ended_at.map(|end| end.duration_since(row.started_at).as_secs_f32());
-    let how = match phase {
-        ReleasePhase::RolledBack => "rolled back, everything as before",
-        _ => "done: waves, groups, names and access",
+    let how = if phase == ReleasePhase::RolledBack {
+        "rolled back, everything as before"
+    } else {
+        "done: waves, groups, names and access"
     };
     voice.done(&format!("{} {how} ({:.1} s)", row.id, took.unwrap_or_default()));
     Ok(())

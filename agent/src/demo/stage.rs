@@ -287,20 +287,19 @@ fn prepare(work: &Path, keys: &BTreeMap<String, KeyPair>) -> Result<(), Error> {
             let mut changed = String::new();
             for mut document in documents {
                 let name = document.name().to_string();
-                match &mut document.body {
-                    Body::Person(person) => {
-                        if let Some(pair) = keys.get(&name) {
-                            person.keys = vec![pair.public.clone()];
-                        }
+                if matches!(document.body, Body::ChangeWindow(_)) {
+                    continue;
+                }
+                if let Body::Person(person) = &mut document.body
+                    && let Some(pair) = keys.get(&name)
+                {
+                    person.keys = vec![pair.public.clone()];
+                }
+                if let Body::RolloutPolicy(policy) = &mut document.body {
+                    policy.bake = Some(Span::from_seconds(1));
+                    for wave in &mut policy.waves {
+                        wave.bake = Some(Span::from_seconds(1));
                     }
-                    Body::RolloutPolicy(policy) => {
-                        policy.bake = Some(Span::from_seconds(1));
-                        for wave in &mut policy.waves {
-                            wave.bake = Some(Span::from_seconds(1));
-                        }
-                    }
-                    Body::ChangeWindow(_) => continue,
-                    _ => {}
                 }
                 changed.push_str("---\n");
                 changed.push_str(&yaml::to_string(&document).unwrap_or_default());

@@ -20,7 +20,7 @@ fn plan() -> Plan {
             policies: Digest::of_bytes(b"policies"),
             clusters: BTreeMap::new(),
             tasks: Vec::new(),
-            risks: std::collections::BTreeSet::new(),
+            risks: BTreeSet::new(),
             changes: ChangeSet::default(),
             waves: Vec::new(),
         },

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::{ApprovalRule, Exclusion, QuorumClause};
+use tidegate_schema::scalar::Duration;
 
 use super::{GatePolicy, limit};
 use crate::approval::VerifiedApproval;
@@ -62,8 +63,8 @@ impl Rule {
             products: when.products.iter().map(ToString::to_string).collect(),
             quorum: rule.quorum.iter().map(clause).collect(),
             excludes_author: rule.exclude.contains(&Exclusion::Author),
-            approve_by_seconds: rule.approve_by.map(|limit| limit.seconds()),
-            execute_by_seconds: rule.execute_by.map(|limit| limit.seconds()),
+            approve_by_seconds: rule.approve_by.map(Duration::seconds),
+            execute_by_seconds: rule.execute_by.map(Duration::seconds),
         }
     }
 

@@ -61,7 +61,7 @@ impl Window {
         }
         let allow = &self.spec.allow;
         let ranges: Vec<String> = allow.iter().map(ToString::to_string).collect();
-        let is_allowed = allow.is_empty() || allow.iter().any(|range| contains(range, local));
+        let is_allowed = allow.is_empty() || allow.iter().any(|range| contains(*range, local));
         (!is_allowed).then(|| ranges.join(", "))
     }
 
@@ -83,7 +83,7 @@ impl Window {
 }
 
 /// Whether a range holds an instant: it may have started today, or yesterday and run over midnight.
-fn contains(range: &TimeRange, local: &Zoned) -> bool {
+fn contains(range: TimeRange, local: &Zoned) -> bool {
     let minute =
         u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or(0);
     let weekday = u8::try_from(local.weekday().to_monday_one_offset()).unwrap_or(0);

@@ -95,9 +95,8 @@ fn confirm(
 }
 
 fn waiting_steps(events: &[Event]) -> String {
-    let steps = events.iter().filter_map(|event| match event {
-        Event::Confirmed { step, .. } => Some(step.as_str()),
-        _ => None,
+    let steps = events.iter().filter_map(|event| {
+        if let Event::Confirmed { step, .. } = event { Some(step.as_str()) } else { None }
     });
     steps.collect::<Vec<_>>().join(", ")
 }

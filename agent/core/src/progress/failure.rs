@@ -16,7 +16,7 @@ pub(super) fn of(code: &str, object: &ObjectRef, reason: &str, pods: Vec<PodFail
 
 /// A step that took too long, with what it waited for last.
 pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
-    let awaited = waits.iter().flat_map(|wait| {
+    let awaited = waits.iter().filter_map(|wait| {
         let object = wait.args.get("object").cloned().unwrap_or_default();
         let reason = wait.args.get("reason").cloned().unwrap_or_default();
         Some(format!("{object} {reason}").trim().to_owned()).filter(|text| !text.is_empty())

@@ -118,10 +118,9 @@ fn awaited(step: &Step, reference: &ObjectRef, observed: &Observed) -> Option<De
         Health::Progressing(what) => Some(waiting(reference, &what)),
         Health::Failed(why) => {
             let pods = failure::pods(observed.pods(reference).iter());
-            let failure = match step.kind {
-                StepKind::Job(_) => failure::of("RELEASE/JOB_FAILED", reference, &why, pods),
-                _ => failure::of("RELEASE/OBJECT_FAILED", reference, &why, pods),
-            };
+            let is_job = matches!(step.kind, StepKind::Job(_));
+            let code = if is_job { "RELEASE/JOB_FAILED" } else { "RELEASE/OBJECT_FAILED" };
+            let failure = failure::of(code, reference, &why, pods);
             Some(Decision::event(Event::StepFailed { step: step.id.clone(), group: None, failure }))
         }
     }

@@ -12,6 +12,7 @@ use crate::health::{Health, health, is_observed};
 use crate::object::ObjectRef;
 use crate::plan::Step;
 use crate::release::Event;
+use crate::zone::ZoneData;
 
 pub(super) fn decide(
     work: Work<'_>,
@@ -58,7 +59,7 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
     }
     let is_as_before = |name: &String| {
         let before = work.before.zones.iter().find(|zone| &zone.name == name);
-        before.map(|zone| zone.digest().to_string()).as_ref() == observed.published.get(name)
+        before.map(ZoneData::digest).as_ref() == observed.published.get(name)
     };
     if !step.zones.iter().all(is_as_before) {
         let publish = Effect::Publish { zones: step.zones.clone(), is_before: true };

@@ -317,7 +317,19 @@ impl StepState {
                 self.retry(at);
             }
             // Events of the release and its waves do not come here.
-            _ => {}
+            Event::Opened { .. }
+            | Event::WaveStarted { .. }
+            | Event::StepStarted { .. }
+            | Event::WaveReady { .. }
+            | Event::WaveDone { .. }
+            | Event::WaveConfirmed { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::RollbackStarted { .. }
+            | Event::RolledBack
+            | Event::Cancelled { .. }
+            | Event::Superseded { .. }
+            | Event::Done => {}
         }
     }
 

@@ -409,9 +409,12 @@ fn a_crashing_version_stops_at_its_first_group_and_goes_back() {
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::RolledBack);
     assert!(world.pods.values().all(|(revision, _)| revision == "old"));
     assert_eq!(world.made, 6 + 2, "one pod was tried, and one put back");
-    let failed = world.events.iter().find_map(|event| match &event.event {
-        Event::StepFailed { failure, .. } => Some(failure.clone()),
-        _ => None,
+    let failed = world.events.iter().find_map(|event| {
+        if let Event::StepFailed { failure, .. } = &event.event {
+            Some(failure.clone())
+        } else {
+            None
+        }
     });
     let failure = failed.unwrap();
     assert_eq!(failure.code, "RELEASE/POD_CRASHES");
