@@ -73,7 +73,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
     // execute, record
     match answer {
         Gate::Open(approved) => {
-            agent.start(approved, &meaning, &live).await?;
+            agent.start(*approved, &meaning, &live).await?;
             Ok(Some(now))
         }
         Gate::Waiting { needs, next } => {

@@ -113,19 +113,19 @@ async fn names(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
 }
 
 async fn expired_grant(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
-    voice.act("A grant for a few seconds, and its end");
+    voice.act("A grant for half a minute, and its end");
     let expires =
-        Timestamp::from_second(Timestamp::now().as_second() + 9).unwrap_or(Timestamp::MAX);
+        Timestamp::from_second(stage.clock.now().as_second() + 30).unwrap_or(Timestamp::MAX);
     stage.write(
         "iam/grants-night-shift.yaml",
         &format!(
             "apiVersion: tidegate.dev/v1\nkind: Grant\nmetadata: {{name: night-shift}}\nspec:\n  \
-             subject: {{person: li-na}}\n  role: product-ops\n  scope: {{products: [iam]}}\n  \
+             subject: {{person: zhao-min}}\n  role: product-ops\n  scope: {{products: [portal]}}\n  \
              expires: {expires}\n  reason: CHG-1018\n"
         ),
     )?;
-    voice.does("Li Na", "asks for the role product-ops on iam until a few seconds from now");
-    stage.merge("iam: night shift for Li Na")?;
+    voice.does("Li Na", "gives Zhao Min the role product-ops on portal, for half a minute");
+    stage.merge("portal: night shift for Zhao Min")?;
     let plan = planned_for(stage, "the grant's plan", TaskKind::Grant).await?;
     waits(stage, voice);
     approve(stage, voice, &plan, &["wang-wei", "zhao-min", "chen-jie"]).await?;

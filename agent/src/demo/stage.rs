@@ -40,6 +40,9 @@ static BANK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../examples/bank");
 /// Who signs in the demo.
 const APPROVERS: [&str; 3] = ["wang-wei", "zhao-min", "chen-jie"];
 
+/// Simulated seconds in a real one: pods start and bakes end as they would, only sooner.
+const SPEED: f64 = 3.0;
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -52,6 +55,8 @@ pub(super) struct Stage {
     pub(super) kubeconfigs: BTreeMap<String, PathBuf>,
     pub(super) dns: SocketAddr,
     pub(super) http: Option<SocketAddr>,
+    /// The clock of the simulated clusters, which the agent follows.
+    pub(super) clock: Clock,
     keys: BTreeMap<String, KeyPair>,
     source: Source,
     agent: tokio::task::JoinHandle<()>,
@@ -84,28 +89,9 @@ impl Stage {
             .map_err(staging("commit"))?;
         push(&work, "main").map_err(staging("push"))?;
 
-        let mut clients = BTreeMap::new();
-        let mut kubeconfigs = BTreeMap::new();
-        let (mut sandboxes, mut tasks) = (Vec::new(), Vec::new());
-        std::fs::create_dir_all(&data).map_err(staging("make the data folder"))?;
-        for name in ["room-a", "room-b"] {
-            let sandbox = Sandbox::start(tidegate_sandbox::Options {
-                name: name.to_owned(),
-                nodes: 4,
-                ..Default::default()
-            })
-            .map_err(staging("start a sandbox"))?;
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(staging("listen"))?;
-            let address = listener.local_addr().map_err(staging("listen"))?;
-            let path = data.join(format!("{name}.kubeconfig"));
-            std::fs::write(&path, sandbox.kubeconfig(address))
-                .map_err(staging("write a kubeconfig"))?;
-            kubeconfigs.insert(name.to_owned(), path);
-            clients.insert(name.to_owned(), kube::Client::new(sandbox.service(), "default"));
-            tasks.push(sandbox.serve(listener));
-            sandboxes.push(sandbox);
-        }
-
+        let Rooms { clients, kubeconfigs, sandboxes, tasks } = rooms(&data).await?;
+        let first = sandboxes.first().cloned();
+        let clock = Clock::of(move || first.as_ref().map_or_else(Timestamp::now, Sandbox::now));
         let dns = DnsServer::start(&[SocketAddr::from(([127, 0, 0, 1], 0))])
             .await
             .map_err(staging("start the DNS server"))?;
@@ -121,7 +107,7 @@ impl Stage {
             data: data.clone(),
             journal,
             dns: Some(dns),
-            clock: Clock::system(),
+            clock: clock.clone(),
             interval: Duration::from_secs(5),
             connector: Arc::new(move |name, _| own.get(name).cloned()),
         };
@@ -137,6 +123,7 @@ impl Stage {
             &[
                 "The clusters room-a and room-b are simulated, inside this process; nothing else is:",
                 "the repository, the signatures, the agent, its journal and the DNS server are real.",
+                "Simulated time runs three times as fast; times in seconds below are simulated.",
             ],
         );
         Ok(Self {
@@ -147,6 +134,7 @@ impl Stage {
             kubeconfigs,
             dns: dns_address,
             http,
+            clock,
             keys,
             source,
             agent,
@@ -188,7 +176,7 @@ impl Stage {
             decision: Decision::Approve,
             person,
             reason: Some("CHG-1017".to_owned()),
-            at: Timestamp::now(),
+            at: self.clock.now(),
             valid_for: SignedDuration::from_hours(8),
         };
         let refused = |findings: Vec<Finding>| {
@@ -247,6 +235,41 @@ impl Stage {
         }
         drop(self.folder);
     }
+}
+
+/// The simulated clusters, and how they are reached.
+struct Rooms {
+    clients: BTreeMap<String, kube::Client>,
+    kubeconfigs: BTreeMap<String, PathBuf>,
+    sandboxes: Vec<Sandbox>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Two rooms, each served on loopback for everybody's kubectl and in this process for the agent.
+async fn rooms(data: &Path) -> Result<Rooms, Error> {
+    let mut clients = BTreeMap::new();
+    let mut kubeconfigs = BTreeMap::new();
+    let (mut sandboxes, mut tasks) = (Vec::new(), Vec::new());
+    std::fs::create_dir_all(data).map_err(staging("make the data folder"))?;
+    for name in ["room-a", "room-b"] {
+        let sandbox = Sandbox::start(tidegate_sandbox::Options {
+            name: name.to_owned(),
+            nodes: 4,
+            speed: SPEED,
+            ..Default::default()
+        })
+        .map_err(staging("start a sandbox"))?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(staging("listen"))?;
+        let address = listener.local_addr().map_err(staging("listen"))?;
+        let path = data.join(format!("{name}.kubeconfig"));
+        std::fs::write(&path, sandbox.kubeconfig(address))
+            .map_err(staging("write a kubeconfig"))?;
+        kubeconfigs.insert(name.to_owned(), path);
+        clients.insert(name.to_owned(), kube::Client::new(sandbox.service(), "default"));
+        tasks.push(sandbox.serve(listener));
+        sandboxes.push(sandbox);
+    }
+    Ok(Rooms { clients, kubeconfigs, sandboxes, tasks })
 }
 
 /// The status in a few lines, for an act that did not come to its end.
