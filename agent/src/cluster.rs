@@ -121,7 +121,7 @@ impl Cluster {
         folder: &Path,
     ) -> Result<Option<Self>, Error> {
         let cluster = || name.to_owned();
-        let config = match access {
+        let mut config = match access {
             Access::Sandbox(_) => return Ok(None),
             Access::InCluster(_) => kube::Config::incluster().map_err(|source| {
                 Error::InCluster { cluster: cluster(), source: Box::new(source) }
@@ -135,6 +135,9 @@ impl Cluster {
                 kube::Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
             }
         };
+        // The client would repeat what a server refuses for now (an eviction, say) for five minutes, deaf to a pause; when to try
+        // again is the executor's decision.
+        config.default_retry = false;
         let client = Client::try_from(config)
             .map_err(|source| Error::Client { cluster: cluster(), source: Box::new(source) })?;
         Ok(Some(Self::of_client(name, site, client)))
