@@ -1,5 +1,7 @@
 //! The acts of the day, in order.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate_core::change::ChangeSet;
@@ -71,14 +73,15 @@ async fn upgrade(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
     show_plan(stage, voice, &plan).await?;
     waits(stage, voice);
     approve(stage, voice, &plan, &["wang-wei", "zhao-min"]).await?;
-    let mut confirmed = 0_u32;
+    let mut confirmed = BTreeSet::new();
     loop {
         let asked = stage
             .see("a group that waits for confirmation, or the end", |status| {
                 let asks = |release: &crate::status::ReleaseStatus| {
                     let wait =
                         release.waits.iter().find(|it| it.code == "RELEASE/AWAIT_CONFIRM")?;
-                    Some((wait.args.get("step")?.clone(), wait.message(Lang::En)))
+                    let step = wait.args.get("step").filter(|step| !confirmed.contains(*step))?;
+                    Some((step.clone(), wait.message(Lang::En)))
                 };
                 if let Some(asked) = status.release.as_ref().and_then(asks) {
                     return Some(Some(asked));
@@ -87,11 +90,11 @@ async fn upgrade(stage: &mut Stage, voice: &mut Voice) -> Result<(), Error> {
             })
             .await?;
         let Some((step, message)) = asked else { break };
-        if confirmed == 0 {
+        if confirmed.is_empty() {
             voice.holds(&message);
             voice.try_out(&[format!("tidegate why --data {}", stage.data.display())]);
         }
-        confirmed += 1;
+        confirmed.insert(step.clone());
         voice.does("Wang Wei", &format!("has looked at {step} and confirms"));
         // A second command while the first is carried out is refused, which is as well.
         let confirm = Command::Confirm { step: Some(step) };
