@@ -144,6 +144,11 @@ impl Running {
         hands: &mut Hands<'_>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Advance, journal::Error> {
+        // The agent may have been killed after the last event and before the end was recorded with its baseline.
+        let phase = self.state.phase(self.plan());
+        if phase.is_ended() {
+            return Ok(Advance::Ended(phase));
+        }
         for _ in 0..ROUNDS {
             let observed = self.observe(hands).await;
             let wave = gate(self.wave(), &self.state);
