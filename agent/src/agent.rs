@@ -285,6 +285,11 @@ impl Agent {
         self.baseline.as_ref()
     }
 
+    /// Whether a release of before the restart could not be taken up yet: until then nothing else may start.
+    pub fn has_release_to_take_up(&self) -> bool {
+        self.resumable.is_some()
+    }
+
     /// Whether a release is under way.
     pub fn is_releasing(&self) -> bool {
         self.running.is_some()
@@ -579,10 +584,18 @@ impl Agent {
 
     /// Takes up the release that was under way when the agent ended.
     async fn resume(&mut self) -> Result<()> {
-        let Some(row) = self.resumable.take() else { return Ok(()) };
+        let Some(row) = self.resumable.clone() else { return Ok(()) };
+        let snapshot = self.source.snapshot(&row.revision).await;
+        if let Err(error) = &snapshot
+            && error.is_transient()
+        {
+            // Nothing may be concluded from a failure that may pass: the next round reads again, and starts nothing.
+            tracing::warn!(%error, release = row.id, "the release cannot be taken up yet");
+            return Ok(());
+        }
+        self.resumable = None;
         let Some((plan, _)) = self.journal.plan(&row.plan).await? else { return Ok(()) };
         let state = ReleaseState::of(&self.journal.events(&row.id).await?);
-        let snapshot = self.source.snapshot(&row.revision).await;
         let site = snapshot.ok().and_then(|snapshot| {
             // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
             validate(&snapshot, row.started_at).0.map(|site| (render(&site, row.started_at), site))
