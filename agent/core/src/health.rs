@@ -68,14 +68,6 @@ fn count(object: &Object, pointer: &str) -> i64 {
     object.integer(pointer).unwrap_or(0)
 }
 
-fn condition<'a>(object: &'a Object, kind: &str) -> Option<&'a Value> {
-    object
-        .get("/status/conditions")?
-        .as_array()?
-        .iter()
-        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
-}
-
 fn has_status(condition: Option<&Value>, status: &str) -> bool {
     condition.and_then(|condition| condition.get("status")).and_then(Value::as_str) == Some(status)
 }
@@ -103,11 +95,11 @@ fn replicas(object: &Object, ready: i64) -> Health {
 }
 
 fn deployment(object: &Object) -> Health {
-    let failure = condition(object, "ReplicaFailure");
+    let failure = object.condition("ReplicaFailure");
     if has_status(failure, "True") {
         return Health::Failed(says(failure));
     }
-    let progressing = condition(object, "Progressing");
+    let progressing = object.condition("Progressing");
     let reason = progressing.and_then(|it| it.get("reason")).and_then(Value::as_str);
     if reason == Some("ProgressDeadlineExceeded") {
         return Health::Failed(says(progressing));
@@ -164,14 +156,14 @@ fn daemon_set(object: &Object) -> Health {
 
 fn job(object: &Object) -> Health {
     // The status of a condition counts, not its presence: a resumed Job has `Suspended=False`.
-    let failed = condition(object, "Failed");
+    let failed = object.condition("Failed");
     if has_status(failed, "True") {
         return Health::Failed(says(failed));
     }
-    if has_status(condition(object, "Complete"), "True") {
+    if has_status(object.condition("Complete"), "True") {
         return Health::Healthy;
     }
-    if has_status(condition(object, "Suspended"), "True") {
+    if has_status(object.condition("Suspended"), "True") {
         return Health::progressing("is suspended");
     }
     Health::progressing("has not completed")
@@ -190,7 +182,7 @@ fn pod(object: &Object) -> Health {
     match object.text("/status/phase") {
         "Succeeded" => Health::Healthy,
         "Failed" => Health::Failed(object.text("/status/message").to_owned()),
-        "Running" if has_status(condition(object, "Ready"), "True") => Health::Healthy,
+        "Running" if has_status(object.condition("Ready"), "True") => Health::Healthy,
         _ => Health::progressing("is not ready"),
     }
 }
@@ -206,11 +198,11 @@ fn service(object: &Object) -> Health {
 }
 
 fn definition(object: &Object) -> Health {
-    let names = condition(object, "NamesAccepted");
+    let names = object.condition("NamesAccepted");
     if has_status(names, "False") {
         return Health::Failed(says(names));
     }
-    if has_status(condition(object, "Established"), "True") {
+    if has_status(object.condition("Established"), "True") {
         return Health::Healthy;
     }
     Health::progressing("is not established")
@@ -218,14 +210,14 @@ fn definition(object: &Object) -> Health {
 
 /// Custom objects: the conventions of `Ready`, `Stalled` and `Reconciling`; without conditions they are well.
 fn custom(object: &Object) -> Health {
-    let stalled = condition(object, "Stalled");
+    let stalled = object.condition("Stalled");
     if has_status(stalled, "True") {
         return Health::Failed(says(stalled));
     }
-    if has_status(condition(object, "Reconciling"), "True") {
+    if has_status(object.condition("Reconciling"), "True") {
         return Health::progressing("is reconciling");
     }
-    match condition(object, "Ready") {
+    match object.condition("Ready") {
         Some(ready) if !has_status(Some(ready), "True") => Health::progressing(says(Some(ready))),
         _ => Health::Healthy,
     }

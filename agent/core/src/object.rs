@@ -147,6 +147,12 @@ impl Object {
         self.0.get("metadata")?.get("annotations")?.get(name)?.as_str()
     }
 
+    /// The entry of `status.conditions` with this type.
+    pub fn condition(&self, kind: &str) -> Option<&Value> {
+        let conditions = self.get("/status/conditions")?.as_array()?;
+        conditions.iter().find(|it| it.get("type").and_then(Value::as_str) == Some(kind))
+    }
+
     /// Sets the value at a path of keys, making the maps on the way. A value on the way that is no map is replaced.
     pub fn set(&mut self, path: &[&str], value: Value) {
         let mut here = &mut self.0;

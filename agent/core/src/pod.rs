@@ -56,7 +56,7 @@ impl Pod {
     /// Reads a pod. Fields that are absent read as "not yet".
     pub fn of(object: &Object) -> Self {
         let name = object.name().to_owned();
-        let ready = condition(object, "Ready");
+        let ready = object.condition("Ready");
         let is_ready = ready.is_some_and(|ready| ready.get("status") == Some(&Value::from("True")));
         Self {
             namespace: object.namespace().to_owned(),
@@ -82,14 +82,6 @@ impl Pod {
 
 fn time(value: Option<&Value>) -> Option<Timestamp> {
     value?.as_str()?.parse().ok()
-}
-
-fn condition<'a>(object: &'a Object, kind: &str) -> Option<&'a Value> {
-    object
-        .get("/status/conditions")?
-        .as_array()?
-        .iter()
-        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
 }
 
 /// Waiting reasons from which a container does not recover by itself (kubelet's own words).
@@ -130,7 +122,7 @@ fn trouble(object: &Object) -> Option<Trouble> {
             kind,
         });
     }
-    let scheduled = condition(object, "PodScheduled")?;
+    let scheduled = object.condition("PodScheduled")?;
     let text = |key: &str| scheduled.get(key).and_then(Value::as_str).unwrap_or_default();
     (text("status") == "False" && text("reason") == "Unschedulable").then(|| Trouble {
         reason: "Unschedulable".to_owned(),
