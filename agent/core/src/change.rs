@@ -19,7 +19,7 @@ pub struct ChangeSet {
     pub zones: Vec<ZoneDifference>,
     /// Objects that are as desired.
     pub unchanged: usize,
-    /// Clusters or objects that could not be observed, with why.
+    /// Clusters or objects that could not be observed, and objects that the server refuses, with why.
     pub gaps: Vec<ObjectGap>,
 }
 
@@ -30,7 +30,7 @@ impl ChangeSet {
     }
 }
 
-/// Something that could not be observed.
+/// Something that could not be observed, or that the server refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectGap {
@@ -41,6 +41,9 @@ pub struct ObjectGap {
     pub object: Option<ObjectRef>,
     /// Why.
     pub gap: Gap,
+    /// Whether the server refused the dry run: applying would be refused too, so there is no plan to approve.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// The difference of one object.

@@ -75,7 +75,7 @@ fn observed<'a>(
 ) -> Result<&'a Observation, Box<ObjectGap>> {
     let gap = |object: Option<&ObjectRef>, gap: Gap| {
         let cluster = reference.cluster.clone();
-        Box::new(ObjectGap { cluster, object: object.cloned(), gap })
+        Box::new(ObjectGap { cluster, object: object.cloned(), gap, refused: false })
     };
     let not_observed = || Gap { code: "CLUSTER/NOT_OBSERVED".to_owned(), message: String::new() };
     let Some(cluster) = live.clusters.get(&reference.cluster) else {
@@ -107,6 +107,7 @@ fn compare(
             cluster: desired.reference.cluster.clone(),
             object: Some(desired.reference.clone()),
             gap: gap.clone(),
+            refused: true,
         });
     }
     let change = match &observation.live {
@@ -217,7 +218,7 @@ fn unwanted(
     let whole = live.clusters.get(&reference.cluster).and_then(|cluster| cluster.gap.clone());
     if let Some(gap) = whole {
         let cluster = reference.cluster.clone();
-        return set.gaps.push(ObjectGap { cluster, object: None, gap });
+        return set.gaps.push(ObjectGap { cluster, object: None, gap, refused: false });
     }
     // Gone already: there is nothing to do, and the inventory forgets it with the next release.
     let Some(object) = &observation.live else { return };

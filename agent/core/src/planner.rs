@@ -8,7 +8,7 @@ use tidegate_schema::finding::Finding;
 
 use crate::baseline::Baseline;
 use crate::change::{Action, ChangeSet};
-use crate::desired::DesiredState;
+use crate::desired::{DesiredState, Owner};
 use crate::live::{Inventory, LiveState};
 use crate::plan::{Plan, PlanContent, PlanReport, Wave};
 use crate::site::ValidSite;
@@ -36,7 +36,7 @@ pub fn plan(
 ) -> (Plan, PlanReport) {
     let mut report = PlanReport::default();
     changes.changes.sort_by(|left, right| left.object.cmp(&right.object));
-    let changes = leave_out_unobserved(changes, &mut report);
+    let changes = leave_out_unobserved(changes, desired, site, &mut report);
     let changes = leave_out_excluded(changes, site, &mut report);
     let basis = Basis { changes: &changes, desired, site, baseline };
     let tasks = task::tasks(basis);
@@ -66,26 +66,51 @@ pub fn plan(
 
 /// What could not be observed is not planned: a cluster with a gap as a whole, an object by itself. What the server or
 /// the network said differs from time to time, so it stands in the report and not in the plan.
-fn leave_out_unobserved(mut changes: ChangeSet, report: &mut PlanReport) -> ChangeSet {
+///
+/// An object whose dry run the server refuses is another thing: applying it would fail for certain, and a plan without it
+/// is not what the documents say. So it refuses the plan, unless its app is left alone.
+fn leave_out_unobserved(
+    mut changes: ChangeSet,
+    desired: &DesiredState,
+    site: &ValidSite,
+    report: &mut PlanReport,
+) -> ChangeSet {
     let mut clusters = BTreeSet::new();
     for gap in &mut changes.gaps {
-        let code = if gap.object.is_some() {
-            "PLAN/OBJECT_UNOBSERVED"
-        } else {
-            clusters.insert(gap.cluster.clone());
-            "PLAN/CLUSTER_UNOBSERVED"
+        let object = gap.object.as_ref().and_then(|reference| desired.object(reference));
+        let is_left_alone = object.is_some_and(|object| is_excluded(&object.owner, site));
+        let mut finding = match &gap.object {
+            Some(_) if gap.refused && is_left_alone => continue,
+            Some(_) if gap.refused => Finding::error("PLAN/SERVER_REFUSES"),
+            Some(_) => Finding::warning("PLAN/OBJECT_UNOBSERVED"),
+            None => {
+                clusters.insert(gap.cluster.clone());
+                Finding::warning("PLAN/CLUSTER_UNOBSERVED")
+            }
         };
-        let object = gap.object.as_ref().map(ToString::to_string);
-        let mut finding = Finding::warning(code).with("cluster", &gap.cluster);
-        if let Some(object) = object {
-            finding = finding.with("object", object);
+        if let Some(reference) = &gap.object {
+            finding = finding.with("object", reference.to_string());
         }
-        report.findings.push(finding.with("code", &gap.gap.code).with("reason", &gap.gap.message));
-        gap.gap.message.clear();
+        if let Some(place) = object.and_then(|object| object.place.clone()) {
+            finding = finding.at(place);
+        }
+        let reason = std::mem::take(&mut gap.gap.message);
+        report.findings.push(
+            finding
+                .with("cluster", &gap.cluster)
+                .with("code", &gap.gap.code)
+                .with("reason", reason),
+        );
     }
     changes.changes.retain(|change| !clusters.contains(&change.object.cluster));
     report.unplanned_clusters = clusters.into_iter().collect();
     changes
+}
+
+/// Whether the solution leaves the app alone in this release (YL-048).
+fn is_excluded(owner: &Owner, site: &ValidSite) -> bool {
+    let (Some(product), Some(app)) = (&owner.product, &owner.app) else { return false };
+    site.deployments.get(product).is_some_and(|deployment| deployment.exclude.contains(app))
 }
 
 /// Apps that the solution leaves alone in this release (YL-048).
@@ -95,14 +120,10 @@ fn leave_out_excluded(
     report: &mut PlanReport,
 ) -> ChangeSet {
     for deployment in site.deployments.values() {
-        for app in &deployment.exclude {
-            report.excluded.push(format!("{}/{app}", deployment.product));
-            changes.changes.retain(|change| {
-                change.owner.product.as_ref() != Some(&deployment.product)
-                    || change.owner.app.as_ref() != Some(app)
-            });
-        }
+        let apps = deployment.exclude.iter().map(|app| format!("{}/{app}", deployment.product));
+        report.excluded.extend(apps);
     }
+    changes.changes.retain(|change| !is_excluded(&change.owner, site));
     changes
 }
 

@@ -470,6 +470,7 @@ fn what_the_server_refuses_is_a_gap_unless_it_may_be_replaced() {
     let set = world.diff();
     assert!(set.changes.is_empty());
     assert_eq!(set.gaps[0].object.as_ref(), Some(&reference));
+    assert!(set.gaps[0].refused);
     body["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
     let mut world = World::new();
     let reference = world.want(&body);

@@ -524,6 +524,27 @@ fn what_is_excluded_or_unobserved_is_left_out_and_said() {
 }
 
 #[test]
+fn what_the_server_refuses_refuses_the_plan_unless_its_app_is_left_alone() {
+    let mut world = World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}));
+    let room = world.live.clusters.get_mut("room-a").unwrap();
+    let (reference, observation) =
+        room.objects.iter_mut().find(|(it, _)| it.kind == "StatefulSet").unwrap();
+    let gap = Gap { code: "CLUSTER/INVALID".to_owned(), message: "must be positive".to_owned() };
+    observation.predicted = Prediction::Refused(gap);
+    let name = reference.to_string();
+    let (plan, report) = world.plan();
+    assert!(report.is_refused());
+    assert_eq!(codes(&report), ["PLAN/SERVER_REFUSES"]);
+    let finding = &report.findings[0];
+    assert_eq!(finding.args["object"], name);
+    assert_eq!(finding.args["reason"], "must be positive");
+    assert!(!serde_json::to_string(&plan).unwrap().contains("must be positive"));
+    world.site.deployments.get_mut("iam").unwrap().exclude.insert("app-0".to_owned());
+    let (_, report) = world.plan();
+    assert_eq!(codes(&report), [""; 0]);
+}
+
+#[test]
 fn a_product_waits_for_the_wave_of_what_it_requires() {
     let mut web = product("web", "w:1");
     web.requires = vec!["db".to_owned()];

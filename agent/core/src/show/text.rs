@@ -7,7 +7,7 @@ use super::label::{self, pick};
 use super::plan as words;
 use super::section::{self, Entry};
 use super::value::{self, Side, columns, cut, padded};
-use crate::change::{Action, ChangeSet};
+use crate::change::{Action, ChangeSet, ObjectGap};
 use crate::plan::{Plan, PlanReport};
 
 /// Colours mean: added, removed, changed, to be looked at, of less interest, heading.
@@ -112,14 +112,10 @@ pub(super) fn changes(paper: &mut Paper, changes: &ChangeSet) {
             object(paper, entry);
         }
     }
-    if !changes.gaps.is_empty() {
-        paper.heading(pick(style.lang, "Could not be observed", "无法观测"));
-        for gap in &changes.gaps {
-            let object = gap.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
-            let text = format!("{}{object}: {} {}", gap.cluster, gap.gap.code, gap.gap.message);
-            paper.line(2, Ink::Changed, &value::harmless(text.trim_end()));
-        }
-    }
+    let is_refused = |gap: &&ObjectGap| gap.refused;
+    let (refused, unobserved): (Vec<_>, Vec<_>) = changes.gaps.iter().partition(is_refused);
+    gaps(paper, pick(style.lang, "Refused by the API server", "被 API 服务器拒绝"), &refused);
+    gaps(paper, pick(style.lang, "Could not be observed", "无法观测"), &unobserved);
     paper.gap();
     let sum = if changes.is_empty() {
         let nothing = pick(style.lang, "No difference", "没有差异");
@@ -128,6 +124,18 @@ pub(super) fn changes(paper: &mut Paper, changes: &ChangeSet) {
         section::summary(changes, style)
     };
     paper.line(0, Ink::Heading, &sum);
+}
+
+fn gaps(paper: &mut Paper, title: &str, gaps: &[&ObjectGap]) {
+    if gaps.is_empty() {
+        return;
+    }
+    paper.heading(title);
+    for gap in gaps {
+        let object = gap.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
+        let text = format!("{}{object}: {} {}", gap.cluster, gap.gap.code, gap.gap.message);
+        paper.line(2, Ink::Changed, &value::harmless(text.trim_end()));
+    }
 }
 
 fn object(paper: &mut Paper, entry: &Entry) {

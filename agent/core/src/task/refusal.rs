@@ -1,7 +1,5 @@
 //! What is refused: changes that the documents ask for but that must not happen without more words.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Quantity;
@@ -9,8 +7,7 @@ use tidegate_schema::solution::Allowance;
 
 use super::Basis;
 use crate::baseline::BaselineProduct;
-use crate::change::Action;
-use crate::live::{LiveState, Prediction};
+use crate::live::LiveState;
 use crate::object::Object;
 use crate::order;
 use crate::site::Deployment;
@@ -29,7 +26,6 @@ pub fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
     }
     apps(basis, &mut findings);
     claims(basis, live, &mut findings);
-    refused_by_server(basis, live, &mut findings);
     cycles(basis, &mut findings);
     findings.sort();
     findings.dedup();
@@ -211,28 +207,6 @@ fn claim_difference(wanted: &Value, there: &Value) -> Option<&'static str> {
         Some("mode")
     } else {
         None
-    }
-}
-
-/// Applying would fail the way the dry run did.
-fn refused_by_server(basis: Basis<'_>, live: &LiveState, findings: &mut Vec<Finding>) {
-    let is_replaced: BTreeSet<_> = basis
-        .changes
-        .changes
-        .iter()
-        .filter(|change| change.action == Action::Replace)
-        .map(|change| &change.object)
-        .collect();
-    for object in &basis.desired.objects {
-        let Some(observation) = live.observation(&object.reference) else { continue };
-        if let Prediction::Refused(gap) = &observation.predicted
-            && !is_replaced.contains(&object.reference)
-        {
-            let finding = Finding::error("PLAN/SERVER_REFUSES").at(object.place.clone());
-            let finding = finding.with("object", &object.reference);
-            let finding = finding.with("cluster", &object.reference.cluster);
-            findings.push(finding.with("code", &gap.code).with("reason", &gap.message));
-        }
     }
 }
 
