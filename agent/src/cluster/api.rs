@@ -8,10 +8,17 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
 use tidegate_core::live::{Conflict, Gap};
+use tidegate_core::object::Object;
 use tidegate_core::progress::EffectFailure;
 
 /// How long one request may take. Watches are not made here.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the server says of a field that cannot change.
+const IMMUTABLE: &str = "field is immutable";
+
+/// Stands for the server's words about a Secret.
+const WITHHELD: &str = "the server's words are withheld, as they may quote the secret:";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +64,22 @@ impl ApiError {
     /// The object is another one than the precondition says, or somebody else owns fields.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { code: 409, .. })
+    }
+
+    /// The same refusal without the server's words, where they may quote the object: decoders show the bytes around a
+    /// mistake, validation the value that it refuses, webhooks what they like. For objects that hold secrets.
+    fn without_values(self) -> Self {
+        let Self::Refused { code, reason, message, causes } = self else { return self };
+        let quotes = matches!(code, 400 | 422 | 500..) || message.contains("admission webhook");
+        if !quotes {
+            return Self::Refused { code, reason, message, causes };
+        }
+        let words = if is_immutable(&message, &causes) { IMMUTABLE } else { WITHHELD };
+        let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+        let message = [words, &fields.join(", ")].join(" ").trim_end().to_owned();
+        let causes =
+            causes.into_iter().map(|cause| Cause { message: words.to_owned(), ..cause }).collect();
+        Self::Refused { code, reason, message, causes }
     }
 
     /// Whether asking again may help.
@@ -126,7 +149,7 @@ impl ApiError {
 /// Whether every cause is a field that cannot change. Other causes would stay after a replacement (D40).
 fn is_immutable(message: &str, causes: &[Cause]) -> bool {
     let says = |text: &str| {
-        text.contains("field is immutable")
+        text.contains(IMMUTABLE)
             || text.contains("updates to statefulset spec for fields other than")
     };
     if causes.is_empty() { says(message) } else { causes.iter().all(|cause| says(&cause.message)) }
@@ -172,8 +195,20 @@ fn request(verb: Verb, path: &str, body: Option<&Value>) -> Result<Request<Body>
         .map_err(|error| ApiError::Unreachable(error.to_string()))
 }
 
-/// Sends one request and reads its answer.
+/// Sends one request and reads its answer. Refusals of a Secret come without what they may quote of it.
 pub(super) async fn send(
+    client: &Client,
+    verb: Verb,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, ApiError> {
+    let is_secret = body.is_some_and(|body| Object::new(body.clone()).is_secret());
+    exchange_json(client, verb, path, body)
+        .await
+        .map_err(|error| if is_secret { error.without_values() } else { error })
+}
+
+async fn exchange_json(
     client: &Client,
     verb: Verb,
     path: &str,
@@ -296,6 +331,22 @@ mod tests {
         assert!(!refusal(422, &json!({})).failure().is_transient);
         assert!(refusal(429, &json!({})).failure().is_transient);
         assert!(refusal(503, &json!({})).failure().is_transient);
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_quoted() {
+        let refused = refusal(
+            422,
+            &json!({"reason": "Invalid", "message": "Secret \"db\" is invalid: data[key]: Invalid value: \"hunter2\"",
+                "details": {"causes": [{"reason": "FieldValueInvalid", "field": "data[key]",
+                    "message": "Invalid value: \"hunter2\": must be longer"}]}}),
+        );
+        let told = format!("{:?}", refused.without_values());
+        assert!(!told.contains("hunter2") && told.contains("data[key]"), "{told}");
+        let immutable = json!({"message": "Secret \"db\" is invalid: data: Forbidden: field is immutable when `immutable` is set"});
+        assert_eq!(refusal(422, &immutable).without_values().code(), "CLUSTER/IMMUTABLE");
+        let gone = json!({"message": "namespaces \"iam\" not found"});
+        assert_eq!(refusal(404, &gone).without_values().message(), "namespaces \"iam\" not found");
     }
 
     #[test]
