@@ -17,10 +17,10 @@ use tidegate_core::backoff::Backoff;
 use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
 use tidegate_core::digest::Digest;
-use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, wave_gate};
+use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate};
 use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
 use tidegate_core::plan::{Plan, PlanReport, Risk};
-use tidegate_core::progress::ReleaseState;
+use tidegate_core::progress::{self, ReleaseState};
 use tidegate_core::release::{Event, ReleasePhase};
 use tidegate_core::render::render;
 use tidegate_core::site::ValidSite;
@@ -651,6 +651,31 @@ impl Agent {
         let policy = policy.unwrap_or_else(|| GatePolicy::of(&running.site));
         let plan = running.plan().clone();
         let own_clock = clock.clone();
+        let mut hands = Hands {
+            journal: &self.journal,
+            clusters: &self.clusters,
+            publisher: &mut self.publisher,
+            inventory: &mut self.inventory,
+        };
+        let before = running.state.last;
+        let now = clock.now();
+        let evidence = Evidence {
+            approvals: &approvals,
+            consumed: &consumed,
+            freezes: &freezes,
+            given_up_at: None,
+            now,
+        };
+        let confirmed = progress::signed_confirmations(
+            &running.row.id,
+            &plan,
+            &running.state,
+            &policy,
+            evidence,
+        );
+        if !confirmed.is_empty() {
+            running.record(confirmed, &mut hands, now).await?;
+        }
         let gate = move |wave: usize, state: &ReleaseState| {
             // What this release consumed counts for all its waves.
             let consumed = consumed.difference(&state.approvals).cloned().collect();
@@ -658,14 +683,7 @@ impl Agent {
             let (approvals, freezes) = (approvals.as_slice(), freezes.as_slice());
             let evidence =
                 Evidence { approvals, consumed: &consumed, freezes, given_up_at: None, now };
-            wave_gate(&plan, wave, &policy, evidence)
-        };
-        let before = running.state.last;
-        let mut hands = Hands {
-            journal: &self.journal,
-            clusters: &self.clusters,
-            publisher: &mut self.publisher,
-            inventory: &mut self.inventory,
+            release_gate(&plan, wave, &policy, evidence)
         };
         let advance = running.advance(gate, &mut hands, move || clock.now()).await?;
         self.consumed.extend(running.state.approvals.iter().cloned());

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tidegate_core::baseline::Baseline;
 use tidegate_core::desired::{DesiredObject, DesiredState};
-use tidegate_core::gate::{ApprovedPlan, WaveGate};
-use tidegate_core::live::{Inventory, InventoryEntry};
+use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
+use tidegate_core::live::{Gap, Inventory, InventoryEntry};
 use tidegate_core::object::{Object, ObjectRef};
-use tidegate_core::plan::{Plan, Step};
+use tidegate_core::plan::Plan;
 use tidegate_core::progress::{
-    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepState, StepStatus,
-    Work,
+    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleasePhase};
 use tidegate_core::site::ValidSite;
@@ -140,7 +139,7 @@ impl Running {
     /// When the journal cannot be written: then nothing further is done.
     pub async fn advance(
         &mut self,
-        gate: impl Fn(usize, &ReleaseState) -> WaveGate,
+        gate: impl Fn(usize, &ReleaseState) -> ReleaseGate,
         hands: &mut Hands<'_>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Advance, journal::Error> {
@@ -151,9 +150,9 @@ impl Running {
         }
         for _ in 0..ROUNDS {
             let observed = self.observe(hands).await;
-            let wave = gate(self.wave(), &self.state);
+            let gate = gate(self.wave(), &self.state);
             let work = Work { plan: self.plan(), desired: &self.desired, before: &self.before };
-            let decision = progress::decide(work, &self.state, &observed, &wave, now());
+            let decision = progress::decide(work, &self.state, &observed, &gate, now());
             let Decision { events, effects, waits, next } = decision;
             self.waits = waits;
             if !events.is_empty() {
@@ -247,32 +246,23 @@ impl Running {
             ..Observed::default()
         };
         let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
-        for step in self.active_steps() {
+        for step in progress::concerned(self.plan(), &self.state) {
             for reference in step.apply.iter().chain(&step.replace).chain(&step.prune) {
                 let version = self.api_version(reference, hands.inventory);
                 wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
             }
         }
         for (name, objects) in wanted {
-            let Some(cluster) = hands.clusters.get(name) else { continue };
+            let Some(cluster) = hands.clusters.get(name) else {
+                observed.gaps.insert(name.to_owned(), not_connected());
+                continue;
+            };
             let objects: Vec<_> = objects.into_iter().collect();
             if let Err(gap) = observe_cluster(cluster, &objects, &mut observed).await {
                 observed.gaps.insert(name.to_owned(), gap);
             }
         }
         observed
-    }
-
-    /// Steps whose objects matter now: those under way, or all that were started while going back.
-    fn active_steps(&self) -> impl Iterator<Item = &Step> {
-        let is_going_back = self.state.rollback.is_some();
-        self.plan().steps().map(|(_, step)| step).filter(move |step| {
-            let is_active = |own: &StepState| {
-                own.status == StepStatus::Running
-                    || (is_going_back && own.status != StepStatus::RolledBack)
-            };
-            self.state.step(&step.id).is_some_and(is_active)
-        })
     }
 
     fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {
@@ -419,7 +409,7 @@ async fn observe_cluster(
     cluster: &Cluster,
     objects: &[(ObjectRef, String)],
     observed: &mut Observed,
-) -> Result<(), tidegate_core::live::Gap> {
+) -> Result<(), Gap> {
     let seen = cluster.look(objects).await?;
     for (reference, object) in &seen {
         if let Seen::Present(object) = object
@@ -430,6 +420,10 @@ async fn observe_cluster(
     }
     observed.objects.extend(seen);
     Ok(())
+}
+
+fn not_connected() -> Gap {
+    Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message: "not connected".to_owned() }
 }
 
 fn uids(inventory: &Inventory) -> BTreeMap<ObjectRef, String> {

@@ -323,9 +323,7 @@ impl Journal {
         for event in events {
             number += 1;
             insert_event(&mut transaction, release, number, at, event).await?;
-            if let Event::WaveStarted { approvals, .. } = event {
-                consume(&mut transaction, release, approvals).await?;
-            }
+            consume(&mut transaction, release, event.consumes()).await?;
             recorded.push(ReleaseEvent { number, at, event: event.clone() });
         }
         change_inventory(&mut transaction, inventory).await?;

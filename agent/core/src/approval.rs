@@ -30,6 +30,14 @@ pub struct VerifiedApproval {
     pub execute_by: Option<Timestamp>,
 }
 
+impl VerifiedApproval {
+    /// Whether it was made early enough to count, and may still start something.
+    pub fn is_in_time(&self, now: Timestamp) -> bool {
+        self.approve_by.is_none_or(|by| self.created_at <= by)
+            && self.execute_by.is_none_or(|by| now <= by)
+    }
+}
+
 /// What an approval is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,11 +46,11 @@ pub enum ApprovalScope {
     Plan,
     /// One wave, by name.
     Wave(String),
-    /// The confirmation of a group of a step.
+    /// The confirmation of a group of a step, or of a wave.
     Confirm {
         /// Id of the release.
         release: String,
-        /// Id of the step.
+        /// Id of the step, or name of the wave.
         step: String,
     },
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
 use crate::desired::{DesiredObject, DesiredState, Unit};
+use crate::digest::Digest;
 use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
 use crate::object::{Object, ObjectRef};
 use crate::zone::PublishedZone;
@@ -167,9 +168,35 @@ fn configuration(
     let mut change = blank(reference, action, desired, observation);
     change.effects = effects::effects(reference, action, Some(live), Some(&after), &differences);
     change.effects.extend(access::effects(reference, Some(&before), Some(&after)));
-    change.live = Some(ownership::fingerprint(live, &differences));
+    change.live = Some(fingerprint(live, &differences));
     change.fields = mask::masked(live.is_secret() || desired.body.is_secret(), differences);
     Some(change)
+}
+
+fn fingerprint(live: &Object, differences: &[fields::Difference]) -> Digest {
+    let paths: Vec<String> = differences.iter().map(fields::Difference::path).collect();
+    ownership::fingerprint(live, paths.iter().map(String::as_str))
+}
+
+/// Whether the object is still as it was when the change was approved: absent, or the same with the same fields of ours
+/// and the same values where it would change.
+///
+/// What was only simulated may exist by now: namespaces and kinds bring objects of their own with them.
+pub fn is_as_approved(change: &Change, live: Option<&Object>) -> bool {
+    match (&change.live, live) {
+        (None, None) => true,
+        (None, Some(_)) => change.confidence != Confidence::Exact,
+        (Some(_), None) => change.action == Action::Prune,
+        (Some(approved), Some(live)) => {
+            let paths = change.fields.iter().map(|field| field.path.as_str());
+            ownership::fingerprint(live, paths) == *approved
+        }
+    }
+}
+
+/// Fields of a workload's form that somebody has changed since we applied it, as paths.
+pub fn changed_by_others(live: &Object, form: &Object) -> Vec<String> {
+    ownership::taken(live, form)
 }
 
 fn blank(
@@ -241,7 +268,7 @@ fn unwanted(
         owner: entry.owner.clone(),
         confidence: Confidence::Exact,
         drift: false,
-        live: Some(ownership::fingerprint(object, &differences)),
+        live: Some(fingerprint(object, &differences)),
         fields: mask::masked(object.is_secret(), differences),
         conflicts: Vec::new(),
         warnings,
@@ -250,7 +277,6 @@ fn unwanted(
     });
 }
 
-/// Why an unwanted object stays: it says so, it holds data, or it is not the one that we made (A25, A26, A28).
 /// A task or test that ran with other inputs, of an app that is still wanted: its Job stays, as its log is all that tells
 /// what it did.
 fn is_earlier_run(reference: &ObjectRef, entry: &InventoryEntry, desired: &DesiredState) -> bool {
@@ -262,6 +288,7 @@ fn is_earlier_run(reference: &ObjectRef, entry: &InventoryEntry, desired: &Desir
     reference.kind == "Job" && reference.group == "batch" && desired.units.iter().any(is_same)
 }
 
+/// Why an unwanted object stays: it says so, it holds data, or it is not the one that we made (A25, A26, A28).
 fn reason_to_keep(
     reference: &ObjectRef,
     entry: &InventoryEntry,

@@ -96,6 +96,15 @@ pub enum Gate {
     Closed(Vec<Finding>),
 }
 
+/// The gate's answers for a running release, asked anew before everything that it opens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseGate {
+    /// Whether the next wave may start: approvals, and all that holds a group as well.
+    pub wave: WaveGate,
+    /// What holds back the next step or group of a wave that has started. What was approved in time is not asked again.
+    pub hold: Hold,
+}
+
 /// The gate's answer for one wave of a running release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WaveGate {
@@ -105,12 +114,16 @@ pub enum WaveGate {
         approvals: Vec<String>,
     },
     /// It may not yet.
-    Waiting {
-        /// One entry per thing that is missing.
-        needs: Vec<Finding>,
-        /// When to ask again without any other reason.
-        next: Option<Timestamp>,
-    },
+    Waiting(Hold),
+}
+
+/// Why something may not start now: a reject, a freeze, a closed window, missing approvals. Without needs it may.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hold {
+    /// One entry per thing that is missing.
+    pub needs: Vec<Finding>,
+    /// When to ask again without any other reason.
+    pub next: Option<Timestamp>,
 }
 
 /// What the gate knows beside the plan and the policy.
@@ -146,33 +159,46 @@ pub fn gate(plan: Plan, policy: &GatePolicy, evidence: Evidence<'_>) -> Gate {
     let first = plan.content.waves.first().map_or("", |wave| wave.name.as_str());
     match needs(&plan, &id, first, policy, evidence) {
         Ok(approvals) => Gate::Open(Box::new(ApprovedPlan { plan, approvals })),
-        Err((needs, next)) => Gate::Waiting { needs, next },
+        Err(Hold { needs, next }) => Gate::Waiting { needs, next },
     }
 }
 
-/// Whether a wave of a running release may start now. Approvals that this release has consumed count for it.
-pub fn wave_gate(
+/// What of a running release may start now. Approvals that this release has consumed count for its waves.
+pub fn release_gate(
     plan: &Plan,
     wave: usize,
     policy: &GatePolicy,
     evidence: Evidence<'_>,
-) -> WaveGate {
+) -> ReleaseGate {
     let id = plan.id();
-    let Some(wave) = plan.content.waves.get(wave) else {
-        return WaveGate::Open { approvals: Vec::new() };
+    let mut hold = hold(policy, evidence);
+    let rejects = of_plan(&id, evidence).filter(|approval| !approval.approves);
+    hold.needs.extend(rejects.map(|approval| {
+        Finding::note("APPROVAL/REJECTED")
+            .with("person", &approval.person)
+            .with("reason", &approval.reason)
+    }));
+    let wave = match plan.content.waves.get(wave) {
+        None => WaveGate::Open { approvals: Vec::new() },
+        Some(_) if !hold.needs.is_empty() => WaveGate::Waiting(hold.clone()),
+        Some(wave) => match needs(plan, &id, &wave.name, policy, evidence) {
+            Ok(approvals) => WaveGate::Open { approvals },
+            Err(needs) => WaveGate::Waiting(needs),
+        },
     };
-    let rejected = of_plan(&id, evidence).find(|approval| !approval.approves);
-    if let Some(approval) = rejected {
-        let need = Finding::note("APPROVAL/REJECTED").with("person", &approval.person);
-        return WaveGate::Waiting {
-            needs: vec![need.with("reason", &approval.reason)],
-            next: None,
-        };
+    ReleaseGate { wave, hold }
+}
+
+/// What holds back everything, whatever was approved: freezes and closed windows.
+fn hold(policy: &GatePolicy, evidence: Evidence<'_>) -> Hold {
+    let mut hold = Hold { needs: evidence.freezes.to_vec(), next: None };
+    for window in &policy.windows {
+        if let Some((need, opens)) = window.closed_at(evidence.now) {
+            hold.needs.push(need);
+            hold.next = earliest(hold.next, opens);
+        }
     }
-    match needs(plan, &id, &wave.name, policy, evidence) {
-        Ok(approvals) => WaveGate::Open { approvals },
-        Err((needs, next)) => WaveGate::Waiting { needs, next },
-    }
+    hold
 }
 
 /// Takes up a release after a restart: its gate was open, and the journal says so.
@@ -188,17 +214,15 @@ fn of_plan<'a>(id: &Digest, evidence: Evidence<'a>) -> impl Iterator<Item = &'a 
     evidence.approvals.iter().filter(move |approval| approval.plan == id.as_str())
 }
 
-type Needs = (Vec<Finding>, Option<Timestamp>);
-
 fn needs(
     plan: &Plan,
     id: &Digest,
     wave: &str,
     policy: &GatePolicy,
     evidence: Evidence<'_>,
-) -> Result<Vec<String>, Needs> {
-    let mut needs: Vec<Finding> = evidence.freezes.to_vec();
-    let mut next = None;
+) -> Result<Vec<String>, Hold> {
+    let mut hold = hold(policy, evidence);
+    let needs = &mut hold.needs;
     let mut used = BTreeSet::new();
     let usable = usable(id, wave, policy, evidence);
     if !is_preapproved(plan) {
@@ -220,13 +244,7 @@ fn needs(
             needs.extend(unruled(plan, &usable, evidence));
         }
     }
-    for window in &policy.windows {
-        if let Some((need, opens)) = window.closed_at(evidence.now) {
-            needs.push(need);
-            next = earliest(next, opens);
-        }
-    }
-    if needs.is_empty() { Ok(used.into_iter().collect()) } else { Err((needs, next)) }
+    if hold.needs.is_empty() { Ok(used.into_iter().collect()) } else { Err(hold) }
 }
 
 /// Without rules only what carries no risk goes by itself; and never again what was just given up.
@@ -253,9 +271,7 @@ fn usable<'a>(
 ) -> Vec<&'a VerifiedApproval> {
     let is_known = |approval: &&VerifiedApproval| policy.emails.contains_key(&approval.person);
     let in_time = |approval: &&VerifiedApproval| {
-        let now = evidence.now;
-        approval.approve_by.is_none_or(|by| approval.created_at <= by)
-            && approval.execute_by.is_none_or(|by| now <= by)
+        approval.is_in_time(evidence.now)
             && evidence.given_up_at.is_none_or(|at| approval.created_at > at)
     };
     let in_scope = |approval: &&VerifiedApproval| match &approval.scope {

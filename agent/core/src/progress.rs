@@ -11,15 +11,18 @@ mod rollback;
 mod rollout;
 mod state;
 
-pub use command::command;
+pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_schema::finding::Finding;
 
 use crate::desired::DesiredState;
-use crate::gate::WaveGate;
+use crate::diff;
+use crate::gate::{Hold, ReleaseGate, WaveGate};
 use crate::object::{Object, ObjectRef};
 use crate::plan::{Plan, Step, StepKind, Wave};
 use crate::release::Event;
@@ -135,10 +138,13 @@ pub fn decide(
     work: Work<'_>,
     state: &ReleaseState,
     observed: &Observed,
-    gate: &WaveGate,
+    gate: &ReleaseGate,
     now: Timestamp,
 ) -> Decision {
-    let decision = next(work, state, observed, gate, now);
+    let mut decision = next(work, state, observed, gate, now);
+    // What holds the whole release holds each of its steps: it is said once.
+    let mut said = BTreeSet::new();
+    decision.waits.retain(|wait| said.insert(wait.clone()));
     if decision.events.is_empty() { decision } else { Decision { effects: Vec::new(), ..decision } }
 }
 
@@ -146,7 +152,7 @@ fn next(
     work: Work<'_>,
     state: &ReleaseState,
     observed: &Observed,
-    gate: &WaveGate,
+    gate: &ReleaseGate,
     now: Timestamp,
 ) -> Decision {
     if state.phase(work.plan).is_ended() {
@@ -160,11 +166,11 @@ fn next(
         waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
     let Some((index, wave)) = open else { return Decision::event(Event::Done) };
     match state.wave(index) {
-        None => start_wave(index, wave, state, gate),
+        None => start_wave(index, wave, state, &gate.wave),
         Some(started) if wave_is_complete(wave, state) => {
             finish_wave(index, wave, started, state, now)
         }
-        Some(_) => steps(work, wave, state, observed, now),
+        Some(_) => steps(work, wave, state, observed, &gate.hold, now),
     }
 }
 
@@ -176,9 +182,9 @@ fn start_wave(index: usize, wave: &Wave, state: &ReleaseState, gate: &WaveGate) 
         WaveGate::Open { approvals } => {
             Decision::event(Event::WaveStarted { wave: index, approvals: approvals.clone() })
         }
-        WaveGate::Waiting { needs, next } => {
-            let named = needs.iter().map(|need| need.clone().with("wave", &wave.name));
-            Decision { waits: named.collect(), next: *next, ..Decision::default() }
+        WaveGate::Waiting(hold) => {
+            let named = hold.needs.iter().map(|need| need.clone().with("wave", &wave.name));
+            Decision { waits: named.collect(), next: hold.next, ..Decision::default() }
         }
     }
 }
@@ -219,14 +225,16 @@ fn steps(
     wave: &Wave,
     state: &ReleaseState,
     observed: &Observed,
+    hold: &Hold,
     now: Timestamp,
 ) -> Decision {
     let mut all = Decision::default();
     for step in &wave.steps {
         let decision = match state.step(&step.id) {
-            None => start_step(step, state),
+            None if is_free(step, state) => start_step(work, step, state, observed, hold),
+            None => Decision::default(),
             Some(own) => match &own.status {
-                StepStatus::Running => run_step(work, step, own, state, observed, now),
+                StepStatus::Running => run_step(work, step, own, state, observed, hold, now),
                 StepStatus::Failed(failure) => Decision::wait(
                     Finding::note("RELEASE/STEP_FAILED")
                         .with("step", &step.id)
@@ -242,13 +250,80 @@ fn steps(
     all
 }
 
-fn start_step(step: &Step, state: &ReleaseState) -> Decision {
-    let is_free = step.needs.iter().all(|id| state.step(id).is_some_and(StepState::is_complete));
-    match (&state.paused, is_free) {
-        (Some(paused), true) => Decision::wait(paused.finding()),
-        (None, true) => Decision::event(Event::StepStarted { step: step.id.clone() }),
-        (_, false) => Decision::default(),
+/// Whether all that the step needs is done.
+fn is_free(step: &Step, state: &ReleaseState) -> bool {
+    step.needs.iter().all(|id| state.step(id).is_some_and(StepState::is_complete))
+}
+
+/// Steps whose objects [`decide`] must see: those under way, those that may start next, and all that were started while
+/// going back.
+pub fn concerned<'a>(plan: &'a Plan, state: &'a ReleaseState) -> impl Iterator<Item = &'a Step> {
+    let is_going_back = state.rollback.is_some();
+    plan.steps().filter_map(move |(wave, step)| {
+        let is_concerned = match state.step(&step.id) {
+            Some(own) if is_going_back => own.status != StepStatus::RolledBack,
+            Some(own) => own.status == StepStatus::Running,
+            None => !is_going_back && state.wave(wave).is_some() && is_free(step, state),
+        };
+        is_concerned.then_some(step)
+    })
+}
+
+fn start_step(
+    work: Work<'_>,
+    step: &Step,
+    state: &ReleaseState,
+    observed: &Observed,
+    hold: &Hold,
+) -> Decision {
+    if let Some(held) = held(state, hold) {
+        return held;
     }
+    if let Some(gap) = observed.gaps.get(&step.cluster) {
+        return unreachable(step, &gap.message);
+    }
+    let changes = &work.plan.content.changes.changes;
+    let concerned = step.apply.iter().chain(&step.replace).chain(&step.prune);
+    let changed = concerned.filter(|reference| observed.objects.contains_key(*reference)).filter(
+        |reference| {
+            let change = changes.binary_search_by(|change| change.object.cmp(reference)).ok();
+            change
+                .and_then(|index| changes.get(index))
+                .is_some_and(|change| !diff::is_as_approved(change, observed.object(reference)))
+        },
+    );
+    let waits: Vec<Finding> = changed.map(|it| live_changed(step, it, "")).collect();
+    if !waits.is_empty() {
+        return Decision { waits, ..Decision::default() };
+    }
+    Decision::event(Event::StepStarted { step: step.id.clone() })
+}
+
+/// Nothing new is opened while somebody paused the release, or the gate holds it.
+fn held(state: &ReleaseState, hold: &Hold) -> Option<Decision> {
+    if let Some(paused) = &state.paused {
+        return Some(Decision::wait(paused.finding()));
+    }
+    (!hold.needs.is_empty()).then(|| Decision {
+        waits: hold.needs.clone(),
+        next: hold.next,
+        ..Decision::default()
+    })
+}
+
+/// What was approved is what is applied: an object that has changed since is not touched.
+fn live_changed(step: &Step, object: &ObjectRef, fields: &str) -> Finding {
+    Finding::note("APPROVAL/LIVE_CHANGED")
+        .with("object", object.to_string())
+        .with("cluster", &step.cluster)
+        .with("step", &step.id)
+        .with("fields", fields)
+}
+
+/// Held, not failed: an unreachable cluster says nothing about the change.
+fn unreachable(step: &Step, reason: &str) -> Decision {
+    let finding = Finding::note("RELEASE/CLUSTER_UNREACHABLE").with("cluster", &step.cluster);
+    Decision::wait(finding.with("reason", reason))
 }
 
 fn run_step(
@@ -257,12 +332,11 @@ fn run_step(
     own: &StepState,
     state: &ReleaseState,
     observed: &Observed,
+    hold: &Hold,
     now: Timestamp,
 ) -> Decision {
     if let Some(gap) = observed.gaps.get(&step.cluster) {
-        // Held, not failed: an unreachable cluster says nothing about the change.
-        let finding = Finding::note("RELEASE/CLUSTER_UNREACHABLE").with("cluster", &step.cluster);
-        return Decision::wait(finding.with("reason", &gap.message));
+        return unreachable(step, &gap.message);
     }
     match &step.kind {
         StepKind::Zones => zones(work, step, own, observed),
@@ -271,7 +345,7 @@ fn run_step(
         }
         StepKind::Rollout => match &step.rollout {
             Some(rollout) => {
-                rollout::Rolling { work, step, rollout, own, state, observed, now }.decide()
+                rollout::Rolling { work, step, rollout, own, state, observed, hold, now }.decide()
             }
             None => objects::decide(work, step, own, observed, now),
         },

@@ -95,6 +95,9 @@ pub enum Event {
         group: usize,
         /// Who.
         by: String,
+        /// Name of the approval document that said so, consumed by it; absent when it was a command to the agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
     },
     /// The group is done: ready, checked, baked, confirmed.
     GroupDone {
@@ -146,6 +149,9 @@ pub enum Event {
         wave: usize,
         /// Who.
         by: String,
+        /// Name of the approval document that said so, consumed by it; absent when it was a command to the agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
     },
     /// Nothing new is opened until resumed.
     Paused {
@@ -296,6 +302,41 @@ pub enum ReleasePhase {
     Cancelled,
     /// Ended by a newer plan.
     Superseded,
+}
+
+impl Event {
+    /// Names of the approvals that this event consumes: each counts once.
+    pub fn consumes(&self) -> &[String] {
+        match self {
+            Self::Opened { approvals, .. } | Self::WaveStarted { approvals, .. } => approvals,
+            Self::Confirmed { approval, .. } | Self::WaveConfirmed { approval, .. } => {
+                approval.as_slice()
+            }
+            Self::StepStarted { .. }
+            | Self::GroupOpened { .. }
+            | Self::GroupReady { .. }
+            | Self::ObjectsApplied { .. }
+            | Self::ObjectsPruned { .. }
+            | Self::ObjectsReverted { .. }
+            | Self::ConfirmationAsked { .. }
+            | Self::GroupDone { .. }
+            | Self::StepDone { .. }
+            | Self::StepFailed { .. }
+            | Self::ActedUnattended { .. }
+            | Self::WaveReady { .. }
+            | Self::WaveDone { .. }
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::Retried { .. }
+            | Self::Skipped { .. }
+            | Self::RollbackStarted { .. }
+            | Self::StepRolledBack { .. }
+            | Self::RolledBack
+            | Self::Cancelled { .. }
+            | Self::Superseded { .. }
+            | Self::Done => &[],
+        }
+    }
 }
 
 impl ReleasePhase {

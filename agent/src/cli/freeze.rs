@@ -11,7 +11,7 @@ Examples:
   tidegate freeze --data ../site-agent --reason 'quarter end'
   tidegate unfreeze --data ../site-agent
 
-A release that is under way begins no further wave while the site is frozen.";
+A release that is under way lets an open group end, and opens no further wave, step or group.";
 
 const UNFREEZE: &str = "\
 Examples:

@@ -1,9 +1,12 @@
 //! What of a live object is ours, by the server's own account (`metadata.managedFields`, server-side apply).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::fields::Difference;
+use super::fields::{self, Difference};
 use super::keys;
+use super::normalise::normalised;
 use crate::digest::Digest;
 use crate::object::{FIELD_MANAGER, Object};
 
@@ -34,16 +37,72 @@ fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     }
 }
 
-/// The digest of what matters to a change: which object it is, what of it is ours and what would change.
+/// The digest of what matters to a change: which object it is, what of it is ours, and what now stands at the paths that
+/// would change.
 ///
 /// A Secret is named by its resource version instead: a digest of a short password could be guessed.
-pub(super) fn fingerprint(live: &Object, differences: &[Difference]) -> Digest {
+pub(super) fn fingerprint<'a>(live: &Object, paths: impl Iterator<Item = &'a str>) -> Digest {
     if live.is_secret() {
         return Digest::of(&(live.uid(), live.resource_version()));
     }
     let ours = owned_fields(live).map(|owned| part(live.value(), &owned)).unwrap_or_default();
-    let changed: Vec<_> = differences.iter().map(|d| (d.path(), &d.before)).collect();
-    Digest::of(&(live.uid(), ours, changed))
+    let paths: BTreeSet<&str> = paths.collect();
+    let is_builtin = super::is_builtin(&live.reference(""));
+    let leaves = fields::removed_leaves(is_builtin, &normalised(live));
+    let changing: Vec<_> = leaves
+        .into_iter()
+        .map(|leaf| (leaf.path(), leaf.before))
+        .filter(|(path, _)| paths.contains(path.as_str()) || paths.iter().any(|it| meet(it, path)))
+        .collect();
+    Digest::of(&(live.uid(), ours, changing))
+}
+
+/// Whether one of two paths leads to the other.
+fn meet(left: &str, right: &str) -> bool {
+    let (short, long) = if left.len() < right.len() { (left, right) } else { (right, left) };
+    long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+/// Fields of the form that we applied which somebody else has since taken and given another value, as paths. What a
+/// webhook rewrote in our own request stays ours and is not among them.
+pub(super) fn taken(live: &Object, form: &Object) -> Vec<String> {
+    let mut lost = form.get("/spec").cloned().unwrap_or_default();
+    if let Some(owned) = owned_fields(live).as_ref().and_then(|owned| owned.get("f:spec")) {
+        without(&mut lost, owned);
+    }
+    let mut restored = live.value().clone();
+    lay_over("", &mut restored, &json!({"spec": lost}));
+    let restored = normalised(&Object::new(restored));
+    let is_builtin = super::is_builtin(&live.reference(""));
+    let differences = fields::differences(is_builtin, &normalised(live), &restored);
+    differences.iter().map(Difference::path).collect()
+}
+
+/// Takes what a set of fields names out of a value; elements of keyed lists keep their keys, so that they can be matched.
+fn without(value: &mut Value, owned: &Value) {
+    for (name, inner) in owned.as_object().into_iter().flatten() {
+        if inner.as_object().is_none_or(Map::is_empty) {
+            remove(value, name);
+        } else if let Some(found) = find_mut(value, name) {
+            let key =
+                name.strip_prefix("k:").and_then(|key| serde_json::from_str::<Value>(key).ok());
+            without(found, inner);
+            if let (Some(Value::Object(key)), Value::Object(element)) = (key, &mut *found) {
+                element.extend(key);
+            }
+            if is_hollow(found) {
+                remove(value, name);
+            }
+        }
+    }
+}
+
+fn is_hollow(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// The part of a value that a set of fields names.

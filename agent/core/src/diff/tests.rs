@@ -537,6 +537,63 @@ fn the_fingerprint_follows_what_is_ours_and_what_changes_and_nothing_else() {
     assert_ne!(base, fingerprint(image));
 }
 
+#[test]
+fn a_change_is_as_approved_until_what_it_is_about_changes() {
+    let mut live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    live["metadata"]["uid"] = json!("1");
+    let mut predicted = live.clone();
+    predicted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("w:2");
+    let change = &compared(&live, &predicted).changes[0];
+    let now = |path: &str, value: Value| {
+        let mut now = live.clone();
+        *now.pointer_mut(path).unwrap() = value;
+        is_as_approved(change, Some(&Object::new(now)))
+    };
+    assert!(is_as_approved(change, Some(&Object::new(live.clone()))));
+    assert!(now("/spec/replicas", json!(9)), "not ours, and does not change");
+    assert!(!now("/spec/template/spec/containers/0/image", json!("w:0")));
+    assert!(!now("/metadata/uid", json!("2")));
+    assert!(!is_as_approved(change, None), "it is gone");
+    let mut world = World::new();
+    let reference = world.want(&live);
+    world.observe(&reference, None, Prediction::Exact(Box::new(Object::new(live.clone()))));
+    let creation = &world.diff().changes[0];
+    assert!(is_as_approved(creation, None));
+    assert!(!is_as_approved(creation, Some(&Object::new(live.clone()))), "somebody made it");
+}
+
+#[test]
+fn what_others_change_of_a_form_is_named_and_what_a_webhook_rewrote_is_not() {
+    let form =
+        pod_spec(&json!([{"name": "web", "image": "w:2", "env": [{"name": "A", "value": "1"}]}]));
+    let mut live = form.clone();
+    let container = json!({".": {}, "f:name": {}, "f:image": {},
+        "f:env": {"k:{\"name\":\"A\"}": {".": {}, "f:name": {}, "f:value": {}}}});
+    let template = json!({"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": container}}});
+    live["metadata"]["managedFields"] = json!([{"manager": "tidegate", "fieldsV1":
+        {"f:spec": {"f:replicas": {}, "f:selector": {}, "f:template": template}}}]);
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mirror/w:2");
+    let changed =
+        |live: &Value| changed_by_others(&Object::new(live.clone()), &Object::new(form.clone()));
+    assert_eq!(changed(&live), [""; 0], "ours, as a webhook left it");
+    let fields = live["metadata"]["managedFields"][0]["fieldsV1"]
+        .pointer_mut("/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"web\"}")
+        .unwrap();
+    fields.as_object_mut().unwrap().remove("f:image");
+    fields.as_object_mut().unwrap().remove("f:env");
+    assert_eq!(changed(&live), ["spec.template.spec.containers[name=web].image"]);
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("w:2");
+    assert_eq!(changed(&live), [""; 0], "put back");
+    live["spec"]["template"]["spec"]["containers"][0].as_object_mut().unwrap().remove("env");
+    assert_eq!(
+        changed(&live),
+        [
+            "spec.template.spec.containers[name=web].env[name=A].name",
+            "spec.template.spec.containers[name=web].env[name=A].value",
+        ]
+    );
+}
+
 fn role(rules: &Value) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "ops"}, "rules": rules})
 }

@@ -1,8 +1,11 @@
 //! What people ask of a running release, as events or as a refusal that says why.
 
+use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
 use super::{ReleaseState, StepState, StepStatus};
+use crate::approval::ApprovalScope;
+use crate::gate::{Evidence, GatePolicy};
 use crate::plan::Plan;
 use crate::release::{Command, Event};
 
@@ -56,36 +59,86 @@ pub fn command(
     }
 }
 
+/// Confirmations that persons signed, of what is asked now. Each document counts once, for one group or wave, and only
+/// when it was signed after the question: nobody confirms what cannot have been looked at.
+pub fn signed_confirmations(
+    release: &str,
+    plan: &Plan,
+    state: &ReleaseState,
+    policy: &GatePolicy,
+    evidence: Evidence<'_>,
+) -> Vec<Event> {
+    let id = plan.id();
+    let mut events: Vec<Event> = Vec::new();
+    for approval in evidence.approvals.iter().filter(|it| it.approves && it.plan == id.as_str()) {
+        let ApprovalScope::Confirm { release: of, step } = &approval.scope else { continue };
+        let counts = of == release
+            && policy.emails.contains_key(&approval.person)
+            && !evidence.consumed.contains(&approval.name)
+            && approval.is_in_time(evidence.now);
+        let asked = asked(plan, state, Some(step))
+            .find(|asked| counts && asked.at <= approval.created_at)
+            .map(|asked| asked.confirmed(&approval.person, Some(&approval.name)));
+        // Two persons who confirm the same are both right: one is recorded.
+        events.extend(asked.filter(|event| !events.iter().any(|known| is_same(known, event))));
+    }
+    events
+}
+
+fn is_same(left: &Event, right: &Event) -> bool {
+    match (left, right) {
+        (Event::Confirmed { step, group, .. }, Event::Confirmed { step: s, group: g, .. }) => {
+            (step, group) == (s, g)
+        }
+        (Event::WaveConfirmed { wave, .. }, Event::WaveConfirmed { wave: w, .. }) => wave == w,
+        _ => false,
+    }
+}
+
+/// A question that a person has not answered yet.
+struct Asked<'a> {
+    /// The step with its group, or the wave.
+    what: Result<(&'a str, usize), usize>,
+    at: Timestamp,
+}
+
+impl Asked<'_> {
+    fn confirmed(&self, by: &str, approval: Option<&str>) -> Event {
+        let (by, approval) = (by.to_owned(), approval.map(ToOwned::to_owned));
+        match self.what {
+            Ok((step, group)) => Event::Confirmed { step: step.to_owned(), group, by, approval },
+            Err(wave) => Event::WaveConfirmed { wave, by, approval },
+        }
+    }
+}
+
+/// Open questions: of one step or wave by its id or name, or all.
+fn asked<'a>(
+    plan: &'a Plan,
+    state: &'a ReleaseState,
+    only: Option<&'a str>,
+) -> impl Iterator<Item = Asked<'a>> {
+    let is_meant = move |name: &str| only.is_none_or(|only| only == name);
+    let groups = state.steps.iter().filter_map(move |(id, own)| {
+        let open = own.open.as_ref().filter(|open| open.confirmed_by.is_none())?;
+        is_meant(id).then_some(Asked { what: Ok((id, open.group)), at: open.asked_at? })
+    });
+    let waves = plan.content.waves.iter().enumerate().filter_map(move |(index, wave)| {
+        let own = state.wave(index).filter(|own| own.confirmed_by.is_none() && !own.is_done())?;
+        let is_asked = wave.confirm && is_meant(&wave.name);
+        is_asked.then_some(Asked { what: Err(index), at: own.ready_at? })
+    });
+    groups.chain(waves)
+}
+
 fn confirm(
     plan: &Plan,
     state: &ReleaseState,
     step: Option<&str>,
     by: &str,
 ) -> Result<Vec<Event>, Finding> {
-    let asked = |own: &StepState| {
-        own.open
-            .as_ref()
-            .filter(|open| open.asked_at.is_some() && open.confirmed_by.is_none())
-            .map(|open| open.group)
-    };
-    let groups = state
-        .steps
-        .iter()
-        .filter(|(id, _)| step.is_none_or(|step| step == *id))
-        .filter_map(|(id, own)| Some((id, asked(own)?)));
-    let mut events: Vec<Event> = groups
-        .map(|(id, group)| Event::Confirmed { step: id.clone(), group, by: by.to_owned() })
-        .collect();
-    if step.is_none() {
-        let waves = plan.content.waves.iter().enumerate();
-        let waiting = waves.filter(|(index, wave)| {
-            wave.confirm
-                && state.wave(*index).is_some_and(|own| {
-                    own.ready_at.is_some() && own.confirmed_by.is_none() && !own.is_done()
-                })
-        });
-        events.extend(waiting.map(|(wave, _)| Event::WaveConfirmed { wave, by: by.to_owned() }));
-    }
+    let events: Vec<Event> =
+        asked(plan, state, step).map(|asked| asked.confirmed(by, None)).collect();
     match events.len() {
         0 => Err(Finding::error("RELEASE/NOTHING_TO_CONFIRM")),
         1 => Ok(events),

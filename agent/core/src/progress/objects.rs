@@ -127,7 +127,7 @@ fn awaited(step: &Step, reference: &ObjectRef, observed: &Observed) -> Option<De
 }
 
 /// What the server refused for good ends the step; what may pass is tried again until the timeout.
-fn refused(step: &Step, observed: &Observed) -> Option<Decision> {
+pub(super) fn refused(step: &Step, observed: &Observed) -> Option<Decision> {
     let mine = step.apply.iter().chain(&step.replace).chain(&step.prune);
     mine.filter_map(|reference| Some((reference, observed.failures.get(reference)?)))
         .find(|(_, failure)| !failure.is_transient)

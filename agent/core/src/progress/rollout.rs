@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
 use super::{
-    Decision, Effect, Observed, OpenGroup, ReleaseState, StepState, Work, after, failure, objects,
+    Decision, Effect, Observed, OpenGroup, ReleaseState, StepState, Work, after, failure, held,
+    live_changed, objects,
 };
+use crate::diff;
 use crate::driver;
+use crate::gate::Hold;
 use crate::health::{Health, health, is_observed};
 use crate::object::Object;
 use crate::plan::{Driver, Group, OnFailure, Rollout, Step, UnattendedRule};
@@ -24,16 +27,22 @@ pub(super) struct Rolling<'a> {
     pub(super) own: &'a StepState,
     pub(super) state: &'a ReleaseState,
     pub(super) observed: &'a Observed,
+    pub(super) hold: &'a Hold,
     pub(super) now: Timestamp,
 }
 
 impl Rolling<'_> {
     /// First what the pods need, then the groups in order, then the workload's final form.
     pub(super) fn decide(&self) -> Decision {
-        if let Some(decision) =
-            objects::decide_objects(self.work, self.step, self.own, self.observed)
+        let has_begun = self.own.open.is_some() || self.own.groups_done > 0;
+        if !has_begun
+            && let Some(decision) =
+                objects::decide_objects(self.work, self.step, self.own, self.observed)
         {
             return self.until_timeout(decision);
+        }
+        if let Some(refused) = objects::refused(self.step, self.observed) {
+            return refused;
         }
         let Some(desired) = self.work.desired.object(&self.rollout.workload) else {
             return Decision::event(Event::StepDone { step: self.id() });
@@ -45,16 +54,31 @@ impl Rolling<'_> {
             };
         }
         if self.own.groups_done < self.rollout.groups.len() {
-            return match &self.state.paused {
-                Some(paused) => Decision::wait(paused.finding()),
-                None => Decision::event(Event::GroupOpened {
-                    step: self.id(),
-                    group: self.own.groups_done,
-                    attempt: 1,
-                }),
-            };
+            return held(self.state, self.hold)
+                .or_else(|| self.changed_by_others(&desired.body))
+                .unwrap_or_else(|| {
+                    Decision::event(Event::GroupOpened {
+                        step: self.id(),
+                        group: self.own.groups_done,
+                        attempt: 1,
+                    })
+                });
         }
         self.finish(&desired.body)
+    }
+
+    /// Between groups the workload must still be as we left it: what somebody else made of it meanwhile nobody approved.
+    fn changed_by_others(&self, desired: &Object) -> Option<Decision> {
+        let before = self.own.groups_done.checked_sub(1)?;
+        let (group, live) = (self.rollout.groups.get(before)?, self.live()?);
+        let driver = self.rollout.driver;
+        let form = driver::form(driver, desired, Some(live), self.total(), group.cumulative);
+        let fields = diff::changed_by_others(live, &form);
+        if fields.is_empty() {
+            return None;
+        }
+        let finding = live_changed(self.step, &self.rollout.workload, &fields.join(", "));
+        Some(Decision::wait(finding))
     }
 
     fn id(&self) -> String {

@@ -198,17 +198,14 @@ impl ReleaseState {
     pub fn apply(&mut self, recorded: &ReleaseEvent) {
         self.last = recorded.number;
         let at = recorded.at;
+        self.approvals.extend(recorded.event.consumes().iter().cloned());
         match &recorded.event {
-            Event::Opened { approvals, .. } => {
-                self.opened_at = Some(at);
-                self.approvals.extend(approvals.iter().cloned());
-            }
-            Event::WaveStarted { wave, approvals } => {
+            Event::Opened { .. } => self.opened_at = Some(at),
+            Event::WaveStarted { wave, .. } => {
                 self.waves.entry(*wave).or_default();
-                self.approvals.extend(approvals.iter().cloned());
             }
             Event::WaveReady { wave } => self.waves.entry(*wave).or_default().ready_at = Some(at),
-            Event::WaveConfirmed { wave, by } => {
+            Event::WaveConfirmed { wave, by, .. } => {
                 self.waves.entry(*wave).or_default().confirmed_by = Some(by.clone());
             }
             Event::WaveDone { wave } => self.waves.entry(*wave).or_default().done_at = Some(at),

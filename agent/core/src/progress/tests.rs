@@ -7,10 +7,12 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::change::ChangeSet;
+use crate::approval::{ApprovalScope, VerifiedApproval};
+use crate::change::{Action, Change, ChangeSet, Confidence};
 use crate::desired::{DesiredObject, Layer, Owner, UnitId};
 use crate::digest::Digest;
 use crate::driver;
+use crate::gate::{Evidence, GatePolicy};
 use crate::object::REVISION;
 use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
 use crate::pod::Pod;
@@ -120,6 +122,15 @@ fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
     }
 }
 
+fn open() -> ReleaseGate {
+    ReleaseGate { wave: WaveGate::Open { approvals: Vec::new() }, hold: Hold::default() }
+}
+
+fn closed() -> ReleaseGate {
+    let hold = Hold { needs: vec![Finding::note("APPROVAL/WINDOW_CLOSED")], next: None };
+    ReleaseGate { wave: WaveGate::Waiting(hold.clone()), hold }
+}
+
 /// A cluster with one workload whose controller acts at once, and a release on it.
 struct World {
     plan: Plan,
@@ -133,6 +144,7 @@ struct World {
     born: BTreeMap<u64, Timestamp>,
     broken: Option<String>,
     most_new: Vec<(usize, u32)>,
+    gate: ReleaseGate,
 }
 
 impl World {
@@ -152,6 +164,7 @@ impl World {
             born: BTreeMap::new(),
             broken: None,
             most_new: Vec::new(),
+            gate: open(),
         };
         for ordinal in 0..total {
             world.make_pod(ordinal, "old");
@@ -278,9 +291,8 @@ impl World {
     /// One round; says whether anything happened.
     fn round(&mut self) -> bool {
         let state = self.state();
-        let gate = WaveGate::Open { approvals: Vec::new() };
         let work = Work { plan: &self.plan, desired: &self.desired, before: &self.before };
-        let decision = decide(work, &state, &self.observed(), &gate, self.now);
+        let decision = decide(work, &state, &self.observed(), &self.gate, self.now);
         assert!(
             decision.events.is_empty() || decision.effects.is_empty(),
             "events come before effects"
@@ -295,6 +307,13 @@ impl World {
             self.now += SignedDuration::from_secs(1);
         }
         !is_idle
+    }
+
+    /// Codes of what the release waits for.
+    fn waits(&self) -> Vec<String> {
+        let work = Work { plan: &self.plan, desired: &self.desired, before: &self.before };
+        let decision = decide(work, &self.state(), &self.observed(), &self.gate, self.now);
+        decision.waits.iter().map(|wait| wait.code.to_string()).collect()
     }
 
     /// New pods never exceed what the opened groups allow.
@@ -468,8 +487,7 @@ fn a_pause_lets_the_open_group_end_and_opens_no_other() {
 #[test]
 fn a_closed_wave_gate_holds_everything_and_says_why() {
     let world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
-    let gate =
-        WaveGate::Waiting { needs: vec![Finding::note("APPROVAL/WINDOW_CLOSED")], next: None };
+    let gate = closed();
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
     assert!(decision.events.is_empty() && decision.effects.is_empty());
@@ -477,6 +495,117 @@ fn a_closed_wave_gate_holds_everything_and_says_why() {
         decision.waits.first().map(|wait| wait.code.as_ref()),
         Some("APPROVAL/WINDOW_CLOSED")
     );
+}
+
+#[test]
+fn a_window_that_closes_stops_at_the_edge_of_the_next_group() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    while world.count(|event| matches!(event, Event::GroupOpened { .. })) == 0 {
+        world.round();
+    }
+    world.gate = closed();
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.count(|event| matches!(event, Event::GroupDone { .. })), 1, "not inside one");
+    assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), 1);
+    assert_eq!(world.waits(), ["APPROVAL/WINDOW_CLOSED"]);
+    world.gate = open();
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn what_somebody_makes_of_the_workload_between_two_groups_holds_the_next() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    while world.count(|event| matches!(event, Event::GroupDone { .. })) == 0 {
+        world.round();
+    }
+    let labels = ["spec", "template", "metadata", "annotations", REVISION];
+    let (ours, theirs) = (world.live.get("/spec").cloned().unwrap(), json!("theirs"));
+    world.live.set(&labels, theirs);
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), 1);
+    assert_eq!(world.waits(), ["APPROVAL/LIVE_CHANGED"]);
+    world.live.set(&["spec"], ours);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn an_object_that_is_not_as_it_was_approved_is_not_touched() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    // Approved as a creation, and there already.
+    world.plan.content.changes.changes.push(Change {
+        object: world.live.reference("room-a"),
+        action: Action::Create,
+        owner: world.desired.objects[0].owner.clone(),
+        confidence: Confidence::Exact,
+        drift: false,
+        fields: Vec::new(),
+        conflicts: Vec::new(),
+        warnings: Vec::new(),
+        effects: Vec::new(),
+        live: None,
+        desired: None,
+    });
+    for _ in 0..20 {
+        world.round();
+    }
+    assert_eq!(world.state().step(STEP), None);
+    assert_eq!(world.waits(), ["APPROVAL/LIVE_CHANGED"]);
+    world.plan.content.changes.changes[0].confidence = Confidence::Simulated;
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn a_signed_confirmation_counts_once_and_only_after_the_question() {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 1, 2], true);
+    let policy = GatePolicy {
+        emails: BTreeMap::from([("wang-wei".to_owned(), BTreeSet::new())]),
+        ..GatePolicy::default()
+    };
+    let signed = |world: &World, name: &str| VerifiedApproval {
+        name: name.to_owned(),
+        plan: world.plan.id().to_string(),
+        scope: ApprovalScope::Confirm { release: "r1".to_owned(), step: STEP.to_owned() },
+        approves: true,
+        person: "wang-wei".to_owned(),
+        key: String::new(),
+        reason: String::new(),
+        created_at: world.now,
+        approve_by: None,
+        execute_by: None,
+    };
+    let counted = |world: &World, approvals: &[VerifiedApproval], release: &str| {
+        let state = world.state();
+        let consumed = &state.approvals;
+        let evidence =
+            Evidence { approvals, consumed, freezes: &[], given_up_at: None, now: world.now };
+        signed_confirmations(release, &world.plan, &state, &policy, evidence)
+    };
+    let too_early = signed(&world, "early");
+    world.now += SignedDuration::from_secs(1);
+    while world.waits() != ["RELEASE/AWAIT_CONFIRM"] {
+        world.round();
+    }
+    world.now += SignedDuration::from_secs(1);
+    let mut stranger = signed(&world, "stranger");
+    stranger.person = "mallory".to_owned();
+    let good = [signed(&world, "good"), signed(&world, "again")];
+    assert_eq!(counted(&world, &[too_early, stranger], "r1"), []);
+    assert_eq!(counted(&world, &good, "r2"), [], "of another release");
+    let events = counted(&world, &good, "r1");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].consumes(), ["good"]);
+    world.record(events);
+    while world.waits() != ["RELEASE/AWAIT_CONFIRM"] {
+        world.round();
+    }
+    assert_eq!(counted(&world, &good, "r1"), [], "the next group is another question");
 }
 
 #[test]
@@ -490,7 +619,7 @@ fn an_unreachable_cluster_holds_the_step_and_does_not_fail_it() {
         crate::live::Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "refused".to_owned() };
     observed.gaps.insert("room-a".to_owned(), gap);
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
-    let gate = WaveGate::Open { approvals: Vec::new() };
+    let gate = open();
     let much_later = world.now + SignedDuration::from_hours(5);
     let decision = decide(work, &world.state(), &observed, &gate, much_later);
     assert!(decision.events.is_empty() && decision.effects.is_empty());
