@@ -1,7 +1,8 @@
 //! A fake kubelet, scheduler, volume provisioner and load balancer for a control plane that has none of them.
 //!
 //! What a pod does is decided by its images' tags, with the same words as in the sandbox (see [`life`]). Watches drive
-//! everything. Not here: pods of static manifests, probes, resource requests, logs.
+//! everything. As in Kubernetes it leaves alone pods of other schedulers and pods on nodes that are not there. Not here: pods of
+//! static manifests, probes, resource requests, logs.
 
 pub mod life;
 pub mod placement;
@@ -20,6 +21,11 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use life::Step;
+
+/// The scheduler that this one is; it is what pods ask for that ask for none.
+const SCHEDULER: &str = "default-scheduler";
+/// After how long a step that failed is taken again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the kubelet ended.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,7 @@ enum Event {
 /// A step that was carried out, and for which pod.
 struct Done {
     pod: PodName,
+    uid: String,
     result: Result<(), kube::Error>,
 }
 
@@ -99,7 +106,7 @@ pub async fn run(
     loop {
         tokio::select! {
             event = events.next() => kubelet.handle(event.ok_or(Error::Ended)?).await,
-            Some(done) = kubelet.steps.next() => kubelet.finish(&done),
+            Some(done) = kubelet.steps.next() => kubelet.finish(done),
         }
     }
 }
@@ -147,7 +154,9 @@ impl Kubelet {
             }
             Event::Node(node) => {
                 self.nodes.insert(node.name_any(), *node);
-                self.advance_unbound();
+                for name in self.pods.keys().cloned().collect::<Vec<_>>() {
+                    self.advance(&name);
+                }
             }
             Event::Claim(claim) => self.serve_claim(&claim).await,
             Event::Service(service) => self.serve_service(&service).await,
@@ -168,8 +177,9 @@ impl Kubelet {
         let Some(pod) = self.pods.get(name) else { return };
         let Some(uid) = pod.uid() else { return };
         let next = match node_of(pod) {
+            Some(node) if !self.nodes.contains_key(node) => None,
             Some(_) => life::next(pod, Timestamp::now()),
-            None if pod.metadata.deletion_timestamp.is_some() => None,
+            None if pod.metadata.deletion_timestamp.is_some() || !is_for_us(pod) => None,
             None => self.place(name, pod),
         };
         let Some(next) = next else { return };
@@ -184,7 +194,10 @@ impl Kubelet {
         let step = async move {
             tokio::time::sleep(next.after).await;
             let result = carry_out(client, &name, &uid, next.step).await;
-            Done { pod: name, result }
+            if result.is_err() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Done { pod: name, uid, result }
         };
         self.steps.push(step.boxed());
     }
@@ -209,21 +222,13 @@ impl Kubelet {
         }
     }
 
-    /// A step that failed is taken again with the pod's next event; a pod that is gone has none.
-    fn finish(&mut self, done: &Done) {
-        let Err(error) = &done.result else { return };
+    /// A step that failed is taken again for as long as the pod is there.
+    fn finish(&mut self, done: Done) {
+        let Err(error) = done.result else { return };
         self.bound.remove(&done.pod);
-        if let Some(uid) = self.pods.get(&done.pod).and_then(Pod::uid) {
-            self.under_way.remove(&uid);
-        }
-        let is_expected =
-            matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
-        if !is_expected {
-            crate::real_cluster::say(&format!(
-                "the fake kubelet failed at {:?}: {error}",
-                done.pod
-            ));
-        }
+        self.under_way.remove(&done.uid);
+        report(&format!("serve pod {:?}", done.pod), &error);
+        self.advance(&done.pod);
     }
 
     /// Makes a volume for a claim that has none; the volume controller binds the two.
@@ -236,7 +241,9 @@ impl Kubelet {
         } else if phase == Some("Pending") && claim.metadata.deletion_timestamp.is_none() {
             let volume = volume_for(claim);
             let volumes = Api::<PersistentVolume>::all(self.client.clone());
-            report("create a volume", volumes.create(&PostParams::default(), &volume).await);
+            if let Err(error) = volumes.create(&PostParams::default(), &volume).await {
+                report("create a volume", &error);
+            }
         }
     }
 
@@ -262,19 +269,26 @@ impl Kubelet {
         let patch = Patch::Merge(&status);
         let result =
             services.patch_status(&service.name_any(), &PatchParams::default(), &patch).await;
-        report("give a service its address", result);
+        if let Err(error) = result {
+            report("give a service its address", &error);
+        }
     }
 }
 
 /// Tells of failures other than those of races with a test.
-fn report<T>(what: &str, result: Result<T, kube::Error>) {
-    match result {
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        Err(error) => {
-            crate::real_cluster::say(&format!("the fake kubelet failed to {what}: {error}"));
-        }
-        Ok(_) => {}
+fn report(what: &str, error: &kube::Error) {
+    if !is_a_race(error) {
+        crate::real_cluster::say(&format!("the fake kubelet failed to {what}: {error}"));
     }
+}
+
+/// The object changed or went meanwhile, a namesake of it came, or its namespace is going.
+fn is_a_race(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    matches!(status.code, 404 | 409)
+        || causes
+            .any(|cause| cause.reason == "NamespaceTerminating" || cause.field == "metadata.uid")
 }
 
 async fn carry_out(
@@ -374,6 +388,11 @@ fn volume_for(claim: &PersistentVolumeClaim) -> PersistentVolume {
 
 fn pod_name(pod: &Pod) -> PodName {
     (pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
+fn is_for_us(pod: &Pod) -> bool {
+    let asked = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
+    asked.is_none_or(|name| name == SCHEDULER)
 }
 
 fn node_of(pod: &Pod) -> Option<&str> {

@@ -136,6 +136,32 @@ async fn jobs_end_and_pods_with_words_fail_as_told() {
 }
 
 #[tokio::test]
+async fn pods_of_other_schedulers_and_of_other_nodes_are_left_alone() {
+    let Some((client, namespace)) = namespace("kubelet-others").await else { return };
+    // The last one that is created is the last one that is served.
+    for (name, field, value) in [
+        ("other-scheduler", "schedulerName", "nobody"),
+        ("other-node", "nodeName", "nowhere"),
+        ("own", "schedulerName", "default-scheduler"),
+    ] {
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": template("1")["spec"]});
+        pod["spec"][field] = json!(value);
+        apply(&client, &namespace, "", &pod).await;
+    }
+    let pods = Api::<Pod>::namespaced(client, &namespace);
+    let phase = |pod: &Pod| pod.status.clone().and_then(|status| status.phase);
+    let runs = |pod: &Pod| pod.name_any() == "own" && phase(pod).as_deref() == Some("Running");
+    let found = until(&pods, |found| found.iter().any(runs)).await;
+    let others: Vec<_> = found.iter().filter(|pod| pod.name_any() != "own").collect();
+    assert_eq!(others.len(), 2);
+    for pod in others {
+        let status = pod.status.clone().unwrap();
+        assert_eq!(status.phase.as_deref(), Some("Pending"), "{pod:#?}");
+        assert!(status.conditions.is_none() && status.container_statuses.is_none(), "{pod:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_load_balancer_gets_an_address() {
     let Some((client, namespace)) = namespace("kubelet-address").await else { return };
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},

@@ -310,6 +310,18 @@ fn what_fits_nowhere_is_told_why() {
 }
 
 #[test]
+fn pods_of_another_scheduler_are_left_to_it() {
+    let mut bench = Bench::new(2);
+    bench.create(pod("one", "app:1", &json!({"schedulerName": "nobody"})));
+    bench.create(pod("two", "app:1", &json!({"schedulerName": "default-scheduler"})));
+    bench.advance(600.0);
+    let left = bench.find("Pod", "one");
+    assert_eq!(text(&left, "spec/nodeName"), "");
+    assert_eq!(bench.condition("Pod", "one", "PodScheduled"), "");
+    assert_eq!(text(&bench.find("Pod", "two"), "status/phase"), "Running");
+}
+
+#[test]
 fn anti_affinity_and_tolerations_are_honoured() {
     let term = json!({
         "labelSelector": {"matchLabels": {"app": "web"}},
