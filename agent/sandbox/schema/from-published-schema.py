@@ -113,6 +113,11 @@ while used - set(done):
         else: omits = empties
         if omits and not (isinstance(f["type"], dict) and "ref" in f["type"]): f["omit"] = True
         # Go writes a struct that is not a pointer even when it is empty; a time that is not set is written as null.
+        # Kinds and templates that are newer than the source have the shape of all others.
+        shaped = name in queue or name.endswith("TemplateSpec") or field == "jobTemplate"
+        if g is None and shaped and field in ("metadata", "spec", "status", "jobTemplate") and isinstance(f["type"], dict) and "ref" in f["type"]:
+            f["zero"] = True
+        if g is None and name.endswith("Status") and field in (d.get("required") or []) and f["type"] in ("integer", "boolean"): f["zero"] = True
         if g is not None and not g[0] and (f["type"] == "time" or isinstance(f["type"], dict) and "ref" in f["type"]):
             f["zero"] = True
             f.pop("omit", None)

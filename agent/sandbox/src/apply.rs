@@ -9,6 +9,7 @@ use crate::object;
 use crate::resource::Resource;
 use crate::schema::Shape;
 use crate::status::Refusal;
+use crate::write;
 
 mod fieldset;
 mod merge;
@@ -217,8 +218,13 @@ fn strip_server_fields(set: &mut FieldSet, resource: &Resource, subresource: &st
     if !below.is_empty() {
         *set.below_mut("f:metadata") = below;
     }
-    if subresource == "status" {
+    if subresource == "status" && resource.is_custom {
         set.keep_only("f:status");
+    } else if subresource == "status" {
+        set.take_out("f:spec");
+        if write::is_reset_by_status(resource, "labels") {
+            set.below_mut("f:metadata").take_out("f:labels");
+        }
     } else if resource.has_status && subresource.is_empty() {
         set.take_out("f:status");
     }

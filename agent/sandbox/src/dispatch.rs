@@ -209,9 +209,7 @@ fn change(
             ));
         }
     }
-    if terms.validation == Validation::Warn && !call.query.has("fieldValidation") {
-        terms.validation = Validation::Warn;
-    }
+    terms.is_patch = true;
     let written = write::replace(world, resource, key, value, &terms)?;
     Ok(call.written(written, resource))
 }
@@ -345,6 +343,7 @@ impl Call<'_> {
             &resource.storage
         };
         Ok(Terms {
+            is_patch: false,
             manager: manager.to_owned(),
             is_dry_run: dry_run == "All",
             validation,

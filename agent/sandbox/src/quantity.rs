@@ -10,6 +10,8 @@ enum Format {
 
 /// Nano units: the finest that a quantity can tell apart.
 const NANO: i128 = 1_000_000_000;
+/// A thousandth in nano units.
+const MILLI: i128 = 1_000_000;
 
 /// The canonical form of a quantity: no fraction, and the largest suffix that allows that. None when it is no quantity.
 pub fn canonical(source: &str) -> Option<String> {
@@ -17,9 +19,15 @@ pub fn canonical(source: &str) -> Option<String> {
     Some(write(nano, format))
 }
 
+/// The canonical form after rounding up to thousandths, as the amounts of resources in an object are kept.
+pub fn of_resource(source: &str) -> Option<String> {
+    let (nano, format) = parse(source.trim())?;
+    Some(write(divide_up(nano, MILLI) * MILLI, format))
+}
+
 /// The value in thousandths, rounded up. None when it is no quantity.
 pub fn milli(source: &str) -> Option<i128> {
-    parse(source.trim()).map(|(nano, _)| divide_up(nano, 1_000_000))
+    parse(source.trim()).map(|(nano, _)| divide_up(nano, MILLI))
 }
 
 fn parse(source: &str) -> Option<(i128, Format)> {
@@ -146,6 +154,14 @@ mod tests {
             ("-1", "-1"),
         ] {
             assert_eq!(canonical(source).as_deref(), Some(wanted), "{source}");
+        }
+    }
+
+    #[test]
+    fn amounts_of_resources_are_rounded_up_to_thousandths() {
+        for (source, wanted) in [("0.0001", "1m"), ("100u", "1m"), ("1.0005", "1001m"), ("2", "2")]
+        {
+            assert_eq!(of_resource(source).as_deref(), Some(wanted), "{source}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! What Go's typed round trip does to an object: unknown fields found, nulls and empties left out, quantities in canonical form.
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is a leaf")]
 
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _, alphabet};
 use serde_json::{Map, Number, Value};
 
 use crate::quantity;
@@ -52,6 +54,12 @@ impl Reading {
                             *entry = zero(&map.value);
                         }
                         self.value(entry, &map.value, path, owner);
+                        // A map of quantities is a list of resources, whose amounts are rounded.
+                        if map.value == Shape::Quantity
+                            && let Some(amount) = entry.as_str().and_then(quantity::of_resource)
+                        {
+                            *entry = Value::String(amount);
+                        }
                         path.pop();
                     }
                 }
@@ -99,7 +107,12 @@ impl Reading {
 
     fn scalar(&mut self, value: &mut Value, shape: &Shape, path: &[String], owner: &str) {
         match (shape, &*value) {
-            (Shape::Text | Shape::Bytes | Shape::IntOrString, Value::String(_))
+            (Shape::Bytes, Value::String(text)) => {
+                if let Some(at) = base64_ends(text) {
+                    self.mistakes.push(format!("illegal base64 data at input byte {at}"));
+                }
+            }
+            (Shape::Text | Shape::IntOrString, Value::String(_))
             | (Shape::Boolean, Value::Bool(_))
             | (Shape::Number, Value::Number(_)) => {}
             (Shape::Integer | Shape::IntOrString, Value::Number(number)) => {
@@ -174,6 +187,17 @@ fn written(path: &[String]) -> String {
         text.push_str(part);
     }
     text
+}
+
+/// Where a text stops being base64; `None` when it is base64 to its end. Line breaks are passed over, as in Go.
+fn base64_ends(text: &str) -> Option<usize> {
+    let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let decoder = GeneralPurpose::new(&alphabet::STANDARD, lenient);
+    let bare: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    match decoder.decode(&bare).err()? {
+        DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => Some(at),
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => Some(bare.len()),
+    }
 }
 
 fn whole(number: f64) -> Option<Number> {
@@ -252,6 +276,16 @@ mod tests {
                 "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"
             ]
         );
+    }
+
+    #[test]
+    fn bytes_that_are_not_base64_are_a_mistake() {
+        for (text, at) in [("not base64", "3"), ("MQ", "2"), ("M===", "1")] {
+            let (_, reading) = read(("", "Secret"), &json!({"data": {"a": text}}));
+            assert_eq!(reading.mistakes, [format!("illegal base64 data at input byte {at}")]);
+        }
+        let (_, reading) = read(("", "Secret"), &json!({"data": {"a": "MQ=\n=", "b": ""}}));
+        assert!(reading.mistakes.is_empty(), "{reading:?}");
     }
 
     #[test]

@@ -66,10 +66,16 @@ pub(crate) fn metadata(resource: &Resource, value: &Value) -> Vec<Cause> {
     causes
 }
 
-/// Finalizers may not be added to an object that is being deleted.
-pub(crate) fn metadata_change(existing: &Value, value: &Value) -> Vec<Cause> {
+/// The metadata of a changed object: as of a new one, and finalizers may not be added to an object that is being deleted.
+pub(crate) fn metadata_change(resource: &Resource, existing: &Value, value: &Value) -> Vec<Cause> {
+    let mut causes = metadata(resource, value);
+    causes.extend(new_finalizers(existing, value));
+    causes
+}
+
+fn new_finalizers(existing: &Value, value: &Value) -> Option<Cause> {
     if !object::is_terminating(existing) {
-        return Vec::new();
+        return None;
     }
     let old = list(existing, "/metadata/finalizers");
     let new: Vec<&Value> = list(value, "/metadata/finalizers")
@@ -77,16 +83,36 @@ pub(crate) fn metadata_change(existing: &Value, value: &Value) -> Vec<Cause> {
         .filter(|finalizer| !old.contains(finalizer))
         .collect();
     if new.is_empty() {
-        return Vec::new();
+        return None;
     }
     let names: Vec<String> = new.iter().map(ToString::to_string).collect();
-    vec![Cause::forbidden(
+    Some(Cause::forbidden(
         "metadata.finalizers",
         &format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             names.join(", ")
         ),
-    )]
+    ))
+}
+
+/// Built-in kinds take finalizers only with a domain, but for those of Kubernetes itself.
+pub(crate) fn unqualified_finalizers(resource: &Resource, value: &Value) -> Vec<Cause> {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    if resource.is_custom {
+        return Vec::new();
+    }
+    let finalizers = list(value, "/metadata/finalizers").iter().enumerate();
+    finalizers
+        .filter(|(_, finalizer)| {
+            let name = finalizer.as_str().unwrap_or_default();
+            !name.contains('/') && !STANDARD.contains(&name)
+        })
+        .map(|(index, finalizer)| {
+            let field = format!("metadata.finalizers[{index}]");
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            Cause::invalid(field, finalizer, why)
+        })
+        .collect()
 }
 
 /// The rules of the kind.

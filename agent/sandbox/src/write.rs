@@ -39,6 +39,8 @@ pub(crate) struct Terms {
     pub(crate) now: Timestamp,
     /// The version in which the request speaks.
     pub(crate) version: String,
+    /// Whether the body was made of the live object by a patch other than an apply.
+    pub(crate) is_patch: bool,
     /// `status`, `scale`, or empty.
     pub(crate) subresource: String,
 }
@@ -93,7 +95,12 @@ pub(crate) fn decode(
     }
     let version = version(resource, &terms.version)?;
     let reading = typed::round_trip(value, &version.shape);
+    // What a patch made of an object is refused as invalid, and a whole object as no request at all.
     let describe = |what: &str| {
+        if terms.is_patch {
+            let subject = crate::status::Subject { group: "", resource: "", name: "" };
+            return Refusal::invalid(subject, &[Cause::invalid("patch", value, what)]);
+        }
         Refusal::bad_request(format!(
             "{} in version \"{}\" cannot be handled as a {}: {what}",
             resource.kind, terms.version, resource.kind
@@ -351,6 +358,7 @@ fn store_new(
     reset_status(&mut value, None, resource, version);
     prepare::for_create(world, resource, &mut value)?;
     let mut causes = validate::metadata(resource, &value);
+    causes.extend(validate::unqualified_finalizers(resource, &value));
     causes.extend(validate::object(resource, version, &value));
     causes.extend(prepare::allocate(world, resource, &mut value, None, terms.is_dry_run));
     refuse_invalid(resource, &name, &causes)?;
@@ -427,7 +435,8 @@ fn restrict(existing: &Value, new: Value, resource: &Resource, subresource: &str
     object::set(&mut kept, "status", new.get("status").cloned().unwrap_or(Value::Null));
     // Built-in status strategies let annotations and labels through; the controllers use that.
     if !resource.is_custom {
-        for field in ["annotations", "labels", "finalizers"] {
+        let fields = ["annotations", "labels", "finalizers"];
+        for field in fields.into_iter().filter(|field| !is_reset_by_status(resource, field)) {
             match new.pointer(&format!("/metadata/{field}")) {
                 Some(value) => object::set_metadata(&mut kept, field, value.clone()),
                 None => {
@@ -440,6 +449,11 @@ fn restrict(existing: &Value, new: Value, resource: &Resource, subresource: &str
         object::set_metadata(&mut kept, "managedFields", fields.clone());
     }
     kept
+}
+
+/// Whether a status write leaves that field of the metadata as it is.
+pub(crate) fn is_reset_by_status(resource: &Resource, field: &str) -> bool {
+    field == "labels" && resource.kind == "Deployment" && resource.group == "apps"
 }
 
 fn store_changed(
@@ -460,8 +474,10 @@ fn store_changed(
         let generation = object::integer(existing, "/metadata/generation").unwrap_or_default() + 1;
         object::set_metadata(&mut value, "generation", generation.into());
     }
-    let mut causes = validate::metadata(resource, &value);
-    causes.extend(validate::metadata_change(existing, &value));
+    // The real server checks the metadata of a change twice, for every kind and by the kind's own rules, and tells it twice.
+    let mut causes = validate::metadata_change(resource, existing, &value);
+    causes.extend(causes.clone());
+    causes.extend(validate::unqualified_finalizers(resource, &value));
     causes.extend(validate::object(resource, version, &value));
     if terms.subresource != "status" {
         causes.extend(validate::change(resource, existing, &value));
@@ -485,8 +501,9 @@ fn store_changed(
         && object::list(&value, "/metadata/finalizers").is_empty()
         && deletion::may_go(&value)
     {
-        let gone = deletion::remove(world, key);
-        return Ok(gone.unwrap_or_else(|| Arc::new(value)));
+        deletion::remove(world, key);
+        // The answer is the object as it was left, without the finalizers.
+        return Ok(Arc::new(value));
     }
     let stored = world.store.put(key, value);
     custom::changed(world, key);

@@ -18,6 +18,7 @@ fn terms(resource: &Resource, value: &Value, subresource: &str, now: Timestamp) 
     let version = text(value, "/apiVersion").rsplit('/').next().unwrap_or_default();
     let version = if version.is_empty() { resource.storage.as_str() } else { version };
     Terms {
+        is_patch: false,
         manager: MANAGER.to_owned(),
         is_dry_run: false,
         validation: Validation::Ignore,

@@ -27,6 +27,41 @@ async fn an_apply_creates_with_defaults_and_owns_only_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn merged_containers_come_in_the_applied_order() {
+    let bench = start();
+    bench.apply(WEB, "tidegate", &deployment("web")).await.expect(201);
+    let mut more = deployment("web");
+    let first = json!({"name": "first", "image": "first:1"});
+    let main = more["spec"]["template"]["spec"]["containers"][0].clone();
+    more["spec"]["template"]["spec"]["containers"] = json!([first, main]);
+    let merged = bench.apply(WEB, "tidegate", &more).await.expect(200);
+    let containers = merged["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let names: Vec<_> = containers.iter().map(|container| &container["name"]).collect();
+    assert_eq!(names, ["first", "main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_with_a_status_is_owned_through_it() {
+    let bench = start();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {
+        "schedulerName": "nobody", "containers": [{"name": "main", "image": "main:1"}]}});
+    bench.post("/api/v1/namespaces/default/pods", &pod).await.expect(201);
+    let patch = json!({"metadata": {"annotations": {"a": "1"}}, "spec": {"priority": 7},
+        "status": {"message": "told"}})
+    .to_string();
+    let path = "/api/v1/namespaces/default/pods/a/status?fieldManager=kubelet";
+    let patched = bench.send("PATCH", path, "application/merge-patch+json", &patch);
+    let patched = patched.await.expect(200);
+    assert_eq!(patched["spec"]["priority"], 0);
+    let entry = owner(&patched, "kubelet").unwrap();
+    assert_eq!(entry["subresource"], "status");
+    assert_eq!(
+        entry["fieldsV1"],
+        json!({"f:metadata": {"f:annotations": {".": {}, "f:a": {}}}, "f:status": {"f:message": {}}})
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_apply_that_changes_nothing_keeps_the_resource_version_and_the_time() {
     let bench = start();
     let made = bench.apply(WEB, "tidegate", &deployment("web")).await.expect(201);
