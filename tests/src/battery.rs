@@ -93,6 +93,7 @@ const ALL: &[Behaviour] = behaviours! {
             what_two_managers_share_stays,
             equal_values_are_shared,
             containers_are_merged_by_name,
+            merged_items_come_in_the_applied_order since 24,
             variables_are_merged_by_name,
             container_ports_are_merged_by_number_and_protocol,
             service_ports_are_merged_by_number_and_protocol,
@@ -122,6 +123,7 @@ const ALL: &[Behaviour] = behaviours! {
             a_stateful_set_keeps_most_of_its_spec,
             a_jobs_template_stays,
             a_services_address_stays,
+            an_address_that_is_left_out_is_kept since 23,
             a_role_binding_keeps_its_role,
             a_pods_spec_stays,
             an_immutable_config_map_stays,
@@ -132,6 +134,8 @@ const ALL: &[Behaviour] = behaviours! {
         watches {
             a_watch_tells_what_happened,
             a_watch_with_a_selector_tells_what_came_and_went,
+            a_watch_without_a_version_begins_with_what_is_there,
+            a_watch_ends_when_its_time_is_over,
         }
         access {
             roles_allow_and_forbid,

@@ -116,14 +116,21 @@ pub(super) async fn containers_are_merged_by_name(ground: &mut Ground) {
     ground.apply("one", &deployment(&json!({"replicas": 0}), &main_container())).await;
     let side = json!({"containers": [{"name": "side", "image": "side:1"}]});
     ground.apply("two", &part(&json!({"template": {"spec": side}}))).await;
-    // Their order is the order in which they came.
-    let both = json!({"containers": [{"name": "first", "image": "first:1"}, {"name": "main", "image": "main:1"}]});
+    let both = json!({"containers": [{"name": "main", "image": "main:1"}, {"name": "last", "image": "last:1"}]});
     ground.apply("one", &deployment(&json!({"replicas": 0}), &both)).await;
-    ground.apply("two", &part(&json!({}))).await;
+    let nothing = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}});
+    ground.apply("two", &nothing).await;
     let twice =
         json!({"containers": [{"name": "main", "image": "a:1"}, {"name": "main", "image": "b:1"}]});
     let answer = ground.apply("three", &deployment(&json!({}), &twice)).await;
     ground.note("one name twice", &json!(answer.code));
+}
+
+/// <https://github.com/kubernetes/kubernetes/pull/107565>
+pub(super) async fn merged_items_come_in_the_applied_order(ground: &mut Ground) {
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &main_container())).await;
+    let both = json!({"containers": [{"name": "first", "image": "first:1"}, {"name": "main", "image": "main:1"}]});
+    ground.apply("one", &deployment(&json!({"replicas": 0}), &both)).await;
 }
 
 pub(super) async fn variables_are_merged_by_name(ground: &mut Ground) {

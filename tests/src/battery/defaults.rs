@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::ground::{Ground, JSON};
+use super::ground::{Ground, JSON, unserved_pod};
 
 const MERGE: &str = "application/merge-patch+json";
 
@@ -210,11 +210,25 @@ pub(super) async fn a_services_address_stays(ground: &mut Ground) {
     let other = json!({"spec": {"clusterIP": "10.96.77.77", "clusterIPs": ["10.96.77.77"]}});
     let answer = ground.quietly(&Method::PATCH, "services/a", MERGE, Some(&other)).await;
     ground.note("code", &json!([answer.code, answer.at("/reason")]));
-    // A write without the address keeps it.
     let mut more = service;
     more["metadata"]["resourceVersion"] = json!(held.version());
     more["spec"]["ports"] = json!([{"port": 81, "protocol": "TCP"}]);
+    for field in ["clusterIP", "clusterIPs"] {
+        more["spec"][field] = held.body["spec"][field].clone();
+    }
     ground.replace(&more).await;
+}
+
+/// <https://github.com/kubernetes/kubernetes/pull/104672>
+pub(super) async fn an_address_that_is_left_out_is_kept(ground: &mut Ground) {
+    let mut service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+        "spec": {"ports": [{"port": 80, "protocol": "TCP"}]}});
+    let held = ground.set_up(&service).await;
+    service["metadata"]["resourceVersion"] = json!(held.version());
+    service["spec"]["ports"] = json!([{"port": 81, "protocol": "TCP"}]);
+    let answer = ground.replace(&service).await;
+    let is_kept = answer.at("/spec/clusterIP") == held.at("/spec/clusterIP");
+    ground.note("kept", &json!(is_kept));
 }
 
 pub(super) async fn a_role_binding_keeps_its_role(ground: &mut Ground) {
@@ -229,9 +243,7 @@ pub(super) async fn a_role_binding_keeps_its_role(ground: &mut Ground) {
 }
 
 pub(super) async fn a_pods_spec_stays(ground: &mut Ground) {
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {
-        "nodeName": "nowhere", "terminationGracePeriodSeconds": 0, "containers": [{"name": "main", "image": "main:1"}]}});
-    ground.set_up(&pod).await;
+    ground.set_up(&unserved_pod("a")).await;
     let image = json!({"spec": {"containers": [{"name": "main", "image": "main:2"}]}});
     let answer = ground.patch("strategic-merge", "pods/a", &image).await;
     ground.note("image", answer.at("/spec/containers/0/image"));

@@ -1,18 +1,22 @@
 //! Where a behaviour takes place: one namespace of one server, and the record of what was said.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
+use kube::core::WatchEvent;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::normal::normalise;
 
-/// How long anything may take that a behaviour waits for.
-const PATIENCE: Duration = Duration::from_mins(1);
-const LOOK_AGAIN: Duration = Duration::from_millis(30);
+/// How long anything may take that a behaviour waits for. Machines that build at the same time are slow.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+/// The pause between two looks.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(30);
 /// The manager of plain writes, said with each of them so that it does not depend on the client's name.
 const WRITER: &str = "writer";
 
@@ -267,6 +271,48 @@ impl Ground {
         }
     }
 
+    /// Waits until what is created then is a second younger than what is there: ages are told in seconds.
+    pub async fn until_the_next_second(&self) {
+        let query = "configmaps?dryRun=All";
+        let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "age"}});
+        let mut first = None;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let probed = self.quietly(&Method::POST, query, JSON, Some(&probe)).await;
+            let now = probed.at("/metadata/creationTimestamp").clone();
+            if *first.get_or_insert_with(|| now.clone()) != now {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server's clock stands still at {now}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Watches up to the event that is the last; `path` has a query. Without a record.
+    pub async fn watch(&self, path: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let uri = format!("{}&watch=true", self.resolve(path));
+        let request = Request::get(uri).body(Vec::new()).expect("a well-formed request");
+        let events = self.client.request_events::<Value>(request).await.expect("a watch");
+        let mut events = pin!(events);
+        let mut told = Vec::new();
+        loop {
+            let event = tokio::time::timeout(PATIENCE, events.next()).await;
+            let event = event.unwrap_or_else(|_| panic!("{path} did not tell the last: {told:#?}"));
+            let event = match event.expect("the watch to go on").expect("an event") {
+                WatchEvent::Added(object) => json!({"type": "ADDED", "object": object}),
+                WatchEvent::Modified(object) => json!({"type": "MODIFIED", "object": object}),
+                WatchEvent::Deleted(object) => json!({"type": "DELETED", "object": object}),
+                WatchEvent::Bookmark(_) => continue,
+                WatchEvent::Error(status) => json!({"type": "ERROR", "object": status}),
+            };
+            let ends = is_last(&event) || event["type"] == "ERROR";
+            told.push(event);
+            if ends {
+                return told;
+            }
+        }
+    }
+
     /// Fails when what holds now does not hold for that long.
     pub async fn stays(&self, path: &str, time: Duration, holds: impl Fn(&Answer) -> bool) {
         let end = Instant::now() + time;
@@ -307,6 +353,13 @@ pub async fn minor_version(client: &Client) -> u32 {
     let version = client.apiserver_version().await.expect("a version");
     let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect("a number as the minor version")
+}
+
+/// A pod that nothing is written into meanwhile, for what is about the API and not about running pods: no scheduler serves it.
+pub fn unserved_pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "schedulerName": "nobody", "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "main", "image": "main:1"}]}})
 }
 
 fn plural(object: &Value) -> &'static str {

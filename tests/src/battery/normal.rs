@@ -186,9 +186,29 @@ fn without_values(text: &str) -> String {
     // The single mistakes are told as causes, in an order that differs.
     let text = text.split(" is invalid: [").next().unwrap_or_default();
     let text = &text.replace("cpu limit of 1", "cpu limit");
+    // How a decoder says what it cannot read differs between versions.
+    let text = match text.split_once(" cannot be handled as a ") {
+        Some((before, after)) => {
+            format!(
+                "{before} cannot be handled as a {}",
+                after.split(':').next().unwrap_or_default()
+            )
+        }
+        None => text.to_owned(),
+    };
+    let text = &text;
     // The list of what may be changed grows with the versions.
     let text = text.split("fields other than").next().unwrap_or_default();
     let text = text.replace("Ingress.extensions", "Ingress.networking.k8s.io");
+    // Which object it was is told since 1.27.
+    let text = match text.split_once("failed to create typed patch object (") {
+        Some((before, after)) => {
+            let why = after.split_once("): ").map_or(after, |(_, why)| why);
+            format!("{before}failed to create typed patch object: {why}")
+        }
+        None => text.clone(),
+    };
+    let text = without_number(&text, "does not match the ResourceVersion in record (");
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some(at) = [" value: ", "finalizers "]
@@ -207,6 +227,13 @@ fn without_values(text: &str) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+/// A text with the number after those words replaced.
+fn without_number(text: &str, words: &str) -> String {
+    let Some((before, after)) = text.split_once(words) else { return text.to_owned() };
+    let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    format!("{before}{words}VERSION{rest}")
 }
 
 /// Up to where the text's first value goes: to the next colon or comma that is outside of its brackets and quotes.

@@ -7,12 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::ground::{Ground, JSON, at};
+use super::ground::{Answer, Ground, JSON, LOOK_AGAIN, PATIENCE, at};
 
 /// Long enough for a controller to do what it must not.
 const A_WHILE: Duration = Duration::from_millis(1500);
-/// In which a rollout must be over.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 fn workload(kind: &str, replicas: u32, image: &str, spec: &Value) -> Value {
     let mut object = json!({
@@ -90,7 +88,7 @@ async fn until_pods(ground: &Ground, wanted: impl Fn(&[Value]) -> bool) -> Vec<V
             "the pods did not become as wanted: {}",
             by_name(&found)
         );
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -119,9 +117,11 @@ fn ready_with(pods: &[Value], image: &str) -> usize {
 async fn note_status(ground: &mut Ground, path: &str, settled: impl Fn(&Value) -> bool) {
     let answer = ground.until(path, |answer| settled(answer.at("/status"))).await;
     let mut status = answer.at("/status").clone();
-    let about: Vec<Value> = (status["conditions"].as_array().into_iter().flatten())
+    // In the order of their last changes, which may be of one moment.
+    let mut about: Vec<Value> = (status["conditions"].as_array().into_iter().flatten())
         .map(|condition| json!([condition["type"], condition["status"], condition["reason"]]))
         .collect();
+    about.sort_by_cached_key(Value::to_string);
     if let Some(status) = status.as_object_mut() {
         for field in ["conditions", "currentRevision", "updateRevision", "collisionCount"] {
             status.remove(field);
@@ -224,21 +224,27 @@ pub(super) async fn a_deployment_that_is_held_back_opens_by_its_budget(ground: &
 
 pub(super) async fn a_deployment_goes_back_to_an_old_revision(ground: &mut Ground) {
     ground.set_up(&workload("Deployment", 1, "main:1", &json!({"revisionHistoryLimit": 1}))).await;
-    for image_now in ["main:2", "main:3", "main:1", "main:3"] {
+    for (before, image_now) in ["main:2", "main:3", "main:1", "main:3"].into_iter().enumerate() {
+        // The oldest goes first, and ages are told in seconds: the next one is not to be of the same.
+        ground.until_the_next_second().await;
         ground.patch("strategic-merge", "deployments/a", &image(image_now)).await;
         until_pods(ground, |pods| pods.len() == 1 && ready_with(pods, image_now) == 1).await;
+        let generation = json!(before + 2);
+        let is_over = |answer: &Answer| {
+            is_settled(answer.at("/status"), 1)
+                && answer.at("/status/observedGeneration") == &generation
+        };
+        ground.until("deployments/a", is_over).await;
+        let left = |answer: &Answer| answer.at("/items").as_array().map_or(0, Vec::len) == 2;
+        let answer = ground.until("replicasets?labelSelector=app=a", left).await;
+        let sets: BTreeSet<String> = (answer.at("/items").as_array().into_iter().flatten())
+            .map(|set| {
+                let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+                format!("{} revision {revision}", at(set, "/spec/template/spec/containers/0/image"))
+            })
+            .collect();
+        ground.note(&format!("replica sets of {image_now}"), &json!(sets));
     }
-    ground.until("deployments/a", |answer| is_settled(answer.at("/status"), 1)).await;
-    let left =
-        |answer: &super::ground::Answer| answer.at("/items").as_array().map_or(0, Vec::len) == 2;
-    let answer = ground.until("replicasets?labelSelector=app=a", left).await;
-    let sets: BTreeSet<String> = (answer.at("/items").as_array().into_iter().flatten())
-        .map(|set| {
-            let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-            format!("{} revision {revision}", at(set, "/spec/template/spec/containers/0/image"))
-        })
-        .collect();
-    ground.note("replica sets", &json!(sets));
 }
 
 pub(super) async fn a_stateful_set_starts_in_order(ground: &mut Ground) {
@@ -309,19 +315,18 @@ pub(super) async fn evicted_pods_of_a_parallel_set_come_back_new(ground: &mut Gr
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 4}}});
     ground.set_up(&workload("StatefulSet", 4, "main:1", &spec)).await;
     until_pods(ground, |pods| ready_with(pods, "main:1") == 4).await;
-    ground.patch("strategic-merge", "statefulsets/a", &image("main:2-slow-2s")).await;
+    ground.patch("strategic-merge", "statefulsets/a", &image("main:never-ready")).await;
     let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}});
     ground.patch("merge", "statefulsets/a", &patch).await;
     for name in ["a-1", "a-2", "a-3"] {
         evict(ground, name).await;
     }
-    // All of them are there at once, though none is ready yet.
-    let is_new = |pod: &&Value| image_of(pod) == "main:2-slow-2s";
-    let found = until_pods(ground, |pods| pods.iter().filter(is_new).count() == 3).await;
-    let side_by_side = found.iter().filter(is_new).filter(|pod| is_ready(pod)).count() == 0;
-    ground.note("side by side", &json!(side_by_side));
-    settle(ground, "evicted", by_name, |pods| pods.iter().filter(|pod| is_ready(pod)).count() == 4)
-        .await;
+    // All of them are there at once, though none is ever ready.
+    settle(ground, "evicted", by_name, |pods| {
+        pods.len() == 4
+            && pods.iter().filter(|pod| image_of(pod) == "main:never-ready").count() == 3
+    })
+    .await;
 }
 
 async fn evict(ground: &mut Ground, name: &str) -> u16 {
@@ -440,8 +445,7 @@ pub(super) async fn a_budget_refuses_evictions(ground: &mut Ground) {
         "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "a"}}}});
     ground.set_up(&budget).await;
     until_pods(ground, |pods| ready_with(pods, "main:1") == 3).await;
-    let allows =
-        |answer: &super::ground::Answer| answer.at("/status/disruptionsAllowed") == &json!(1);
+    let allows = |answer: &Answer| answer.at("/status/disruptionsAllowed") == &json!(1);
     let status = ground.until("poddisruptionbudgets/a", allows).await;
     let counts = ["currentHealthy", "desiredHealthy", "expectedPods"]
         .map(|field| status.at("/status")[field].clone());
@@ -458,7 +462,7 @@ pub(super) async fn a_budget_refuses_evictions(ground: &mut Ground) {
     let first = evict(ground, "a-0").await;
     ground.note("first", &json!(first));
     // Counted anew, and not only taken off by the eviction.
-    let none = |answer: &super::ground::Answer| {
+    let none = |answer: &Answer| {
         answer.at("/status/disruptionsAllowed") == &json!(0)
             && answer.at("/status/currentHealthy") == &json!(2)
     };
@@ -477,9 +481,8 @@ pub(super) async fn a_service_finds_its_pods(ground: &mut Ground) {
     ground.set_up(&service).await;
     ground.set_up(&workload("StatefulSet", 2, "main:1", &json!({"serviceName": "a"}))).await;
     until_pods(ground, |pods| ready_with(pods, "main:1") == 2).await;
-    let all = |answer: &super::ground::Answer| {
-        answer.at("/subsets/0/addresses").as_array().map_or(0, Vec::len) == 2
-    };
+    let all =
+        |answer: &Answer| answer.at("/subsets/0/addresses").as_array().map_or(0, Vec::len) == 2;
     let found = ground.until("endpoints/a", all).await;
     let names: BTreeSet<String> =
         (found.at("/subsets/0/addresses").as_array().into_iter().flatten())
