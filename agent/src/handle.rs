@@ -54,7 +54,7 @@ pub enum Request {
 }
 
 /// Something that was recorded, for those who listen.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// Id of the release.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::change::Change;
 use tidegate_core::digest::Digest;
@@ -14,7 +15,7 @@ use tidegate_schema::finding::Finding;
 use crate::journal::ReleaseRow;
 
 /// Everything at one instant. Versioned: fields are only added within `tidegate.dev/status/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Name of the site; empty until a revision could be loaded.
@@ -46,7 +47,7 @@ pub struct Status {
 }
 
 /// How the site stands, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
     /// The agent has not finished its first round.
@@ -80,7 +81,7 @@ impl Condition {
 }
 
 /// Where the documents come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
     /// The repository, without credentials.
@@ -96,7 +97,7 @@ pub struct SourceStatus {
 }
 
 /// One cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
     /// The server's version.
@@ -110,7 +111,7 @@ pub struct ClusterStatus {
 }
 
 /// The plan that is to be executed next.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// Its digest, which approvals name.
@@ -132,7 +133,7 @@ pub struct PlanStatus {
 }
 
 /// The release under way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
     /// Its row.
@@ -149,7 +150,7 @@ pub struct ReleaseStatus {
 }
 
 /// A step that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepFailure {
     /// Id of the step.
@@ -159,7 +160,7 @@ pub struct StepFailure {
 }
 
 /// What the site has reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BaselineStatus {
     /// Digest of the level.

@@ -69,13 +69,39 @@ fn simplify(schema: &mut Value) {
     }
 }
 
+/// The same for what a program writes: `null` stays, as it is written.
+pub fn describe_output(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            describe(map);
+            gather_choices(map);
+            map.values_mut().for_each(describe_output);
+        }
+        Value::Array(values) => values.iter_mut().for_each(describe_output),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 fn simplify_object(map: &mut Map<String, Value>) {
     drop_null(map);
     name_keys(map);
+    describe(map);
+    gather_choices(map);
+}
+
+fn describe(map: &mut Map<String, Value>) {
     if let Some(Value::String(description)) = map.get_mut("description") {
         *description = prose(description);
     }
+}
+
+/// Writes an enum as one list of words, and choices by key as one object with exactly one property.
+fn gather_choices(map: &mut Map<String, Value>) {
     let Some(Value::Array(options)) = map.get("oneOf") else { return };
+    // Choices that are told apart by the value of a field stay as they are.
+    if !options.iter().all(|option| !words_of(option).is_empty() || is_one_key(option)) {
+        return;
+    }
     let words: Vec<&Value> = options.iter().flat_map(words_of).collect();
     let keys: Vec<(&String, &Value)> = options
         .iter()
@@ -101,7 +127,8 @@ fn simplify_object(map: &mut Map<String, Value>) {
         for (key, value) in
             option.get("properties").and_then(Value::as_object).into_iter().flatten()
         {
-            let mut value = value.clone();
+            // Where anything goes, the schema is `true`, which has no room for words.
+            let mut value = if *value == json!(true) { json!({}) } else { value.clone() };
             if let (Some(value), description) = (value.as_object_mut(), described(option))
                 && description.is_string()
             {
@@ -143,6 +170,14 @@ fn prose(comment: &str) -> String {
         .map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "))
         .collect();
     paragraphs.join("\n\n").replace("[`", "`").replace("`]", "`")
+}
+
+/// Whether an option of `oneOf` is an object with one key, which tells it apart.
+fn is_one_key(option: &Value) -> bool {
+    let properties = option.get("properties").and_then(Value::as_object);
+    properties.is_some_and(|properties| {
+        properties.len() == 1 && properties.values().all(|value| value.get("const").is_none())
+    })
 }
 
 /// The words that an option of `oneOf` allows.

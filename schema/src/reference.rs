@@ -31,10 +31,7 @@ pub fn documents_reference() -> String {
             schema.get("$defs").and_then(Value::as_object).into_iter().flatten()
         {
             if written.insert(name.clone()) {
-                let description = text(definition, "description");
-                let _infallible = write!(page, "\n### {name}\n\n{description}\n\n");
-                fields(&mut page, definition);
-                words(&mut page, definition);
+                section(&mut page, 3, name, definition);
             }
         }
     }
@@ -67,6 +64,19 @@ pub fn findings_reference(lang: Lang) -> String {
         );
     }
     page
+}
+
+/// One type: what it is, and its fields, words or choices.
+pub fn section(page: &mut String, level: usize, name: &str, definition: &Value) {
+    let (marks, description) = ("#".repeat(level), text(definition, "description"));
+    // Writing to a String cannot fail.
+    let _infallible = write!(page, "\n{marks} {name}\n\n");
+    if !description.is_empty() {
+        let _infallible = write!(page, "{description}\n\n");
+    }
+    fields(page, definition);
+    words(page, definition);
+    choices(page, definition);
 }
 
 fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
@@ -115,6 +125,26 @@ fn words(page: &mut String, schema: &Value) {
     }
 }
 
+/// The table of choices that are told apart by the value of a field; nothing for another schema.
+fn choices(page: &mut String, schema: &Value) {
+    let Some(options) = schema.get("oneOf").and_then(Value::as_array) else { return };
+    page.push_str("| choice | fields | meaning |\n| --- | --- | --- |\n");
+    for option in options {
+        let mut choice = String::new();
+        let mut others = Vec::new();
+        for (name, field) in
+            option.get("properties").and_then(Value::as_object).into_iter().flatten()
+        {
+            match field.get("const") {
+                Some(word) => choice = format!("`{name}: {}`", plain(word)),
+                None => others.push(format!("`{name}` {}", type_text(field))),
+            }
+        }
+        let (others, meaning) = (others.join(", "), escape(text(option, "description")));
+        let _infallible = writeln!(page, "| {choice} | {others} | {meaning} |");
+    }
+}
+
 fn limits(field: &Value) -> String {
     let mut limits = String::new();
     for (key, word) in [("minimum", "at least"), ("maximum", "at most")] {
@@ -130,6 +160,9 @@ fn type_text(schema: &Value) -> String {
     if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
         let name = reference.rsplit('/').next().unwrap_or_default();
         return format!("[{name}](#{})", anchor(name));
+    }
+    if let Some(options) = map.get("anyOf").and_then(Value::as_array) {
+        return options.iter().map(type_text).collect::<Vec<_>>().join(" or ");
     }
     let kinds: Vec<&str> = match map.get("type") {
         Some(Value::String(kind)) => vec![kind],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::UnitKind;
@@ -10,7 +11,7 @@ use crate::digest::Digest;
 use crate::zone::PublishedZone;
 
 /// What the site has really reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
     /// The site's name.
@@ -39,7 +40,7 @@ impl Baseline {
 }
 
 /// One delivered product.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BaselineProduct {
     /// The solution that it belongs to.
@@ -57,7 +58,7 @@ pub struct BaselineProduct {
 }
 
 /// One delivered app in one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BaselineApp {
     /// standard, task or test.

@@ -1,5 +1,6 @@
 //! Changes: the difference of one object with its action, and all of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::object::ObjectRef;
 use crate::zone::RecordSet;
 
 /// All differences between desired and live, masked: it may be stored and shown.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeSet {
     /// Objects that change, ordered by reference. Unchanged ones are only counted.
@@ -31,7 +32,7 @@ impl ChangeSet {
 }
 
 /// Something that could not be observed, or that the server refuses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectGap {
     /// The cluster.
@@ -47,7 +48,7 @@ pub struct ObjectGap {
 }
 
 /// The difference of one object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The object.
@@ -81,7 +82,9 @@ pub struct Change {
 }
 
 /// What is done to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// It does not exist.
@@ -99,7 +102,9 @@ pub enum Action {
 }
 
 /// How sure a preview is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Confidence {
     /// The server said it.
@@ -111,7 +116,7 @@ pub enum Confidence {
 }
 
 /// One field that changes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     /// Path as people write it: `spec.template.spec.containers[name=web].image`.
@@ -125,7 +130,7 @@ pub struct FieldChange {
 }
 
 /// A value as it may be shown. Secrets lose their value here and nowhere later.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Shown {
     /// The value itself.
@@ -135,7 +140,7 @@ pub enum Shown {
 }
 
 /// A consequence worth a line of its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "effect")]
 pub enum Effect {
     /// Pods restart, in groups.
@@ -171,7 +176,7 @@ pub enum Effect {
 }
 
 /// The difference of one zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ZoneDifference {
     /// The zone's name.
@@ -189,7 +194,7 @@ pub struct ZoneDifference {
 }
 
 /// The difference of one record set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordDifference {
     /// Before; absent when added.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
 
@@ -52,7 +53,7 @@ pub struct DesiredObject {
 }
 
 /// Which part of the site an object belongs to. The order of [`Layer`] is the order in which a product is built up.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The solution, unless it belongs to the site itself.
@@ -72,7 +73,9 @@ pub struct Owner {
 }
 
 /// The steps of a product in a cluster, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Layer {
     /// The site's foundations: namespaces, CRDs, classes, quotas, cluster-wide RBAC and access rules.
@@ -90,7 +93,7 @@ pub enum Layer {
 }
 
 /// One app of one product in one cluster, as it should run: what tasks, groups and the baseline speak of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Unit {
     /// What identifies it.
@@ -123,7 +126,7 @@ pub struct Unit {
 }
 
 /// Names one app in one cluster.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnitId {
     /// Name of the `Cluster` document.
@@ -147,7 +150,9 @@ impl std::fmt::Debug for UnitId {
 }
 
 /// The kinds of apps (YG-11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum UnitKind {
     /// Runs for good.
@@ -159,7 +164,7 @@ pub enum UnitKind {
 }
 
 /// A check that the agent makes after each group, from outside the pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// Its name within the app.
@@ -172,7 +177,7 @@ pub struct Check {
 }
 
 /// What an HTTP check expects.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCheck {
     /// Path, beginning with `/`.

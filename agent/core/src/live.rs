@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Owner;
@@ -39,7 +40,7 @@ pub struct ClusterObservation {
 }
 
 /// Why something could not be observed. A gap is never read as "absent" (invariant).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
     /// A finding code: `CLUSTER/UNREACHABLE`, `CLUSTER/FORBIDDEN`, `CLUSTER/KIND_UNKNOWN` …
@@ -77,7 +78,7 @@ pub enum Prediction {
 }
 
 /// A field that another manager owns and that the apply would change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conflict {
     /// Field path as the server writes it, `.spec.replicas`.
@@ -90,16 +91,17 @@ pub struct Conflict {
 }
 
 /// The objects that are ours because we applied them; never "what exists".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Inventory {
     /// By reference.
     #[serde(with = "entries")]
+    #[schemars(with = "Vec<entries::OwnedLine>")]
     pub entries: BTreeMap<ObjectRef, InventoryEntry>,
 }
 
 /// One object of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryEntry {
     /// `apiVersion` at which it was applied.
@@ -118,6 +120,7 @@ pub struct InventoryEntry {
 mod entries {
     use std::collections::BTreeMap;
 
+    use schemars::JsonSchema;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::{InventoryEntry, ObjectRef};
@@ -128,9 +131,13 @@ mod entries {
         entry: &'a InventoryEntry,
     }
 
-    #[derive(Deserialize)]
-    struct OwnedLine {
+    /// One object of ours, with what is known of it.
+    #[derive(Deserialize, JsonSchema)]
+    #[schemars(rename = "InventoryLine")]
+    pub(super) struct OwnedLine {
+        /// The object.
         object: ObjectRef,
+        /// What is known of it.
         entry: InventoryEntry,
     }
 

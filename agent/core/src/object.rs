@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ pub const REVISION: &str = "tidegate.dev/revision";
 
 /// What identifies one object of one cluster. The API version is not part of it: the same object may be read at
 /// several versions.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// Name of the `Cluster` document.
@@ -57,7 +58,7 @@ fn is_builtin_group(group: &str) -> bool {
 }
 
 /// A Kubernetes object as the JSON that the API speaks.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Object(Value);
 

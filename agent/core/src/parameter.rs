@@ -1,5 +1,6 @@
 //! What `tidegate parameters` shows: every value with its layer, its place, and what it would be without the layer.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidegate_schema::finding::Place;
 
@@ -7,7 +8,7 @@ use crate::provenance::{Effective, ParameterLayer, shown};
 use crate::site::{Deployment, ValidSite};
 
 /// One line: a parameter of a product, where it has one value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParameterRow {
     /// The product.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ChangeSet;
@@ -11,7 +12,7 @@ use crate::object::ObjectRef;
 
 /// A plan. Nothing is decided while it is executed. Its id is the digest of [`Plan::content`], which holds no commit, no
 /// author and no time, so that the same change has the same id whoever makes it and whenever.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The commit that it was made from.
@@ -49,7 +50,7 @@ impl Plan {
 }
 
 /// What a plan's id covers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanContent {
     /// The site's name.
@@ -76,7 +77,9 @@ pub struct PlanContent {
 }
 
 /// The kinds of releases (delivery.md A.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum ReleaseKind {
     /// Installs, deploys, grants, resolves.
@@ -88,7 +91,7 @@ pub enum ReleaseKind {
 }
 
 /// Why something changes (model.md, "Tasks and limits").
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// What.
@@ -107,7 +110,9 @@ pub struct Task {
 }
 
 /// The kinds of tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum TaskKind {
     /// A product that the baseline does not have.
@@ -149,7 +154,9 @@ pub enum TaskKind {
 }
 
 /// What an approval rule may match (`when: {risks: […]}`), and what people look at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Risk {
     /// Data, a namespace, a claim or a zone may be lost.
@@ -187,7 +194,7 @@ impl Risk {
 }
 
 /// Steps that may run together; waves run one after another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wave {
     /// Its name, by which approvals are scoped.
@@ -203,7 +210,7 @@ pub struct Wave {
 }
 
 /// One app, or one set of objects, in one cluster within a wave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// `wave/cluster/product/app` or `wave/cluster/foundation`, unique in the plan.
@@ -235,7 +242,9 @@ pub struct Step {
 }
 
 /// The kinds of steps, in the order of a product in a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum StepKind {
     /// Objects of one layer that need only exist and be healthy.
@@ -251,7 +260,7 @@ pub enum StepKind {
 }
 
 /// How the pods of one app change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// The app.
@@ -277,7 +286,9 @@ pub struct Rollout {
 }
 
 /// How exact groups are made on stock Kubernetes (waves.md, "Drivers").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Driver {
     /// The object is applied once, whole: creations, scaling, changes that restart nothing.
@@ -291,7 +302,7 @@ pub enum Driver {
 }
 
 /// Some pods of one app that change together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// Pods of this group; 0 when only the nodes decide (DaemonSet).
@@ -306,7 +317,9 @@ pub struct Group {
 }
 
 /// What happens when a group fails after everything unattended was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum OnFailure {
     /// The release waits for a person.
@@ -316,7 +329,7 @@ pub enum OnFailure {
 }
 
 /// What is tried without asking (YL-108, YL-109).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnattendedRule {
     /// `podStartTimeout`, `imagePullSlow`, `providerError` or `checkFailed`.
@@ -328,7 +341,7 @@ pub struct UnattendedRule {
 }
 
 /// What the planner waits for or skipped, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[must_use = "an unread report is not actionable"]
 pub struct PlanReport {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidegate_schema::finding::Place;
 use tidegate_schema::parameters::{ParameterScope, ParameterValue, Parameters};
 use tidegate_schema::product::ParameterDeclaration;
 
 /// The layers, weakest first (model.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ParameterLayer {
     /// The default of the declaration.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::object::ObjectRef;
 
 /// One line of a release's history. Recorded *before* its effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseEvent {
     /// 1, 2, 3 … within the release.
@@ -21,7 +22,7 @@ pub struct ReleaseEvent {
 }
 
 /// What can happen to a release. Past tense: what happened; the effects follow from the state and what is observed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
 pub enum Event {
     /// The gate opened; these approvals (their names) are consumed.
@@ -214,7 +215,7 @@ pub enum Event {
 }
 
 /// Why a step failed, good enough to act on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// A code of the catalogue: `RELEASE/GROUP_TIMEOUT`, `RELEASE/POD_CRASHES` …
@@ -226,7 +227,7 @@ pub struct Failure {
 }
 
 /// One pod that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodFailure {
     /// `namespace/name`.
@@ -241,7 +242,7 @@ pub struct PodFailure {
 }
 
 /// What a person asks of a running release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command")]
 pub enum Command {
     /// The open confirmation of a group, or of a wave when no step is given.
@@ -283,7 +284,9 @@ pub enum Command {
 }
 
 /// How a release stands, for lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum ReleasePhase {
     /// Steps are under way.

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
 
 /// Who made a commit, as git records it. It proves nothing: anybody can write any name. Approvals
 /// are bound to keys; this only says whom to *exclude* as an author.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// The name, such as `Li Na`.
@@ -30,7 +33,7 @@ impl fmt::Display for Identity {
 }
 
 /// The commit that a snapshot was taken of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     /// 40 hexadecimal digits, or `worktree-` and a digest of the files for a folder whose files are
@@ -96,9 +99,37 @@ impl Snapshot {
     }
 }
 
+/// A relative path from a folder of the repository, from its root, with `.` and `..` taken out; `None` when it is absolute or
+/// leaves the repository.
+pub fn resolve(folder: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_never_leaves_the_repository() {
+        assert_eq!(resolve("sites/hz", "../../catalog").as_deref(), Some("catalog"));
+        assert_eq!(resolve("sites/hz", "../../../catalog"), None);
+        assert_eq!(resolve("", "a/../../b"), None);
+        assert_eq!(resolve("", "/a"), None);
+        assert_eq!(resolve("a", ".//b/.").as_deref(), Some("a/b"));
+    }
 
     fn snapshot(folder: &str) -> Snapshot {
         let who = Identity::new("Li Na", "li.na@bank.example");

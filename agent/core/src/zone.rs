@@ -4,6 +4,7 @@
 //! and absolute, values are in presentation form (RFC 1035 section 5.1) and sorted, record sets are ordered
 //! by name and type. The SOA record is not in the list: it is made from the zone's fields and its serial.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod document;
@@ -27,7 +28,9 @@ pub const SOA_EXPIRE: u32 = 1_209_600;
 pub const NEGATIVE_TTL: u32 = 60;
 
 /// One zone as it should be served.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ZoneData {
     /// The zone's name: lower case, without the trailing dot, never the root.
@@ -37,7 +40,9 @@ pub struct ZoneData {
 }
 
 /// Whether a zone is served from here or asked elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ZoneKind {
     /// We are authoritative.
@@ -61,7 +66,9 @@ pub enum ZoneKind {
 }
 
 /// All records of one name and type.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecordSet {
     /// The owner: absolute, lower case, trailing dot.
@@ -75,7 +82,9 @@ pub struct RecordSet {
 }
 
 /// A zone with the serial under which it was or will be served.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublishedZone {
     /// The zone.
