@@ -32,6 +32,7 @@ use tidegate_schema::site::Access;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::approve::{self, Keys};
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::execute::{Advance, Hands, Running};
@@ -457,7 +458,7 @@ impl Agent {
                     continue;
                 }
                 Ok(None) => "this agent runs no sandboxes; start it with --sandbox".to_owned(),
-                Err(error) => report::chain(&error),
+                Err(error) => chain(&error),
             };
             let gap = Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message };
             self.connection_gaps.insert(name.clone(), gap);

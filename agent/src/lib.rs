@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod approve;
+pub mod cause;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -40,7 +40,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         let next = agent.advance().await?;
         if let Advance::Waiting(next) = next {
             agent.show_waiting().await?;
-            return Ok(earliest(next, expiry));
+            return Ok([next, expiry].into_iter().flatten().min());
         }
     }
 
@@ -81,18 +81,11 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         }
         Gate::Waiting { needs, next } => {
             agent.wait(&plan, &report, &live, needs, next).await?;
-            Ok(earliest(next, expiry))
+            Ok([next, expiry].into_iter().flatten().min())
         }
         Gate::Closed(why) => {
             agent.wait(&plan, &report, &live, why, None).await?;
             Ok(expiry)
         }
-    }
-}
-
-fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.min(right)),
-        (left, right) => left.or(right),
     }
 }

@@ -171,9 +171,10 @@ impl Source {
                 return Err(Error::BranchName(branch.clone()));
             }
         }
-        let folder = walk::resolve("", options.folder.trim_matches('/')).ok_or_else(|| {
-            Error::Folder { folder: options.folder.clone(), commit: location.to_string() }
-        })?;
+        let folder =
+            tidegate_core::snapshot::resolve("", options.folder.trim_matches('/')).ok_or_else(
+                || Error::Folder { folder: options.folder.clone(), commit: location.to_string() },
+            )?;
         Ok(Self {
             mirror: Arc::new(Mirror {
                 location,

@@ -195,7 +195,7 @@ fn hold(policy: &GatePolicy, evidence: Evidence<'_>) -> Hold {
     for window in &policy.windows {
         if let Some((need, opens)) = window.closed_at(evidence.now) {
             hold.needs.push(need);
-            hold.next = earliest(hold.next, opens);
+            hold.next = [hold.next, opens].into_iter().flatten().min();
         }
     }
     hold
@@ -293,13 +293,6 @@ fn is_preapproved(plan: &Plan) -> bool {
     let tasks = &plan.content.tasks;
     let is_expiry = |kind: TaskKind| kind == TaskKind::Expire;
     is_harmless && !tasks.is_empty() && tasks.iter().all(|task| is_expiry(task.kind))
-}
-
-fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.min(right)),
-        (left, right) => left.or(right),
-    }
 }
 
 /// When an approval made at `created_at` is too old, if the rule limits that.

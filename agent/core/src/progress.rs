@@ -73,10 +73,7 @@ impl Decision {
         self.events.extend(other.events);
         self.effects.extend(other.effects);
         self.waits.extend(other.waits);
-        self.next = match (self.next, other.next) {
-            (Some(left), Some(right)) => Some(left.min(right)),
-            (left, right) => left.or(right),
-        };
+        self.next = [self.next, other.next].into_iter().flatten().min();
         self
     }
 }

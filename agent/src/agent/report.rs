@@ -12,23 +12,12 @@ use tidegate_core::zone::ZoneKind;
 use tidegate_schema::finding::Finding;
 
 use super::{Agent, Result};
+use crate::cause::chain;
 use crate::execute::Advance;
 use crate::source::Append;
 use crate::status::{
     BaselineStatus, ClusterStatus, Condition, PlanStatus, ReleaseStatus, StepFailure,
 };
-
-/// An error with everything that caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
 
 /// Changes that nobody declared.
 fn drift(plan: &Plan) -> Vec<Change> {

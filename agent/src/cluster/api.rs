@@ -11,6 +11,8 @@ use tidegate_core::live::{Conflict, Gap};
 use tidegate_core::object::Object;
 use tidegate_core::progress::EffectFailure;
 
+use crate::cause::chain;
+
 /// How long one request may take. Watches are not made here.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -265,20 +267,6 @@ async fn exchange(
 fn warning(header: &str) -> Option<String> {
     let text = header.splitn(3, ' ').nth(2)?;
     Some(text.trim_matches('"').replace("\\\"", "\""))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn refusal(code: u16, status: &Value) -> ApiError {

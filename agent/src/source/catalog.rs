@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use tidegate_core::snapshot::resolve;
 use tidegate_schema::finding::{Finding, Place};
 
-use super::walk::{is_inside, resolve};
+use super::walk::is_inside;
 
 /// A catalog's folder, and who asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

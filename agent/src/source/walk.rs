@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use tidegate_core::snapshot::resolve;
 use tidegate_schema::finding::{Finding, Place};
 
 use super::Error;
@@ -312,24 +313,6 @@ pub(super) fn join(folder: &str, name: &str) -> String {
 /// The folder of a path.
 pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// A relative path from a folder, with `.` and `..` taken out; `None` when it is absolute or leaves the root.
-pub(super) fn resolve(folder: &str, target: &str) -> Option<String> {
-    if target.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 /// Whether a path is the folder or below it.
