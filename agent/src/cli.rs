@@ -14,6 +14,7 @@ mod failure;
 mod freeze;
 mod groups;
 mod init;
+mod output;
 mod parameters;
 mod plan;
 mod preview;
@@ -38,18 +39,21 @@ use failure::{Failure, Outcome, USAGE, usage};
 use printer::{Format, Printer};
 use report::Sources;
 
+pub use output::{page as output_page, schema as output_schema};
 pub use reference::reference;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate demo                                  see the whole thing on simulated clusters
-  tidegate init site && cd site                  lay out a new site
-  tidegate validate                              find every problem in it
-  tidegate agent --repo . --data ../agent --sandbox   run it on simulated clusters
-  tidegate status                                how the site stands
-  tidegate why                                   what it waits for, and who can help
+  tidegate demo                    see the whole thing on simulated clusters
+  tidegate init site && cd site    lay out a new site
+  tidegate validate                find every problem in it
+  tidegate agent --repo . --data ../site-agent --sandbox
+                                   run it on simulated clusters
+  tidegate status                  how the site stands
+  tidegate why                     what it waits for, and who can help
 
-Exit codes: 0 done or no difference, 1 refused or failed, 2 differences exist (diff, plan), 64 usage.
+Exit codes: 0 done or no difference; 1 refused or failed; 2 differences exist (diff, plan, drift, baseline diff); \
+64 usage.
 Variables: TIDEGATE_LANG, TIDEGATE_AGENT, TIDEGATE_DATA, TIDEGATE_TOKEN; NO_COLOR turns colours off.";
 
 /// Turns a git repository into a running private cloud: previewed, approved, applied wave by wave, and recorded.
@@ -192,6 +196,11 @@ mod tests {
         fn check(command: &clap::Command, path: &str) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{path} has no examples");
+            // Wrapped, an example cannot be copied.
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                let columns = printer::columns(line);
+                assert!(columns <= 80, "{path}: {columns} columns: {line}");
+            }
             for child in command.get_subcommands() {
                 check_child(child, path);
             }
@@ -201,6 +210,7 @@ mod tests {
             let name = format!("{path} {}", child.get_name());
             assert!(child.get_about().is_some(), "{name} says nothing of itself");
         }
+        check(&Cli::command(), "tidegate");
         for command in Cli::command().get_subcommands() {
             check(command, command.get_name());
         }

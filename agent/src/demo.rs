@@ -16,6 +16,17 @@ pub struct Options {
     pub is_unattended: bool,
     /// Where everything is made, and kept; a temporary folder, removed at the end, when absent.
     pub folder: Option<PathBuf>,
+    /// Whether what is told goes to standard error, because programs read the output.
+    pub is_aside: bool,
+}
+
+/// How a demo went that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Played {
+    /// Releases in the journal.
+    pub releases: usize,
+    /// How long it took.
+    pub seconds: f32,
 }
 
 /// Why the demo ended early.
@@ -54,10 +65,11 @@ fn staging<E: std::error::Error + Send + Sync + 'static>(
 /// # Errors
 ///
 /// When something on this machine could not be made, or an act did not come to its end.
-pub async fn run(options: Options) -> Result<(), Error> {
-    let mut voice = voice::Voice::new(options.is_unattended);
+pub async fn run(options: Options) -> Result<Played, Error> {
+    let mut voice = voice::Voice::new(options.is_unattended, options.is_aside);
     let mut stage = stage::Stage::set(&options, &mut voice).await?;
     let played = acts::play(&mut stage, &mut voice).await;
+    let releases = stage.handle.status().releases.len();
     stage.strike().await;
-    played
+    played.map(|()| Played { releases, seconds: voice.seconds() })
 }

@@ -16,7 +16,7 @@ pub const FILE: &str = "agent.json";
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Whereabouts {
-    /// Address of the status endpoint, `http://127.0.0.1:7300`.
+    /// Address of the status endpoint, `http://127.0.0.1:7480`.
     pub url: String,
     token: String,
     /// The agent's process.

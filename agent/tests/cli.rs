@@ -7,14 +7,18 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Runs the program in a folder, away from whatever the caller's environment says.
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+/// The program in a folder, away from whatever the caller's environment says.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.current_dir(folder).args(arguments).env("LC_ALL", "C.UTF-8").env("COLUMNS", "80");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEGATE_")) {
         command.env_remove(name);
     }
-    command.output().unwrap()
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
 }
 
 fn code(output: &Output) -> i32 {
@@ -29,9 +33,44 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// What a command prints for programs: held against the schema in the book, in which no field may be missing.
 fn json(output: &Output) -> Value {
+    let printed = foreign_json(output);
+    hold_to_schema(&printed);
+    printed
+}
+
+/// JSON that has a form of its own.
+fn foreign_json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
+}
+
+fn hold_to_schema(printed: &Value) {
+    let mut schema = tidegate::cli::output_schema();
+    let forms = schema["oneOf"].as_array().unwrap();
+    let form = forms.iter().find(|form| form["title"] == printed["kind"]);
+    let form = form.unwrap_or_else(|| panic!("no form is called {}", printed["kind"])).clone();
+    schema["oneOf"] = Value::Array(vec![form]);
+    close(&mut schema);
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> =
+        schema.iter_errors(printed).map(|it| format!("{}: {it}", it.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{printed:#}");
+}
+
+/// Programs must ignore fields that they do not know; here one that the book does not know is a fault.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.contains_key("properties") && !map.contains_key("additionalProperties") {
+                map.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            map.values_mut().for_each(close);
+        }
+        Value::Array(values) => values.iter_mut().for_each(close),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// A new site, `site` in a temporary folder.
@@ -130,6 +169,8 @@ fn a_wrong_command_line_is_64_and_help_is_0() {
         &["schema", "Nonsense"],
         &["explain", "NO/SUCH_CODE"],
         &["sandbox", "--listen", "0.0.0.0:0"],
+        &["why", "--agent", "foo"],
+        &["status", "--agent", "https://agent.example"],
         &[],
     ] {
         let output = run(folder.path(), wrong);
@@ -148,7 +189,7 @@ fn a_schema_is_a_json_schema_of_its_kind() {
     let kinds = kinds["kinds"].as_array().unwrap();
     assert!(kinds.len() >= 18);
     for kind in kinds {
-        let schema = json(&run(folder.path(), &["schema", kind.as_str().unwrap()]));
+        let schema = foreign_json(&run(folder.path(), &["schema", kind.as_str().unwrap()]));
         assert_eq!(&schema["properties"]["kind"]["const"], kind);
     }
 }
@@ -229,7 +270,8 @@ fn apply_says_whose_approval_is_missing_and_takes_it_from_a_file() {
 #[test]
 fn parameters_say_where_they_come_from_and_secrets_are_not_rendered() {
     let (_folder, site) = site();
-    let rows = json(&run(&site, &["parameters", "--format", "json"]));
+    let printed = json(&run(&site, &["parameters", "--format", "json"]));
+    let rows = &printed["parameters"];
     assert_eq!(rows[0]["value"], "Good morning");
     assert_eq!(rows[0]["without"], "Hello");
     assert_eq!(rows[0]["place"]["file"], "parameters/hello.yaml");
@@ -253,4 +295,154 @@ fn groups_refuse_what_cannot_be_split() {
     let refused = run(folder.path(), &["groups", "10", "--shares", "40,50"]);
     assert_eq!(code(&refused), 1);
     assert!(err(&refused).contains("GROUP/SHARES_SUM"), "{}", err(&refused));
+}
+
+#[test]
+fn what_asks_no_agent_prints_its_documented_form() {
+    let (folder, site) = site();
+    let made = run(folder.path(), &["init", "other", "--format", "json"]);
+    assert_eq!(json(&made)["kind"], "LaidOut");
+    for (arguments, kind) in [
+        (&["schema"][..], "Kinds"),
+        (&["schema", "--out", "../schemas"], "Written"),
+        (&["validate"], "Validation"),
+        (&["parameters"], "ParameterList"),
+        (&["render"], "Rendering"),
+        (&["diff"], "ChangeSet"),
+        (&["plan"], "Plan"),
+        (&["groups", "7"], "Split"),
+        (&["explain"], "Codes"),
+        (&["explain", "YAML"], "Codes"),
+        (&["explain", "YAML/TAB"], "Explanation"),
+    ] {
+        let arguments = [arguments, &["--format", "json", "--lang", "zh"]].concat();
+        let printed = json(&run(&site, &arguments));
+        assert_eq!(printed["kind"], kind, "{arguments:?}");
+        assert_eq!(printed["apiVersion"], "tidegate.dev/output/v1");
+    }
+    // Why a command failed is a form as well, beside the output.
+    for arguments in
+        [&["groups", "10", "--shares", "40,50"][..], &["status"], &["why", "--data", "."]]
+    {
+        let failed = run(&site, &[arguments, &["--format", "json"]].concat());
+        assert!(failed.stdout.is_empty(), "{arguments:?}: {}", out(&failed));
+        let findings: Value = serde_json::from_slice(&failed.stderr).unwrap();
+        hold_to_schema(&findings);
+        assert!(findings["findings"][0]["remedy"].as_str().unwrap().len() > 5);
+    }
+}
+
+#[test]
+fn completions_are_scripts_for_each_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shell, program, begins) in [
+        ("bash", "bash", "_tidegate()"),
+        ("zsh", "zsh", "#compdef tidegate"),
+        ("fish", "fish", "# Print an optspec"),
+    ] {
+        let script = run(folder.path(), &["completions", shell]);
+        assert_eq!(code(&script), 0);
+        let text = out(&script);
+        assert!(text.starts_with(begins), "{shell}: {}", &text[..80.min(text.len())]);
+        for command in ["validate", "releases", "completions"] {
+            assert!(text.contains(command), "{shell} does not know {command}");
+        }
+        // Where the shell is installed, it reads its script.
+        let path = folder.path().join(shell);
+        std::fs::write(&path, text).unwrap();
+        if let Ok(read) = Command::new(program).arg("-n").arg(&path).output() {
+            assert!(read.status.success(), "{shell}: {}", err(&read));
+        }
+    }
+}
+
+/// An agent of a site on simulated clusters, ended with the test.
+struct Agent(std::process::Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn what_asks_an_agent_finds_it_by_its_data_folder_and_prints_its_documented_form() {
+    use std::io::{BufRead as _, BufReader};
+    use std::time::{Duration, Instant};
+
+    let (folder, site) = site();
+    tidegate::source::init_repository(&site).unwrap();
+    let by = tidegate_core::snapshot::Identity::new("Li Na", "li@na.example");
+    tidegate::source::commit_all(&site, "begin", &by, jiff::Timestamp::now()).unwrap();
+    let agent =
+        ["agent", "--repo", ".", "--data", "../data", "--sandbox", "--listen", "127.0.0.1:0"];
+    let mut agent = Agent(
+        command(&site, &[&agent[..], &["--format", "json"]].concat())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    // It says where it is as one object; read until that ends.
+    let mut told = String::new();
+    for line in BufReader::new(agent.0.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        told += &line;
+        if line == "}" {
+            break;
+        }
+    }
+    let told: Value = serde_json::from_str(&told).unwrap();
+    hold_to_schema(&told);
+    let url = told["status"].as_str().unwrap();
+    let ask = |arguments: &[&str]| {
+        run(&site, &[arguments, &["--data", "../data", "--format", "json"]].concat())
+    };
+    let start = Instant::now();
+    loop {
+        let status = json(&ask(&["status"]));
+        if status["condition"] == "settled" {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_mins(2), "{status:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (arguments, kind) in [
+        (&["status"][..], "Status"),
+        (&["why"], "Blockers"),
+        (&["releases", "list"], "ReleaseList"),
+        (&["releases", "show", "r1"], "Release"),
+        (&["baseline", "show"], "Baseline"),
+        (&["drift"], "Drift"),
+        (&["freeze", "--reason", "quarter end"], "Frozen"),
+        (&["unfreeze"], "Frozen"),
+        (&["diff"], "ChangeSet"),
+        (&["plan"], "Plan"),
+    ] {
+        let done = ask(arguments);
+        assert_eq!(code(&done), 0, "{arguments:?}: {}{}", out(&done), err(&done));
+        assert_eq!(json(&done)["kind"], kind, "{arguments:?}");
+    }
+    let exported = ask(&["baseline", "export", "--out", "../baseline.json"]);
+    assert_eq!(code(&exported), 0, "{}", err(&exported));
+    let same = ask(&["baseline", "diff", "../baseline.json"]);
+    assert_eq!(code(&same), 0, "{}", err(&same));
+    assert_eq!(json(&same)["changes"], serde_json::json!([]));
+    let nothing = ask(&["releases", "confirm"]);
+    assert_eq!(code(&nothing), 1);
+    assert!(err(&nothing).contains("RELEASE/NONE_UNDER_WAY"), "{}", err(&nothing));
+    // By its address, and in words; reading asks for no token on this machine.
+    let read = run(&site, &["status", "--agent", url]);
+    assert_eq!(code(&read), 0, "{}", err(&read));
+    assert!(out(&read).contains("settled"), "{}", out(&read));
+    let changed = run(&site, &["freeze", "--reason", "x", "--agent", url]);
+    assert_eq!(code(&changed), 1);
+    assert!(err(&changed).contains("HTTP/NO_TOKEN"), "{}", err(&changed));
+    // One that has gone leaves its file behind; that is said, and not taken for an answer.
+    drop(agent);
+    let gone = run(&site, &["status", "--data", "../data"]);
+    assert_eq!(code(&gone), 1);
+    assert!(err(&gone).contains("COMMAND/AGENT_UNREACHABLE"), "{}", err(&gone));
+    drop(folder);
 }

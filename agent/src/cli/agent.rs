@@ -5,11 +5,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
 use tidegate_schema::finding::Finding;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Failure, Outcome, because};
+use super::output::Serving;
 use super::printer::Printer;
 use super::report::Sources;
 use crate::agent::{Agent, Connector, Parts};
@@ -27,12 +27,13 @@ use crate::whereabouts::{self, Whereabouts};
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate agent --repo . --data ../site-agent --sandbox       try a site on simulated clusters
-  tidegate agent --repo https://forge/site.git --data /var/lib/tidegate --listen 127.0.0.1:7300
-  TIDEGATE_TOKEN=… tidegate agent --config /etc/tidegate.yaml --listen 0.0.0.0:7300
+  tidegate agent --repo . --data ../site-agent --sandbox   simulated clusters
+  tidegate agent --repo https://forge/site.git --data /var/lib/tidegate
+  tidegate agent --config /etc/tidegate.yaml --listen 10.0.0.5:7480
 
-It writes its address to agent.json in the data folder; `tidegate status --data …` finds it there. SIGTERM and Ctrl-C end
-it after the step under way; a release goes on where it was when the agent starts again.";
+It writes its address to agent.json in the data folder; `tidegate status --data …` finds it there. SIGTERM and Ctrl-C \
+end it after the step under way; a release goes on where it was when the agent starts again. Listening elsewhere than on \
+this machine needs a token (TIDEGATE_TOKEN or --token-file).";
 
 /// Runs the agent of a site: follows its repository, and brings the clusters to what it says.
 #[derive(Debug, clap::Args)]
@@ -88,7 +89,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     tracing::info!(status = %address, dns = ?names, data = %config.data.display(), "agent started");
     if printer.is_json() {
-        printer.json(&json!({"status": format!("http://{address}"), "dns": names}));
+        printer.json(&Serving { status: format!("http://{address}"), dns: names });
     }
     tokio::spawn({
         let handle = handle.clone();

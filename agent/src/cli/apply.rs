@@ -26,11 +26,12 @@ use crate::wake::Wake;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate apply --data ../site-data --sandbox                 on simulated clusters
-  tidegate apply --path sites/dev --data /var/lib/tidegate     remembers what it owns
-  tidegate apply --data … --approval approval.yaml             with what `tidegate approve --out` wrote
+  tidegate apply --data ../site-data --sandbox              simulated clusters
+  tidegate apply --path sites/dev --data /var/lib/tidegate  remembers its own
+  tidegate apply --data … --approval approval.yaml          signed elsewhere
 
-It asks nothing: when the policy wants approvals that are not given, it says which and exits 1. Without --data nothing is
+It asks nothing: when the policy wants approvals that are not given, it says which and exits 1; `tidegate approve --out` \
+writes one. Without --data nothing is \
 remembered, so nothing is ever deleted and every run is a first installation.";
 
 /// Brings the clusters to what this folder says, once, in the foreground, without an agent.

@@ -12,10 +12,12 @@ use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Name;
 
 use super::asking::Asking;
-use super::failure::{Failure, Outcome, chain, usage};
+use super::failure::{Failure, Outcome, usage};
+use super::output::Signed;
 use super::printer::Printer;
 use super::status::tasks;
 use crate::approve::{self as approval, Word};
+use crate::cause::chain;
 use crate::journal::StoredApproval;
 use crate::signature;
 use crate::source::{Append, SIGNATURE_END, Source, SourceOptions};
@@ -123,7 +125,7 @@ async fn say(
     let how = deliver(given, &file, decision, printer).await?;
     let name = document.metadata.name.to_string();
     if printer.is_json() {
-        printer.json(&json!({"approval": name, "plan": plan, "delivered": how}));
+        printer.json(&Signed { approval: name, plan, delivered: how });
     } else {
         let verb = match decision {
             Decision::Approve => printer.say("approved", "已批准"),

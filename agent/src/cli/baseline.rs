@@ -1,22 +1,21 @@
 //! `baseline`: what the site has really reached.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::json;
 use tidegate_core::baseline::Baseline;
 use tidegate_schema::finding::Finding;
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome, because};
+use super::output::{BaselineChanges, BaselineShown};
 use super::printer::{Printer, table};
 
 const EXAMPLES: &str = "\
 Examples:
   tidegate baseline show --data ../site-agent
   tidegate baseline export --data ../site-agent --out baseline.json
-  tidegate baseline diff baseline.json --data ../site-agent   what was delivered since
+  tidegate baseline diff baseline.json --data ../site-agent   delivered since
 
 `diff` exits 2 when the two differ.";
 
@@ -61,7 +60,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::Show { asking } => {
             let baseline = fetch(asking, printer).await?;
             if printer.is_json() {
-                printer.json(&json!({"digest": baseline.digest(), "baseline": baseline}));
+                printer.json(&BaselineShown { digest: baseline.digest(), baseline });
             } else {
                 show(&baseline, printer);
             }
@@ -70,7 +69,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::Export { out, asking } => {
             let baseline = fetch(asking, printer).await?;
             let Some(path) = out else {
-                printer.json(&baseline);
+                printer.foreign_json(&baseline);
                 return Ok(Outcome::Done);
             };
             let text = serde_json::to_vec_pretty(&baseline).map_err(because)?;
@@ -89,28 +88,26 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             let before: Baseline =
                 serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
             let after = fetch(asking, printer).await?;
-            let lines = difference(&before, &after);
+            let changes = Baseline::diff(&before, &after);
+            let is_none = changes.is_empty();
             if printer.is_json() {
-                let changes: Vec<_> = lines
-                    .iter()
-                    .map(|(what, before, after)| json!({"what": what, "before": before, "after": after}))
-                    .collect();
-                printer.json(&json!({"before": before.digest(), "after": after.digest(), "changes": changes}));
-            } else if lines.is_empty() {
+                let (before, after) = (before.digest(), after.digest());
+                printer.json(&BaselineChanges { before, after, changes });
+            } else if is_none {
                 printer.line(printer.say("No difference.", "没有差异。"));
             } else {
                 let none = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".to_owned());
-                let rows: Vec<Vec<String>> = lines
+                let rows: Vec<Vec<String>> = changes
                     .iter()
-                    .map(|(what, before, after)| {
-                        vec![what.clone(), none(before), "→".to_owned(), none(after)]
+                    .map(|it| {
+                        vec![it.path.clone(), none(&it.before), "→".to_owned(), none(&it.after)]
                     })
                     .collect();
                 for line in table(&rows) {
                     printer.line(line);
                 }
             }
-            Ok(if lines.is_empty() { Outcome::Done } else { Outcome::Differences })
+            Ok(if is_none { Outcome::Done } else { Outcome::Differences })
         }
     }
 }
@@ -121,7 +118,7 @@ fn show(baseline: &Baseline, printer: &Printer) {
         "{}  {}  {revision}  {}",
         baseline.site,
         baseline.digest().short(),
-        baseline.recorded_at
+        baseline.recorded_at.strftime("%F %T UTC")
     ));
     let heads = [
         printer.say("PRODUCT", "产品"),
@@ -151,49 +148,4 @@ fn show(baseline: &Baseline, printer: &Printer) {
     for line in table(&rows) {
         printer.line(line);
     }
-}
-
-/// What differs: what, before and after.
-type Difference = (String, Option<String>, Option<String>);
-
-fn difference(before: &Baseline, after: &Baseline) -> Vec<Difference> {
-    let (before, after) = (facts(before), facts(after));
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    keys.into_iter()
-        .filter(|key| before.get(*key) != after.get(*key))
-        .map(|key| (key.clone(), before.get(key).cloned(), after.get(key).cloned()))
-        .collect()
-}
-
-/// A baseline as facts that can be compared one by one.
-fn facts(baseline: &Baseline) -> BTreeMap<String, String> {
-    let mut facts = BTreeMap::new();
-    for (name, product) in &baseline.products {
-        let mut fact =
-            |what: String, value: &str| facts.insert(format!("{name} {what}"), value.to_owned());
-        fact("version".to_owned(), &product.version);
-        fact("topology".to_owned(), &product.topology);
-        fact("size".to_owned(), &product.size);
-        fact("namespace".to_owned(), &product.namespace);
-        for (cluster, apps) in &product.clusters {
-            for (app, of) in apps {
-                let at = format!("{app}@{cluster}");
-                fact(format!("{at} image"), &of.image);
-                fact(format!("{at} pods"), &of.replicas.to_string());
-                fact(format!("{at} cpu"), &of.cpu);
-                fact(format!("{at} memory"), &of.memory);
-                fact(format!("{at} inputs"), of.inputs.short());
-                for (parameter, value) in &of.parameters {
-                    fact(format!("{at} {parameter}"), value);
-                }
-            }
-        }
-    }
-    for (name, grant) in &baseline.grants {
-        facts.insert(format!("grant {name}"), grant.clone());
-    }
-    for (name, zone) in &baseline.zones {
-        facts.insert(format!("zone {name}"), zone.serial.to_string());
-    }
-    facts
 }

@@ -9,7 +9,7 @@ use super::printer::Printer;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate
+  source <(tidegate completions bash)
   tidegate completions zsh > ~/.zfunc/_tidegate
   tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
 

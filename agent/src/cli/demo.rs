@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use super::failure::{Failure, Outcome, because};
+use super::output::Played;
 use super::printer::Printer;
 use crate::demo;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate demo                  waits for Enter between the acts, and shows what to try
+  tidegate demo                  waits for Enter, and shows what to try
   tidegate demo --yes            plays through
   tidegate demo --dir /tmp/demo  keeps everything in a folder";
 
@@ -24,11 +25,14 @@ pub(super) struct Args {
     dir: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: Args, _: &Printer) -> Result<Outcome, Failure> {
+pub(super) async fn run(args: Args, printer: &Printer) -> Result<Outcome, Failure> {
     use std::io::IsTerminal as _;
 
     let is_unattended = args.yes || !std::io::stdin().is_terminal();
-    let options = demo::Options { is_unattended, folder: args.dir };
-    demo::run(options).await.map_err(because)?;
+    let options = demo::Options { is_unattended, folder: args.dir, is_aside: printer.is_json() };
+    let played = demo::run(options).await.map_err(because)?;
+    if printer.is_json() {
+        printer.json(&Played { releases: played.releases, seconds: played.seconds });
+    }
     Ok(Outcome::Done)
 }

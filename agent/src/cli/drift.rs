@@ -5,6 +5,7 @@ use tidegate_core::show;
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome};
+use super::output::Drift;
 use super::plan::COMMENT;
 use super::printer::{Format, Printer};
 
@@ -28,7 +29,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let is_none = changes.is_empty();
     let set = ChangeSet { changes, ..ChangeSet::default() };
     match printer.format {
-        Format::Json => printer.json(&set.changes),
+        Format::Json => printer.json(&Drift { changes: set.changes }),
         _ if is_none => printer.line(printer.say("No drift.", "没有漂移。")),
         Format::Text => printer.text(&show::changes_text(&set, printer.style())),
         Format::Markdown => printer.text(&show::changes_markdown(&set, printer.lang, COMMENT)),

@@ -1,11 +1,11 @@
 //! `explain`: the long form of a finding's code.
 
 use owo_colors::OwoColorize as _;
-use serde_json::json;
 use tidegate_schema::finding::Finding;
 use tidegate_schema::{catalogue, suggest};
 
 use super::failure::{Failure, Outcome, usage};
+use super::output::{Code, Codes, Explanation};
 use super::printer::{Printer, wrapped};
 
 const EXAMPLES: &str = "\
@@ -26,10 +26,13 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
     let wanted = args.code.clone().unwrap_or_default().to_uppercase();
     if let Some(entry) = catalogue::explain(&wanted, printer.lang) {
         if printer.is_json() {
-            printer.json(&json!({
-                "code": entry.code, "title": entry.title, "message": entry.message,
-                "remedy": entry.remedy, "explanation": entry.explanation,
-            }));
+            printer.json(&Explanation {
+                code: entry.code.to_owned(),
+                title: entry.title.to_owned(),
+                message: entry.message.to_owned(),
+                remedy: entry.remedy.to_owned(),
+                explanation: entry.explanation.trim_end().to_owned(),
+            });
             return Ok(Outcome::Done);
         }
         printer.line(format!("{}  {}", entry.code.bold(), entry.title));
@@ -50,17 +53,20 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
         .filter(|code| wanted.is_empty() || code.starts_with(&category))
         .collect();
     if codes.is_empty() {
-        let nearest = suggest::nearest(&wanted, catalogue::codes()).unwrap_or("tidegate explain");
-        let finding = Finding::error("COMMAND/UNKNOWN_CODE").with("code", &wanted);
-        return Err(usage(finding.with("nearest", nearest)));
+        let finding = match suggest::nearest(&wanted, catalogue::codes()) {
+            Some(near) => Finding::error("COMMAND/UNKNOWN_CODE_NEAR").with("near", near),
+            None => Finding::error("COMMAND/UNKNOWN_CODE"),
+        };
+        return Err(usage(finding.with("code", &wanted)));
     }
+    let title = |code: &str| catalogue::explain(code, printer.lang).map_or("", |it| it.title);
     if printer.is_json() {
-        printer.json(&json!({"codes": codes}));
+        let code = |it: &&str| Code { code: (*it).to_owned(), title: title(it).to_owned() };
+        printer.json(&Codes { codes: codes.iter().map(code).collect() });
         return Ok(Outcome::Done);
     }
     for code in codes {
-        let title = catalogue::explain(code, printer.lang).map_or("", |entry| entry.title);
-        printer.line(format!("{code:<36} {title}"));
+        printer.line(format!("{code:<36} {}", title(code)));
     }
     Ok(Outcome::Done)
 }

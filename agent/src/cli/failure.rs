@@ -1,7 +1,9 @@
 //! How a command ends: with an exit code, and with findings when it could not do its work.
 
+use serde::de::DeserializeOwned;
 use tidegate_schema::finding::Finding;
 
+use crate::cause::chain;
 use crate::client;
 
 /// How a command that could do its work ended.
@@ -58,7 +60,10 @@ impl From<client::Error> for Failure {
                 let finding = Finding::error("COMMAND/AGENT_UNREACHABLE").with("url", url);
                 finding.with("reason", chain(&error)).into()
             }
-            client::Error::Address(_) | client::Error::Unexpected { .. } => because(error),
+            client::Error::Address(ref url) => {
+                usage(Finding::error("COMMAND/AGENT_ADDRESS").with("url", url))
+            }
+            client::Error::Unexpected { .. } => because(error),
         }
     }
 }
@@ -69,6 +74,11 @@ impl From<crate::source::Error> for Failure {
     }
 }
 
+/// What the agent answered, as the type that it promises.
+pub(super) fn read<T: DeserializeOwned>(answer: serde_json::Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(because)
+}
+
 /// A failure that has no finding of its own.
 pub(super) fn because(error: impl std::error::Error) -> Failure {
     Finding::error("COMMAND/FAILED").with("reason", chain(&error)).into()
@@ -77,20 +87,4 @@ pub(super) fn because(error: impl std::error::Error) -> Failure {
 /// A command line that makes no sense.
 pub(super) fn usage(finding: Finding) -> Failure {
     Failure { findings: vec![finding], code: USAGE }
-}
-
-/// An error with everything that caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // Some libraries repeat their source in their own text.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }

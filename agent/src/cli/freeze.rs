@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::asking::{Asking, Who};
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Outcome, read};
+use super::output::Frozen;
 use super::printer::Printer;
 
 const FREEZE: &str = "\
@@ -46,7 +47,7 @@ pub(super) async fn freeze(args: &FreezeArgs, printer: &Printer) -> Result<Outco
     let body = json!({"by": args.who.name(), "reason": args.reason});
     let answer = args.asking.client(printer)?.post("/api/v1/freeze", &body).await?;
     if printer.is_json() {
-        printer.json(&answer);
+        printer.json(&read::<Frozen>(answer)?);
     } else {
         printer.line(printer.say(
             "Frozen: nothing starts until `tidegate unfreeze`.",
@@ -60,7 +61,7 @@ pub(super) async fn unfreeze(args: &UnfreezeArgs, printer: &Printer) -> Result<O
     let body = json!({"by": args.who.name()});
     let answer = args.asking.client(printer)?.post("/api/v1/unfreeze", &body).await?;
     if printer.is_json() {
-        printer.json(&answer);
+        printer.json(&read::<Frozen>(answer)?);
     } else {
         printer.line(printer.say("No longer frozen.", "已解除冻结。"));
     }

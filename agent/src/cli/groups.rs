@@ -1,19 +1,19 @@
 //! `groups`: how pods would be split into groups.
 
-use serde_json::json;
 use tidegate_core::group::{Strategy, groups, remarks};
 
 use clap::ValueEnum;
 
 use super::failure::{Failure, Outcome};
+use super::output::{Split, SplitGroup};
 use super::printer::{Format, Printer, table};
 use super::report::Sources;
 
 const EXAMPLES: &str = "\
 Examples:
   tidegate groups 10                                   half, then the rest
-  tidegate groups 100 --strategy custom                a beta pod, then growing groups
-  tidegate groups 10 --strategy custom --shares 40,60  a beta pod, then 40 % and 60 %
+  tidegate groups 100 --strategy custom                a beta pod, then more
+  tidegate groups 10 --strategy custom --shares 40,60  a beta pod, then these
   tidegate groups 100 --strategy custom --count 8";
 
 /// Shows into which groups the pods of an app are split, before a policy says so.
@@ -66,13 +66,9 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
         })
         .collect();
     if printer.format == Format::Json {
-        let groups: Vec<_> = rows
-            .iter()
-            .map(|(group, pods, cumulative)| {
-                json!({"group": group, "pods": pods, "cumulative": cumulative})
-            })
-            .collect();
-        printer.json(&json!({"replicas": args.replicas, "groups": groups}));
+        let group = |(group, pods, cumulative)| SplitGroup { group, pods, cumulative };
+        let groups = rows.into_iter().map(group).collect();
+        printer.json(&Split { replicas: args.replicas, groups });
     } else {
         let heads = ["GROUP", "PODS", "NEW AT MOST", "SHARE"].map(ToOwned::to_owned).to_vec();
         let mut cells = vec![heads];

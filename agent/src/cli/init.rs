@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, DirEntry, include_dir};
-use serde_json::json;
 use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Name;
 
 use super::failure::{Failure, Outcome, usage};
+use super::output::LaidOut;
 use super::printer::Printer;
 use super::schema;
 
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
     schema::write_all(&args.dir.join("schema"), &mut written)?;
     if printer.is_json() {
         let files: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-        printer.json(&json!({"site": name, "files": files}));
+        printer.json(&LaidOut { site: name, files });
         return Ok(Outcome::Done);
     }
     let dir = args.dir.display();

@@ -3,6 +3,7 @@
 use tidegate_core::parameter::{ParameterRow, explain};
 
 use super::failure::{Failure, Outcome};
+use super::output::ParameterList;
 use super::preview::{Folder, load};
 use super::printer::{Format, Printer, table};
 
@@ -32,7 +33,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             && args.name.as_ref().is_none_or(|name| &row.name == name)
     });
     match printer.format {
-        Format::Json => printer.json(&rows),
+        Format::Json => printer.json(&ParameterList { parameters: rows }),
         Format::Text => {
             for line in table(&cells(&rows, printer)) {
                 printer.line(line);

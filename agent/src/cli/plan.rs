@@ -1,9 +1,9 @@
 //! `plan`: what would be done, in which order, gated by what.
 
-use serde_json::json;
 use tidegate_core::show;
 
 use super::failure::{Failure, Outcome};
+use super::output::PlanMade;
 use super::preview::{Before, Folder, preview};
 use super::printer::{Format, Printer};
 
@@ -12,7 +12,7 @@ pub(super) const COMMENT: usize = 60_000;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate plan --data ../site-agent        tasks, waves, steps and groups, with the plan's digest
+  tidegate plan --data ../site-agent        tasks, waves, steps, groups, digest
   tidegate plan --format markdown           a comment for the merge request
   tidegate plan --format json | jq .id      the digest that approvals name
 
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let preview = preview(&args.folder, &args.before, printer).await?;
     let (plan, report) = (&preview.plan, &preview.report);
     match printer.format {
-        Format::Json => printer.json(&json!({"id": plan.id(), "plan": plan, "report": report})),
+        Format::Json => printer.json(&PlanMade { id: plan.id(), plan, report }),
         Format::Text => {
             let style = show::Style { is_full: args.full, ..printer.style() };
             printer.text(&show::plan_text(plan, report, style));

@@ -17,9 +17,10 @@ use tidegate_schema::finding::{Finding, Severity};
 use tidegate_schema::site::Access;
 
 use super::asking;
-use super::failure::{Failure, because, chain};
+use super::failure::{Failure, because};
 use super::printer::Printer;
 use super::report::Sources;
+use crate::cause::chain;
 use crate::cluster::Cluster;
 use crate::journal::{Journal, fact};
 use crate::sandboxes::Sandboxes;

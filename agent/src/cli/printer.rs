@@ -8,6 +8,8 @@ use serde::Serialize;
 use tidegate_core::show::Style;
 use tidegate_schema::finding::Lang;
 
+use super::output::{self, Output};
+
 /// The form of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -69,11 +71,19 @@ impl Printer {
         let _closed = writeln!(anstream::stderr(), "{text}");
     }
 
-    /// Data for programs.
-    pub(super) fn json(&self, value: &impl Serialize) {
-        if let Ok(text) = serde_json::to_string_pretty(value) {
-            self.line(text);
-        }
+    /// Data for programs, in one of the documented forms.
+    pub(super) fn json(&self, output: &impl Output) {
+        self.line(pretty(&output::value(output)));
+    }
+
+    /// JSON that has a form of its own, such as a JSON Schema.
+    pub(super) fn foreign_json(&self, value: &impl Serialize) {
+        self.line(pretty(value));
+    }
+
+    /// Problems for programs, beside the data.
+    pub(super) fn json_remark(&self, output: &impl Output) {
+        self.remark(pretty(&output::value(output)));
     }
 
     /// Whether programs read it.
@@ -85,6 +95,11 @@ impl Printer {
     pub(super) fn style(&self) -> Style {
         Style { lang: self.lang, has_colour: true, width: self.width, is_full: false }
     }
+}
+
+/// Types of ours always serialise.
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 /// Columns that a text takes: Chinese characters take two.

@@ -4,10 +4,11 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde_json::{Map, Value, json};
-use tidegate_core::release::{Command, Event, ReleaseEvent};
+use tidegate_core::release::{Command, Event};
 
 use super::asking::{Asking, Who};
-use super::failure::{Failure, Outcome, because};
+use super::failure::{Failure, Outcome, because, read};
+use super::output::{Recorded, ReleaseList, ReleaseShown};
 use super::printer::{Printer, table};
 use super::report::brief;
 use super::status::{ago, failure_finding, phase};
@@ -17,9 +18,9 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate releases list --data ../site-agent
   tidegate releases show r12 --data ../site-agent
-  tidegate releases confirm --data ../site-agent          the beta pod looks right: go on
+  tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
-  tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018 --data ../site-agent
+  tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018
 
 Commands without a release's id go to the one under way. Set TIDEGATE_DATA to leave out --data.";
 
@@ -123,13 +124,13 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::List { limit, asking } => {
             let path = format!("/api/v1/releases?limit={limit}");
             let rows: Vec<ReleaseRow> = asking.client(printer)?.get(&path).await?;
-            list(&rows, printer);
+            list(rows, printer);
             return Ok(Outcome::Done);
         }
         What::Show { id, asking } => {
-            let found: Value =
-                asking.client(printer)?.get(&format!("/api/v1/releases/{id}")).await?;
-            show(&found, printer)?;
+            let path = format!("/api/v1/releases/{id}");
+            let found: ReleaseShown = asking.client(printer)?.get(&path).await?;
+            show(&found, printer);
             return Ok(Outcome::Done);
         }
         What::Confirm { step, target } => (Command::Confirm { step: step.clone() }, target),
@@ -151,19 +152,20 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let release = target.release.as_deref().unwrap_or("current");
     let path = format!("/api/v1/releases/{release}/commands");
     let answer = target.asking.client(printer)?.post(&path, &body).await?;
+    let recorded: Recorded = read(answer)?;
     if printer.is_json() {
-        printer.json(&answer);
+        printer.json(&recorded);
     } else {
-        let id = answer.get("release").and_then(Value::as_str).unwrap_or_default();
+        let id = &recorded.release;
         let done = printer.say("recorded", "已记录");
         printer.line(format!("{} {id}  {done}", "✓".green()));
     }
     Ok(Outcome::Done)
 }
 
-fn list(rows: &[ReleaseRow], printer: &Printer) {
+fn list(rows: Vec<ReleaseRow>, printer: &Printer) {
     if printer.is_json() {
-        printer.json(&rows);
+        printer.json(&ReleaseList { releases: rows });
         return;
     }
     if rows.is_empty() {
@@ -182,24 +184,22 @@ fn list(rows: &[ReleaseRow], printer: &Printer) {
             vec![row.id.clone(), plan, revision, ago(row.started_at, now, *printer), took]
         })
         .collect();
-    for (line, row) in table(&cells).into_iter().zip(rows) {
+    for (line, row) in table(&cells).into_iter().zip(&rows) {
         printer.line(format!("{line}  {}", phase(row.phase, *printer)));
     }
 }
 
-fn show(found: &Value, printer: &Printer) -> Result<(), Failure> {
+fn show(found: &ReleaseShown, printer: &Printer) {
     if printer.is_json() {
         printer.json(found);
-        return Ok(());
+        return;
     }
-    let read = |name: &str| found.get(name).cloned().unwrap_or_default();
-    let row: ReleaseRow = serde_json::from_value(read("release")).map_err(because)?;
-    let events: Vec<ReleaseEvent> = serde_json::from_value(read("events")).map_err(because)?;
+    let (row, events) = (&found.release, &found.events);
     printer.line(format!("{}  {}  {}", row.id.bold(), row.plan.cyan(), phase(row.phase, *printer)));
-    for event in &events {
+    for event in events {
         let at = event.at.to_zoned(jiff::tz::TimeZone::system()).strftime("%T").to_string();
         let (word, details) = line(&event.event);
-        printer.line(format!("{}  {word:<20}  {details}", at.dimmed()));
+        printer.line(format!("{}  {word:<20}  {details}", at.dimmed()).trim_end());
         if let Event::StepFailed { failure, .. } = &event.event {
             for text in brief(&failure_finding(failure), *printer, 12) {
                 printer.line(format!("            {text}"));
@@ -217,7 +217,6 @@ fn show(found: &Value, printer: &Printer) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
 }
 
 /// An event as its words and what they are about: `groupOpened` is `group opened`.

@@ -1,10 +1,12 @@
 //! `render`: the objects that a folder makes.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidegate_core::desired::DesiredObject;
+use tidegate_core::object::Object;
 use tidegate_schema::yaml;
 
 use super::failure::{Failure, Outcome, because};
+use super::output::{RenderedObject, Rendering};
 use super::preview::{Folder, load};
 use super::printer::{Format, Printer};
 
@@ -12,7 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate render                                 everything, as YAML
   tidegate render --cluster room-a --product iam  a part of it
-  tidegate render --format json | jq '.objects[].metadata.name'
+  tidegate render --format json | jq '.objects[].object.metadata.name'
 
 Values of Secrets are not shown.";
 
@@ -38,10 +40,12 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     };
     let objects = loaded.desired.objects.iter().filter(is_wanted);
     if printer.format == Format::Json {
-        let objects: Vec<Value> = objects
-            .map(|it| json!({"cluster": it.reference.cluster, "object": masked(it)}))
-            .collect();
-        printer.json(&json!({"objects": objects, "zones": loaded.desired.zones}));
+        let object = |it: &DesiredObject| RenderedObject {
+            cluster: it.reference.cluster.clone(),
+            object: Object::new(masked(it)),
+        };
+        let objects = objects.map(object).collect();
+        printer.json(&Rendering { objects, zones: loaded.desired.zones });
         return Ok(Outcome::Done);
     }
     for object in objects {

@@ -6,10 +6,10 @@ use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
 };
 use owo_colors::OwoColorize as _;
-use serde_json::{Value, json};
 use tidegate_core::snapshot::Snapshot;
 use tidegate_schema::finding::{Finding, Lang, Place, Severity};
 
+use super::output::{Findings, ToldFinding};
 use super::printer::{Format, Printer};
 
 /// Sources by the name that places carry.
@@ -87,6 +87,7 @@ impl Printer {
     pub(super) fn findings(&self, findings: &[Finding], sources: &Sources) {
         match self.format {
             Format::Json => {}
+            _ if findings.is_empty() => {}
             Format::Text => self.text(&graphical(findings, sources, *self)),
             Format::Markdown => self.text(&markdown(findings, self.lang)),
         }
@@ -99,25 +100,14 @@ impl Printer {
         }
         match self.format {
             Format::Json => {
-                let texts: Vec<Value> = findings.iter().map(|it| describe(it, self.lang)).collect();
-                let text = serde_json::to_string_pretty(&json!({"findings": texts}));
-                self.remark(text.unwrap_or_default());
+                let findings = ToldFinding::all(findings, self.lang);
+                self.json_remark(&Findings { findings });
             }
             Format::Text | Format::Markdown => {
                 self.remark(graphical(findings, sources, *self).trim_end());
             }
         }
     }
-}
-
-/// A finding with its texts, for programs.
-pub(super) fn describe(finding: &Finding, lang: Lang) -> Value {
-    let mut value = serde_json::to_value(finding).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("message".to_owned(), finding.message(lang).into());
-        fields.insert("remedy".to_owned(), finding.remedy(lang).into());
-    }
-    value
 }
 
 /// `1 error`, `3 errors`.

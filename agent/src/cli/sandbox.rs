@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde_json::json;
 use tidegate_sandbox::{Options, Sandbox};
 use tidegate_schema::finding::Finding;
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, Outcome, because, usage};
+use super::output::SandboxServed;
 use super::printer::Printer;
 use crate::sandboxes::write_for_owner;
 
@@ -68,7 +68,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let served = sandbox.serve(listener);
     let path = args.kubeconfig.display();
     if printer.is_json() {
-        printer.json(&json!({"url": format!("http://{address}"), "kubeconfig": path.to_string()}));
+        printer.json(&SandboxServed {
+            url: format!("http://{address}"),
+            kubeconfig: path.to_string(),
+        });
     } else {
         let head = printer.say("A simulated cluster at", "模拟集群位于");
         printer

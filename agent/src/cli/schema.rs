@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use tidegate_schema::finding::Finding;
 use tidegate_schema::{Kind, json_schema};
 
 use super::failure::{Failure, Outcome, usage};
+use super::output::{Kinds, Written};
 use super::printer::Printer;
 
 const EXAMPLES: &str = "\
 Examples:
   tidegate schema                    the kinds of documents
   tidegate schema Solution           the JSON Schema of one kind
-  tidegate schema --out schema       all of them as files, for `# yaml-language-server: $schema=`";
+  tidegate schema --out schema       all of them as files
+
+Editors find the schema of a document by its first line: `# yaml-language-server: $schema=FILE`.";
 
 /// Prints the JSON Schema of a kind of document, or lists the kinds.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,11 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
     if let Some(folder) = &args.out {
         let mut written = Vec::new();
         write_all(folder, &mut written)?;
+        if printer.is_json() {
+            let files = written.iter().map(|path| path.display().to_string()).collect();
+            printer.json(&Written { files });
+            return Ok(Outcome::Done);
+        }
         for path in written {
             printer.line(path.display());
         }
@@ -38,7 +45,7 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
     let Some(name) = &args.kind else {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         if printer.is_json() {
-            printer.json(&json!({"kinds": names}));
+            printer.json(&Kinds { kinds: names });
         } else {
             printer.text(&names.join("\n"));
         }
@@ -50,7 +57,7 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
         let finding = Finding::error("COMMAND/UNKNOWN_KIND").with("kind", name);
         return Err(usage(finding.with("kinds", names)));
     };
-    printer.json(&json_schema::of(*kind));
+    printer.foreign_json(&json_schema::of(*kind));
     Ok(Outcome::Done)
 }
 

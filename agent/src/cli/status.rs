@@ -14,7 +14,7 @@ use crate::status::{Condition, ReleaseStatus, Status, StepFailure};
 const EXAMPLES: &str = "\
 Examples:
   tidegate status --data ../site-agent              the agent of a data folder
-  tidegate status --agent http://127.0.0.1:7300     an agent by its address
+  tidegate status --agent http://127.0.0.1:7480     an agent by its address
   tidegate status --format json | jq .condition     for programs";
 
 /// Columns of the labels at the left.

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Snapshot;
 use tidegate_core::validate::validate;
 use tidegate_schema::finding::{Finding, Lang};
 
 use super::failure::{Failure, Outcome};
+use super::output::{ToldFinding, Validation};
 use super::printer::{Format, Printer};
-use super::report::{Sources, count, describe, plural};
+use super::report::{Sources, count, plural};
 use crate::source::Source;
 
 const EXAMPLES: &str = "\
@@ -36,14 +36,12 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let is_good = site.is_some() && !findings.iter().any(Finding::is_error);
     let summary = summary(site.as_ref().filter(|_| is_good), &snapshot, &findings, printer.lang);
     if printer.format == Format::Json {
-        let texts: Vec<Value> = findings.iter().map(|it| describe(it, printer.lang)).collect();
-        printer.json(&json!({
-            "apiVersion": "tidegate.dev/output/v1",
-            "valid": is_good,
-            "site": site.as_ref().map(|site| &site.name),
-            "files": snapshot.files.len(),
-            "findings": texts,
-        }));
+        printer.json(&Validation {
+            valid: is_good,
+            site: site.map(|site| site.name),
+            files: snapshot.files.len(),
+            findings: ToldFinding::all(&findings, printer.lang),
+        });
     } else {
         printer.findings(&findings, &Sources::of(&snapshot));
         printer.line(summary);

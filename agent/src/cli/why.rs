@@ -1,13 +1,13 @@
 //! `why`: what stands between the site and its documents, and who can help.
 
 use owo_colors::OwoColorize as _;
-use serde_json::json;
 use tidegate_schema::finding::{Finding, Lang};
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome};
+use super::output::{Blockers, ToldFinding};
 use super::printer::Printer;
-use super::report::{brief, describe};
+use super::report::brief;
 use super::status::{condition, failure_finding, waits};
 use crate::status::{Condition, Status};
 
@@ -32,8 +32,8 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let status: Status = client.get("/api/v1/status").await?;
     let blockers = blockers(&status);
     if printer.is_json() {
-        let texts: Vec<_> = blockers.iter().map(|it| describe(it, printer.lang)).collect();
-        printer.json(&json!({"condition": status.condition, "blockers": texts}));
+        let told = ToldFinding::all(&blockers, printer.lang);
+        printer.json(&Blockers { condition: status.condition, blockers: told });
     } else {
         tell(&status, &blockers, printer);
     }

@@ -5,26 +5,33 @@ use std::time::Instant;
 
 use owo_colors::OwoColorize;
 
-/// Speaks on the standard output.
+/// Speaks on the standard output, or on standard error where programs read the other.
 pub(super) struct Voice {
+    is_aside: bool,
     started: Instant,
     waits: bool,
     act: u32,
 }
 
 impl Voice {
-    pub(super) fn new(is_unattended: bool) -> Self {
-        let waits =
-            !is_unattended && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        Self { started: Instant::now(), waits, act: 0 }
+    pub(super) fn new(is_unattended: bool, is_aside: bool) -> Self {
+        let is_heard = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self { is_aside, started: Instant::now(), waits: !is_unattended && is_heard, act: 0 }
     }
 
-    #[expect(clippy::unused_self, reason = "what a voice says is said by somebody")]
     fn line(&self, text: &str) {
-        let mut out = anstream::stdout().lock();
+        self.write(&format!("{text}\n"));
+    }
+
+    fn write(&self, text: &str) {
         // A reader that has gone (`| head`) is no fault of the demo's.
-        let _written = writeln!(out, "{text}");
-        let _flushed = out.flush();
+        let _written = if self.is_aside {
+            let mut out = anstream::stderr().lock();
+            out.write_all(text.as_bytes())
+        } else {
+            let mut out = anstream::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        };
     }
 
     /// An empty line.
@@ -87,10 +94,7 @@ impl Voice {
         for command in commands {
             self.line(&format!("    {}", command.cyan()));
         }
-        let mut out = anstream::stdout().lock();
-        let _written = write!(out, "  {}", "Enter goes on, q ends ".dimmed());
-        let _flushed = out.flush();
-        drop(out);
+        self.write(&format!("  {}", "Enter goes on, q ends ".dimmed()));
         let mut answer = String::new();
         let is_read = std::io::stdin().lock().read_line(&mut answer).is_ok_and(|read| read > 0);
         if !is_read || answer.trim().eq_ignore_ascii_case("q") {
