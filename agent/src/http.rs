@@ -6,6 +6,8 @@
 
 mod answer;
 mod approvals;
+mod body;
+mod connections;
 mod events;
 mod guard;
 mod hooks;
@@ -104,16 +106,14 @@ pub async fn serve(
     if !options.listen.ip().is_loopback() && options.token.is_none() {
         return Err(Error::NeedsToken(options.listen));
     }
+    if !options.listen.ip().is_loopback() {
+        tracing::warn!(listen = %options.listen, "tokens travel unencrypted: put a proxy with TLS before it");
+    }
     let failed = |source| Error::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let router = routes::router(handle, options);
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the status endpoint ended");
-        }
-    });
-    Ok((address, task))
+    Ok((address, tokio::spawn(connections::serve(listener, router))))
 }
 
 /// Serves on a free port of loopback, and says so in the data folder, so that `tidegate status --data …` finds it.

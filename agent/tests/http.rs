@@ -248,8 +248,233 @@ async fn what_cannot_be_answered_says_so_in_the_asked_language() {
     stage.end().await;
 }
 
+/// An answer as HTTP/1.1 wrote it: status, headers in lower case, body.
+struct Raw {
+    status: u16,
+    headers: String,
+    body: String,
+}
+
+impl Stage {
+    async fn request(&self, method: &str, path: &str, body: Option<&str>) -> Raw {
+        let body = body.unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {CONTROL}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let (line, answer) = self.raw(&request).await;
+        let (headers, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        Raw { status, headers: headers.to_ascii_lowercase(), body: body.to_owned() }
+    }
+}
+
+/// A schema of the document with everything that it refers to, in which no field may be missing.
+fn closed(schema: &Value, components: &Value) -> jsonschema::Validator {
+    fn close(schema: &mut Value) {
+        match schema {
+            Value::Object(map) => {
+                if map.contains_key("properties") && !map.contains_key("additionalProperties") {
+                    map.insert("additionalProperties".to_owned(), Value::Bool(false));
+                }
+                map.values_mut().for_each(close);
+            }
+            Value::Array(values) => values.iter_mut().for_each(close),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut whole = json!({"allOf": [schema], "components": components});
+    close(&mut whole);
+    jsonschema::validator_for(&whole).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openapi_document_is_what_the_routes_do() {
+    let stage = Stage::set(None).await;
+    stage.until("settled").await;
+    let document: Value = stage.client(None).get("/openapi.json").await.unwrap();
+    assert_eq!(document, http::openapi());
+    let plan = stage.until("settled").await["releases"][0]["plan"].as_str().unwrap().to_owned();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let concrete = path.replace("{id}", "r1").replace("{digest}", &plan);
+        // The methods of the route, as the router knows them.
+        let other = stage.request("DELETE", &concrete, None).await;
+        assert_eq!(other.status, 405, "{path}: {}", other.body);
+        let allowed = other.headers.lines().find_map(|line| line.strip_prefix("allow: ")).unwrap();
+        let allowed: Vec<&str> = allowed.split(',').filter(|it| *it != "head").collect();
+        let documented: Vec<&String> = item.as_object().unwrap().keys().collect();
+        assert_eq!(allowed, documented, "{path}");
+        let Some(operation) = item.get("get") else { continue };
+        let content = operation["responses"]["200"]["content"].as_object().unwrap();
+        if content.contains_key("text/event-stream") {
+            continue;
+        }
+        let answer = stage.request("GET", &concrete, None).await;
+        if path == "/api/v1/plans/current" {
+            // A settled site has no plan: what is refused is described as well.
+            assert_eq!(answer.status, 404);
+            let refusal = &document["components"]["schemas"]["Refusal"];
+            let told: Value = serde_json::from_str(&answer.body).unwrap();
+            assert!(closed(refusal, &document["components"]).is_valid(&told), "{told:#}");
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let media =
+            answer.headers.lines().find_map(|it| it.strip_prefix("content-type: ")).unwrap();
+        let media = media.split(';').next().unwrap();
+        let schema = &content.get(media).unwrap_or_else(|| panic!("{path}: {media}"))["schema"];
+        if media == "application/json" {
+            let schema = closed(schema, &document["components"]);
+            let told: Value = serde_json::from_str(&answer.body).unwrap();
+            let wrong: Vec<String> = schema.iter_errors(&told).map(|it| it.to_string()).collect();
+            assert!(wrong.is_empty(), "{path}: {wrong:#?}\n{told:#}");
+        }
+    }
+    stage.end().await;
+}
+
+/// What is wrong with a page of metrics, by the rules of the text format (exposition format 0.0.4) and of naming.
+fn wrong_metrics(page: &str) -> Vec<String> {
+    let (mut wrong, mut types) = (Vec::new(), std::collections::BTreeMap::new());
+    let (mut seen, mut current) = (std::collections::BTreeSet::new(), String::new());
+    let is_name = |name: &str| {
+        name.starts_with(|it: char| it.is_ascii_lowercase())
+            && name.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
+    };
+    if !page.ends_with('\n') {
+        wrong.push("the last line does not end".to_owned());
+    }
+    for line in page.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').unwrap_or((help, ""));
+            current = name.to_owned();
+            if text.is_empty() || types.contains_key(name) {
+                wrong.push(line.to_owned());
+            }
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap_or((kind, ""));
+            let is_right = name == current
+                && match kind {
+                    "counter" => name.ends_with("_total"),
+                    "gauge" => !name.ends_with("_total"),
+                    _ => false,
+                };
+            if !is_right || types.insert(name.to_owned(), kind.to_owned()).is_some() {
+                wrong.push(line.to_owned());
+            }
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let labels = labels.strip_suffix('}');
+            let pairs = labels.unwrap_or_default().split(',').filter(|it| !it.is_empty());
+            let are_pairs = pairs.map(|it| it.split_once('=')).all(|pair| {
+                pair.is_some_and(|(name, value)| {
+                    is_name(name)
+                        && value.len() > 1
+                        && value.starts_with('"')
+                        && value.ends_with('"')
+                })
+            });
+            let is_right = name == current
+                && types.contains_key(name)
+                && is_name(name)
+                && labels.is_some()
+                && are_pairs
+                && value.parse::<f64>().is_ok()
+                && seen.insert(series.to_owned());
+            if !is_right {
+                wrong.push(line.to_owned());
+            }
+        }
+    }
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_as_prometheus_reads_them() {
+    let stage = Stage::set(None).await;
+    stage.until("settled").await;
+    let page = stage.client(None).text("/metrics").await.unwrap();
+    assert_eq!(wrong_metrics(&page), Vec::<String>::new(), "{page}");
+    for name in ["tidegate_build_info", "tidegate_condition", "tidegate_findings", "tidegate_drift"]
+    {
+        assert!(page.contains(&format!("# TYPE {name} ")), "{name} is not there");
+    }
+    stage.end().await;
+    // The judge itself can judge.
+    for bad in
+        ["a 1\n", "# HELP a b\n# TYPE a gauge\na{x=1} 1\n", "# HELP a b\n# TYPE a counter\na 1\n"]
+    {
+        assert!(!wrong_metrics(bad).is_empty(), "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_told_as_it_happens() {
+    let stage = Stage::set(None).await;
+    stage.until("settled").await;
+    let mut listener = TcpStream::connect(stage.address).await.unwrap();
+    let ask = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    listener.write_all(ask.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    let mut piece = [0_u8; 4096];
+    // The head comes first, and only then what is recorded from now on.
+    let read = listener.read(&mut piece).await.unwrap();
+    told += &String::from_utf8_lossy(&piece[..read]);
+    assert!(told.to_ascii_lowercase().contains("content-type: text/event-stream"), "{told}");
+    let path = stage.site.join("solutions/platform.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("replicas: 4", "replicas: 5")).unwrap();
+    commit(&stage.site);
+    stage.handle.wake(Wake::Pushed);
+    let heard = tokio::time::timeout(Duration::from_mins(1), async {
+        while !told.contains("\"type\":\"done\"") {
+            let read = listener.read(&mut piece).await.unwrap();
+            assert!(read > 0, "the stream ended: {told}");
+            told += &String::from_utf8_lossy(&piece[..read]);
+        }
+    });
+    assert!(heard.await.is_ok(), "{told}");
+    assert!(told.contains("event: recorded") && told.contains("id: r2/1"), "{told}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_too_large_or_no_json_is_refused_with_its_status() {
+    let stage = Stage::set(None).await;
+    let large = format!("{{\"by\": \"{}\"}}", "x".repeat((1 << 20) + 4096));
+    let mut stream = TcpStream::connect(stage.address).await.unwrap();
+    let request = format!(
+        "POST /api/v1/freeze HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {CONTROL}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{large}",
+        large.len()
+    );
+    // The answer may come before all of it is sent; then the connection is closed under our hands.
+    let (mut reads, mut writes) = stream.split();
+    let mut answer = [0_u8; 64];
+    let (read, _cut) = tokio::join!(reads.read(&mut answer), writes.write_all(request.as_bytes()));
+    let read = read.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let refused = stage.request("POST", "/api/v1/freeze", Some("{\"by\":")).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("HTTP/BODY"), "{}", refused.body);
+    let status = stage.request("GET", "/healthz", None).await;
+    assert_eq!(status.status, 200);
+    stage.end().await;
+}
+
 #[test]
 fn every_route_is_in_the_openapi_document() {
+    // There is one place that adds routes, and it describes them.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let count = std::fs::read_to_string(&path).unwrap().matches(".route(").count();
+        let wanted = if path.ends_with("openapi.rs") { 2 } else { 0 };
+        assert_eq!(count, wanted, "{}", path.display());
+    }
     let document = http::openapi();
     let paths = document["paths"].as_object().unwrap();
     for path in
@@ -257,9 +482,13 @@ fn every_route_is_in_the_openapi_document() {
     {
         assert!(paths.contains_key(path), "{path}");
     }
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
+            assert!(ids.insert(operation["operationId"].to_string()), "{method} {path}");
+            let content = &operation["responses"]["200"]["content"];
+            assert!(!content.as_object().unwrap().is_empty(), "{method} {path}");
             let named = path.matches('{').count();
             let given = operation["parameters"].as_array().unwrap();
             assert_eq!(given.iter().filter(|it| it["in"] == "path").count(), named, "{path}");

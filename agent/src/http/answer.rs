@@ -56,9 +56,8 @@ impl Refusal {
     }
 
     /// The body is not what the route takes.
-    pub(super) fn body(reason: impl ToString, lang: Lang) -> Self {
-        let finding = Finding::error("HTTP/BODY").with("reason", reason);
-        Self::new(StatusCode::BAD_REQUEST, finding, lang)
+    pub(super) fn body(status: StatusCode, reason: impl ToString, lang: Lang) -> Self {
+        Self::new(status, Finding::error("HTTP/BODY").with("reason", reason), lang)
     }
 }
 

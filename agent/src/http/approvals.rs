@@ -2,20 +2,30 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body};
-use super::releases::Body;
+use super::body::Body;
 use crate::approve;
 use crate::journal::StoredApproval;
 
 /// A document with its signature.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SignedApproval")]
 pub(super) struct Given {
+    /// The `Approval` document, YAML.
     document: String,
+    /// Its armoured SSH signature.
     signature: String,
+}
+
+/// An approval that was recorded. Whether it counts, the gate says.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Taken {
+    /// Its name.
+    approval: String,
 }
 
 pub(super) async fn take(
@@ -31,5 +41,5 @@ pub(super) async fn take(
     let file = StoredApproval { path, document: given.document, signature: given.signature };
     let taken = shared.handle.approve(file).await;
     taken.map_err(|findings| Refusal::conflict(findings, lang))?;
-    Ok(json_body(&json!({"approval": name})))
+    Ok(json_body(&Taken { approval: name }))
 }

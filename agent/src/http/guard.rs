@@ -12,9 +12,9 @@ use super::answer::{Language, Refusal};
 use crate::secret::Secret;
 
 /// Asked by those who look whether the agent lives, and who have no token.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Proves itself by the secret that it shares with us, not by our token.
-const HOOK: &str = "/hooks/git";
+pub(super) const HOOK: &str = "/hooks/git";
 
 /// Lets a request through, or says why not.
 pub(super) async fn guard(
@@ -77,7 +77,7 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
             has_local_host(&headers)
         };
-        for local in ["localhost", "localhost:7300", "127.0.0.1:7300", "[::1]:7300", "LOCALHOST"] {
+        for local in ["localhost", "localhost:7480", "127.0.0.1:7480", "[::1]:7480", "LOCALHOST"] {
             assert!(is_local(local), "{local}");
         }
         for other in ["example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.example.com"] {

@@ -1,15 +1,23 @@
 //! Hooks of forges: a push there wakes the loop here.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tidegate_schema::finding::Finding;
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body};
+use super::body::Raw;
 use crate::wake::{Wake, hook};
+
+/// Whether the loop looks again.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Woken {
+    /// Whether it does; not for a push to a branch that is not ours.
+    pub(super) woken: bool,
+}
 
 /// Takes a hook. What it says is never believed beyond "look again", so a push to another branch is no harm either: but it
 /// wakes nobody.
@@ -17,7 +25,7 @@ pub(super) async fn git(
     State(shared): State<Shared>,
     Language(lang): Language,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<Response, Refusal> {
     let refuse = |status, code| Refusal::new(status, Finding::error(code), lang);
     let Some(secret) = &shared.options.hook else {
@@ -36,5 +44,5 @@ pub(super) async fn git(
     if is_woken {
         shared.handle.wake(Wake::Pushed);
     }
-    Ok(json_body(&json!({"woken": is_woken})))
+    Ok(json_body(&Woken { woken: is_woken }))
 }

@@ -2,9 +2,10 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidegate_core::digest::Digest;
+use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::show::{self, Style};
 use tidegate_schema::finding::Lang;
 
@@ -19,6 +20,18 @@ const COMMENT: usize = 60_000;
 pub(super) struct Wanted {
     #[serde(default)]
     format: Shape,
+}
+
+/// A plan with its digest.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlanWithReport")]
+pub(super) struct Shown {
+    /// The digest, which approvals name.
+    id: Digest,
+    /// The plan.
+    plan: Plan,
+    /// What is refused or left out.
+    report: PlanReport,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -79,7 +92,7 @@ async fn answer(
     let plan = shared.handle.plan(id).await.map_err(|error| Refusal::journal(&error, lang))?;
     let (plan, report) = plan.ok_or_else(|| Refusal::not_found("plan", id.as_str(), lang))?;
     Ok(match shape {
-        Shape::Json => json_body(&json!({"id": id, "plan": plan, "report": report})),
+        Shape::Json => json_body(&Shown { id: id.clone(), plan, report }),
         Shape::Text => {
             let style = Style { lang, ..Style::default() };
             typed("text/plain; charset=utf-8", show::plan_text(&plan, &report, style))

@@ -1,40 +1,43 @@
 //! Releases: the list, one with its events, and commands to the one under way.
 
-use axum::extract::{FromRequest, FromRequestParts as _, Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
-use tidegate_core::release::Command;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::release::{Command, ReleaseEvent};
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body};
-
-/// A JSON body; what cannot be read is refused like everything else.
-pub(super) struct Body<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let (mut parts, body) = request.into_parts();
-        let Ok(Language(lang)) = Language::from_request_parts(&mut parts, state).await;
-        let request = Request::from_parts(parts, body);
-        // Only this type: a page elsewhere cannot send it without asking first (CORS), and we never say yes.
-        let json = axum::Json::<T>::from_request(request, state).await;
-        json.map(|axum::Json(value)| Self(value))
-            .map_err(|error| Refusal::body(error.body_text(), lang))
-    }
-}
+use super::body::Body;
+use crate::journal::ReleaseRow;
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     limit: Option<u32>,
 }
 
+/// One release with what happened.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReleaseWithEvents")]
+pub(super) struct Shown {
+    /// How it stands.
+    release: ReleaseRow,
+    /// In order.
+    events: Vec<ReleaseEvent>,
+}
+
+/// A command that was recorded.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Recorded {
+    /// The release that it is for.
+    release: String,
+}
+
 /// A command and who gives it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ReleaseCommand")]
 pub(super) struct Given {
+    /// Who.
     by: String,
     #[serde(flatten)]
     command: Command,
@@ -57,7 +60,7 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let found = shared.handle.release(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
     let (release, events) = found.ok_or_else(|| Refusal::not_found("release", &id, lang))?;
-    Ok(json_body(&json!({"release": release, "events": events})))
+    Ok(json_body(&Shown { release, events }))
 }
 
 pub(super) async fn command(
@@ -69,5 +72,5 @@ pub(super) async fn command(
     let release = (id != "current").then_some(id);
     let done = shared.handle.command(release, given.command, &given.by).await;
     let release = done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
-    Ok(json_body(&json!({"release": release})))
+    Ok(json_body(&Recorded { release }))
 }

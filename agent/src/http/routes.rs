@@ -7,15 +7,23 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use serde_json::json;
+use serde_json::{Map, Value};
+use tidegate_core::baseline::Baseline;
+use tidegate_core::change::Change;
+use tidegate_core::live::Inventory;
 use tidegate_schema::finding::Finding;
 
 use super::answer::{Language, Refusal, json_body};
-use super::openapi::Table;
+use super::hooks::Woken;
+use super::openapi::{Content, Table};
+use super::plans::Shown;
 use super::{LARGEST_BODY, Options, Shared};
 use super::{approvals, events, guard, hooks, metrics, plans, releases, site};
 use crate::handle::Handle;
+use crate::journal::ReleaseRow;
+use crate::status::Status;
 
+const TEXTS: &[&str] = &["text/plain", "text/markdown"];
 const SHAPE: (&str, &str) = ("format", "`json` (default), `text` or `markdown`");
 
 /// The routes, guarded.
@@ -34,86 +42,139 @@ pub(super) fn router(handle: Handle, options: Options) -> Router {
 /// The routes with what is said about them.
 #[expect(clippy::too_many_lines, reason = "one list")]
 pub(super) fn table() -> Table {
-    let by = json!({"type": "string", "description": "Who asks."});
-    let who = json!({"type": "object", "required": ["by"], "properties": {"by": by}});
-    let freeze = json!({
-        "type": "object", "required": ["by", "reason"],
-        "properties": {"by": by, "reason": {"type": "string"}},
-    });
-    let command = json!({
-        "type": "object", "required": ["by", "command"],
-        "properties": {
-            "by": by,
-            "command": {"enum": ["confirm", "pause", "resume", "retry", "skip", "rollback", "cancel"]},
-            "step": {"type": "string"}, "product": {"type": "string"}, "reason": {"type": "string"},
-        },
-    });
-    let approval = json!({
-        "type": "object", "required": ["document", "signature"],
-        "properties": {
-            "document": {"type": "string", "description": "The Approval document, YAML."},
-            "signature": {"type": "string", "description": "Its armoured SSH signature."},
-        },
-    });
     Table::default()
-        .get("/healthz", "Whether the agent lives.", &[], get(site::health))
-        .get("/readyz", "Whether its first round has ended.", &[], get(site::readiness))
-        .get("/metrics", "Metrics in the text form of Prometheus.", &[], get(metrics::metrics))
+        .get(
+            "/healthz",
+            "Whether the agent lives.",
+            &[],
+            Content::text("text/plain"),
+            get(site::health),
+        )
+        .get(
+            "/readyz",
+            "Whether its first round has ended.",
+            &[],
+            Content::text("text/plain"),
+            get(site::readiness),
+        )
+        .get(
+            "/metrics",
+            "Metrics in the text form of Prometheus.",
+            &[],
+            Content::text("text/plain"),
+            get(metrics::metrics),
+        )
         .get(
             "/status",
             "Everything that the agent knows, does and waits for.",
             &[],
+            Content::json::<Status>(),
             get(site::status),
         )
-        .get("/openapi.json", "This document.", &[], get(document))
-        .get("/api/v1/status", "The same as /status.", &[], get(site::status))
+        .get(
+            "/openapi.json",
+            "This document.",
+            &[],
+            Content::json::<Map<String, Value>>(),
+            get(document),
+        )
+        .get(
+            "/api/v1/status",
+            "The same as /status.",
+            &[],
+            Content::json::<Status>(),
+            get(site::status),
+        )
         .get(
             "/api/v1/plans/current",
             "The plan that is to be executed next.",
             &[SHAPE],
+            Content::json::<Shown>().or(TEXTS),
             get(plans::current),
         )
         .get(
             "/api/v1/plans/{digest}",
             "A plan by its digest, or the beginning of it.",
             &[SHAPE],
+            Content::json::<Shown>().or(TEXTS),
             get(plans::by_digest),
         )
         .get(
             "/api/v1/releases",
             "Releases, newest first.",
             &[("limit", "How many; 20 when absent.")],
+            Content::json::<Vec<ReleaseRow>>(),
             get(releases::list),
         )
-        .get("/api/v1/releases/{id}", "One release with its events.", &[], get(releases::show))
+        .get(
+            "/api/v1/releases/{id}",
+            "One release with its events.",
+            &[],
+            Content::json::<releases::Shown>(),
+            get(releases::show),
+        )
         .post(
             "/api/v1/releases/{id}/commands",
             "A command to the release under way; its id may be `current`.",
-            command,
+            Some(Content::json::<releases::Given>()),
+            Content::json::<releases::Recorded>(),
             post(releases::command),
         )
-        .get("/api/v1/baseline", "What the site has reached.", &[], get(site::baseline))
-        .get("/api/v1/inventory", "The objects that the agent owns.", &[], get(site::inventory))
-        .get("/api/v1/drift", "Changes that nobody declared.", &[], get(site::drift))
-        .post("/api/v1/approvals", "Hands in a signed approval.", approval, post(approvals::take))
-        .post("/api/v1/freeze", "Starts nothing until unfrozen.", freeze, post(site::freeze))
+        .get(
+            "/api/v1/baseline",
+            "What the site has reached.",
+            &[],
+            Content::json::<Baseline>(),
+            get(site::baseline),
+        )
+        .get(
+            "/api/v1/inventory",
+            "The objects that the agent owns.",
+            &[],
+            Content::json::<Inventory>(),
+            get(site::inventory),
+        )
+        .get(
+            "/api/v1/drift",
+            "Changes that nobody declared.",
+            &[],
+            Content::json::<Vec<Change>>(),
+            get(site::drift),
+        )
+        .post(
+            "/api/v1/approvals",
+            "Hands in a signed approval.",
+            Some(Content::json::<approvals::Given>()),
+            Content::json::<approvals::Taken>(),
+            post(approvals::take),
+        )
+        .post(
+            "/api/v1/freeze",
+            "Starts nothing until unfrozen.",
+            Some(Content::json::<site::Freeze>()),
+            Content::json::<site::Frozen>(),
+            post(site::freeze),
+        )
         .post(
             "/api/v1/unfreeze",
             "Lifts a freeze; acknowledges a rewritten history.",
-            who,
+            Some(Content::json::<site::Unfreeze>()),
+            Content::json::<site::Frozen>(),
             post(site::unfreeze),
         )
-        .post("/api/v1/wake", "Looks again now.", json!({"type": "object"}), post(site::wake))
+        .post("/api/v1/wake", "Looks again now.", None, Content::json::<Woken>(), post(site::wake))
         .get(
             "/api/v1/events",
             "What is recorded from now on, as server-sent events.",
             &[],
+            Content::text("text/event-stream"),
             get(events::events),
         )
         .post(
             "/hooks/git",
             "A push, as GitLab and GitHub tell it; proven by the shared secret.",
-            json!({"type": "object"}),
+            Some(Content::json::<Map<String, Value>>()),
+            Content::json::<Woken>(),
             post(hooks::git),
         )
 }

@@ -3,24 +3,39 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body, typed};
-use super::releases::Body;
+use super::body::Body;
+use super::hooks::Woken;
 use crate::status::Condition;
 use crate::wake::Wake;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Who asks, and why.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Asked {
+/// Starts nothing from now on.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Freeze {
+    /// Who asks.
     by: String,
-    #[serde(default)]
+    /// Why.
     reason: String,
+}
+
+/// Lifts a freeze.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Unfreeze {
+    /// Who asks.
+    by: String,
+}
+
+/// Whether something may start.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Frozen {
+    /// Whether nothing may.
+    frozen: bool,
 }
 
 pub(super) async fn health() -> Response {
@@ -63,24 +78,24 @@ pub(super) async fn drift(State(shared): State<Shared>) -> Response {
 pub(super) async fn freeze(
     State(shared): State<Shared>,
     Language(lang): Language,
-    Body(asked): Body<Asked>,
+    Body(asked): Body<Freeze>,
 ) -> Result<Response, Refusal> {
     let done = shared.handle.freeze(&asked.reason, &asked.by).await;
     done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
-    Ok(json_body(&json!({"frozen": true})))
+    Ok(json_body(&Frozen { frozen: true }))
 }
 
 pub(super) async fn unfreeze(
     State(shared): State<Shared>,
     Language(lang): Language,
-    Body(asked): Body<Asked>,
+    Body(asked): Body<Unfreeze>,
 ) -> Result<Response, Refusal> {
     let done = shared.handle.unfreeze(&asked.by).await;
     done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
-    Ok(json_body(&json!({"frozen": false})))
+    Ok(json_body(&Frozen { frozen: false }))
 }
 
 pub(super) async fn wake(State(shared): State<Shared>) -> Response {
     shared.handle.wake(Wake::Requested);
-    json_body(&json!({"woken": true}))
+    json_body(&Woken { woken: true })
 }
