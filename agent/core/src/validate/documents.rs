@@ -14,7 +14,7 @@ use tidegate_schema::zone::Zone;
 use tidegate_schema::{Body, Document, Kind, yaml};
 
 use crate::site::{Located, SiteCluster, ValidSite};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, resolve};
 use crate::zone::ZoneData;
 
 /// The documents of a snapshot, in the order of their files.
@@ -204,24 +204,6 @@ pub(super) fn is_below(path: &str, folder: &str) -> bool {
         || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A path relative to a folder, from the repository's root; `None` when it leaves the repository.
-pub(super) fn resolve(folder: &str, path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    if path.starts_with('/') {
-        return None;
-    }
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 /// A path from the repository's root as it is seen from the site's folder.
 pub(super) fn relative(folder: &str, path: &str) -> String {
     let folder: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -237,8 +219,6 @@ mod tests {
 
     #[test]
     fn paths_are_seen_from_the_folder_of_the_site() {
-        assert_eq!(resolve("sites/hz", "../../catalog").as_deref(), Some("catalog"));
-        assert_eq!(resolve("sites/hz", "../../../x"), None);
         assert_eq!(
             relative("sites/hz", "catalog/iam/product.yaml"),
             "../../catalog/iam/product.yaml"

@@ -32,6 +32,11 @@ pub(super) fn check(documents: &Documents, findings: &mut Vec<Finding>) {
         let wanted = policy.applies_to.iter().flat_map(|target| &target.tiers);
         let wanted: Vec<&Tier> = wanted.collect();
         has_policy |= wanted.is_empty() || tiers.iter().any(|tier| wanted.contains(&tier));
+        if policy.merge.is_some() {
+            let finding = Finding::warning("ROLLOUT/MERGE_NOT_COUNTED");
+            let finding = finding.at(document.place("spec.merge"));
+            findings.push(finding.with("policy", document.name()));
+        }
         for (index, rule) in policy.rules.iter().enumerate() {
             quorum(documents, document, index, rule, findings);
         }

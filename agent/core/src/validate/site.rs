@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::site::{Access, Site};
 
-use super::documents::{Documents, is_below, resolve};
-use crate::snapshot::Snapshot;
+use super::documents::{Documents, is_below};
+use crate::snapshot::{Snapshot, resolve};
 
 /// The name and spec of the one `Site`; `None` when there is none.
 pub(super) fn check(

@@ -138,3 +138,15 @@ proptest! {
         prop_assert_eq!(left.digest(), right.digest());
     }
 }
+
+#[test]
+fn a_policy_that_cannot_be_read_is_not_taken_for_one_that_is_absent() {
+    let file = |path, text| (path, text);
+    let site = "apiVersion: tidegate.dev/v1\nkind: Site\nmetadata: {name: hz}\n\
+                spec: {tier: development, resourcePrefix: hz, domain: hz.bank.internal}\n";
+    let policy = "apiVersion: tidegate.dev/v1\nkind: ApprovalPolicy\nmetadata: {name: all}\nspec: {rulez: []}\n";
+    let found = codes(&[file("site.yaml", site), file("policy.yaml", policy)]);
+    assert_eq!(found, ["DOCUMENT/MISSING_FIELD", "DOCUMENT/UNKNOWN_FIELD_NEAR"]);
+    let found = codes(&[file("site.yaml", site)]);
+    assert_eq!(found, ["SITE/NO_CLUSTERS", "ROLLOUT/NO_APPROVAL_POLICY"]);
+}

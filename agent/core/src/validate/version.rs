@@ -8,11 +8,11 @@ use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::product::ProductVersion;
 use tidegate_schema::scalar::{Name, PortReference};
 
-use super::documents::{Documents, resolve};
+use super::documents::Documents;
 use super::references::unknown;
 use crate::digest::Digest;
 use crate::render::file_key;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, resolve};
 
 /// The longest name of an app: Kubernetes adds up to eleven characters to it in labels of pods (63 at most).
 const LONGEST_NAME: usize = 52;
@@ -89,6 +89,10 @@ impl Checker<'_> {
             if let Some(tcp) = probe.tcp {
                 self.port(app, &tcp.port, &format!("{path}.probes.{name}.tcp.port"));
             }
+        }
+        if !app.checks.is_empty() {
+            let finding = Finding::warning("VERSION/CHECKS_NOT_MADE").with("app", &app.name);
+            self.report(finding, &format!("{path}.checks"));
         }
         for (index, check) in app.checks.iter().enumerate() {
             if let Some(http) = &check.http {
