@@ -1,0 +1,204 @@
+//! How long `validate` takes over a large site: `cargo bench -p tidegate-tests --bench validate`.
+//!
+//! Figures are printed and never asserted. `-- --write DIR` only writes the site, for the built program.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tidegate::source::Source;
+use tidegate_core::render::render;
+use tidegate_core::validate::validate;
+
+const PRODUCTS: usize = 180;
+const VERSIONS: usize = 6;
+const CLUSTERS: usize = 8;
+const PERSONS: usize = 120;
+const ZONES: usize = 12;
+const RUNS: usize = 7;
+
+/// A document's head; what follows is its `spec`.
+fn head(kind: &str, name: &str) -> String {
+    format!("apiVersion: tidegate.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n")
+}
+
+/// A version like those of `examples/bank`: two apps and a task, with environment, volume, probes and parameters.
+fn version(product: usize, minor: usize) -> String {
+    let requires = if product == 0 {
+        "[]".to_owned()
+    } else {
+        // A tree, as deep as products really stand on each other.
+        format!("[{{product: p{}, version: \">=1.0, <2\"}}]", product / 3)
+    };
+    head("ProductVersion", &format!("p{product}"))
+        + &format!(
+            r#"  version: 1.{minor}.0
+  requires: {requires}
+  parameters:
+    - {{name: dbUser, type: string, required: true}}
+    - {{name: currency, type: string, pattern: "[A-Z]{{3}}", default: CNY}}
+    - {{name: closeOfDay, type: string, pattern: "[0-2][0-9]:[0-5][0-9]", default: "23:30"}}
+  publishes: {{api: "api.p{product}.svc:8080"}}
+  apps:
+    - name: ledger
+      title: {{en: Ledger, zh: 总账}}
+      image: core/ledger-{product}:1.{minor}.0
+      after: [migrate]
+      env: {{DB_HOST: "db.{{{{ site.domain }}}}", DB_USER: "{{{{ dbUser }}}}", CURRENCY: "{{{{ currency }}}}"}}
+      ports: [{{name: grpc, port: 9090}}]
+      probes: {{readiness: {{tcp: {{port: grpc}}, periodSeconds: 5}}}}
+      volumes: [{{name: journal, path: /var/lib/ledger, size: 30Gi, class: fast, owner: 2000}}]
+      antiAffinity: [{{app: ledger, strength: strong}}]
+      terminationGracePeriod: 90s
+    - name: api
+      title: {{en: Interface, zh: 接口}}
+      workload: Deployment
+      image: core/api-{product}:1.{minor}.0
+      after: [ledger]
+      env: {{LEDGER: "ledger:9090", CLOSE_OF_DAY: "{{{{ closeOfDay }}}}"}}
+      ports: [{{name: http, port: 8080}}]
+      probes: {{readiness: {{http: {{path: /health, port: http}}}}}}
+    - {{name: migrate, kind: task, image: "core/migrate-{product}:1.{minor}.0", timeout: 10m, env: {{DB_USER: "{{{{ dbUser }}}}"}}}}
+  sizes:
+    - {{name: medium, apps: {{ledger: {{replicas: 2, cpu: "1", memory: 2Gi}}, api: {{replicas: 2, cpu: 500m, memory: 512Mi}}}}}}
+"#
+        )
+}
+
+/// Writes the site; gives the number of its documents.
+fn write(folder: &Path) -> usize {
+    let mut count = 0;
+    let mut put = |path: &str, documents: &[String]| {
+        count += documents.len();
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, documents.join("---\n")).unwrap();
+    };
+    let site = "  tier: production\n  resourcePrefix: hz\n  domain: hz.bank.internal\n  registry: registry.hz.bank.internal\n  \
+                storageClasses: {fast: open-local-lvm-default}\n";
+    put("site.yaml", &[head("Site", "hangzhou") + site]);
+    for cluster in 0..CLUSTERS {
+        let spec = format!(
+            "  access: {{sandbox: {{nodes: 4}}}}\n  room: r{cluster}\n  zone: z{cluster}\n  region: hangzhou\n  cells: [c{}]\n",
+            cluster % 2
+        );
+        let name = format!("room-{cluster}");
+        put(&format!("clusters/{name}.yaml"), &[head("Cluster", &name) + &spec]);
+    }
+    for product in 0..PRODUCTS {
+        let name = format!("p{product}");
+        let spec =
+            format!("  title: {{en: Product {product}, zh: 产品 {product}}}\n  maturity: mature\n");
+        put(&format!("catalog/{name}/product.yaml"), &[head("Product", &name) + &spec]);
+        for minor in 0..VERSIONS {
+            let path = format!("catalog/{name}/1.{minor}.0/version.yaml");
+            put(&path, &[version(product, minor)]);
+        }
+        let values = |suffix: &str, scope: &str, values: &str| {
+            head("Parameters", &format!("{name}{suffix}"))
+                + &format!("  scope: {{product: {name}{scope}}}\n  values: {{{values}}}\n")
+        };
+        put(
+            &format!("parameters/{name}.yaml"),
+            &[
+                values("", "", "dbUser: app"),
+                values("-room-0", ", cluster: room-0", "closeOfDay: \"22:15\""),
+            ],
+        );
+    }
+    for solution in 0..PRODUCTS / 6 {
+        let mut spec = "  rollout: standard\n  products:\n".to_owned();
+        for product in solution * 6..solution * 6 + 6 {
+            writeln!(
+                spec,
+                "    - {{product: p{product}, version: 1.{}.0, size: medium}}",
+                VERSIONS - 1
+            )
+            .unwrap();
+        }
+        let name = format!("s{solution}");
+        put(&format!("solutions/{name}.yaml"), &[head("Solution", &name) + &spec]);
+    }
+    let waves = "  waves: [{name: gray, clusters: {cells: [c0]}, bake: 10m}, {name: all}]\n  groups: {strategy: two}\n";
+    let rules = "  rules: [{quorum: [{group: g0, count: 1}], exclude: [author]}]\n";
+    put(
+        "policies.yaml",
+        &[head("RolloutPolicy", "standard") + waves, head("ApprovalPolicy", "production") + rules],
+    );
+    let role = "  permissions: [delivery.read]\n  kubernetes: [{apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}]\n";
+    let mut access = vec![head("Role", "observer") + role];
+    for person in 0..PERSONS {
+        let name = format!("person-{person}");
+        access.push(head("Person", &name) + &format!("  emails: [{name}@bank.example]\n"));
+        let grant = format!(
+            "  subject: {{person: {name}}}\n  role: observer\n  scope: {{products: [p{person}]}}\n  reason: CHG-{person}\n"
+        );
+        access.push(head("Grant", &format!("grant-{person}")) + &grant);
+        let test = format!(
+            "  subject: {{person: {name}}}\n  can: [{{verb: get, resource: pods, product: p{person}, cluster: room-0}}]\n"
+        );
+        access.push(head("RoleTest", &format!("test-{person}")) + &test);
+        if person % 8 == 0 {
+            let group = format!("g{}", person / 8);
+            access.push(head("Group", &group) + &format!("  members: [{name}]\n"));
+        }
+    }
+    put("iam.yaml", &access);
+    for zone in 0..ZONES {
+        let name = format!("z{zone}.bank.internal");
+        let mut spec = format!(
+            "  type: hosted\n  ttl: 300\n  primary: ns1.{name}.\n  contact: hostmaster.{name}.\n  records:\n    \
+             - {{name: \"@\", type: NS, values: [ns1, ns2]}}\n    - {{name: ns1, type: A, values: [10.0.0.2]}}\n    \
+             - {{name: ns2, type: A, values: [10.0.0.3]}}\n"
+        );
+        for host in 0..200 {
+            writeln!(spec, "    - {{name: host-{host}, type: A, values: [10.{zone}.1.{host}]}}")
+                .unwrap();
+        }
+        put(&format!("dns/{name}.yaml"), &[head("Zone", &name) + &spec]);
+    }
+    count
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, folder] = arguments.as_slice()
+        && flag == "--write"
+    {
+        println!("{} documents in {folder}", write(Path::new(folder)));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let documents = write(folder.path());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let now = Timestamp::now();
+    let (mut load, mut check, mut make) = (Vec::new(), Vec::new(), Vec::new());
+    let mut objects = 0;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let snapshot = runtime.block_on(Source::folder(folder.path())).unwrap();
+        load.push(start.elapsed());
+        let start = Instant::now();
+        let (site, findings) = validate(&snapshot, now);
+        check.push(start.elapsed());
+        let Some(site) = site else {
+            println!("refused: {:#?}", findings.iter().take(5).collect::<Vec<_>>());
+            return;
+        };
+        let start = Instant::now();
+        objects = render(&site, now).objects.len();
+        make.push(start.elapsed());
+    }
+    println!("{documents} documents, {objects} objects; medians of {RUNS} runs");
+    println!("load      {:>8.1?}", median(load));
+    println!("validate  {:>8.1?}", median(check));
+    println!("render    {:>8.1?}", median(make));
+}
