@@ -181,38 +181,4 @@ fn language(given: Option<&str>) -> Result<Lang, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_teaches_by_examples() {
-        fn check(command: &clap::Command, path: &str) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "{path} has no examples");
-            // Wrapped, an example cannot be copied.
-            for line in help.lines().filter(|line| line.starts_with("  ")) {
-                let columns = printer::columns(line);
-                assert!(columns <= 80, "{path}: {columns} columns: {line}");
-            }
-            for child in command.get_subcommands() {
-                check_child(child, path);
-            }
-        }
-        // The commands of a group have their examples in the group's help.
-        fn check_child(child: &clap::Command, path: &str) {
-            let name = format!("{path} {}", child.get_name());
-            assert!(child.get_about().is_some(), "{name} says nothing of itself");
-        }
-        check(&Cli::command(), "tidegate");
-        for command in Cli::command().get_subcommands() {
-            check(command, command.get_name());
-        }
-    }
-}
+mod tests;
