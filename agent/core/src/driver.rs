@@ -69,13 +69,19 @@ pub fn is_in_place(live: &Object, form: &Object) -> bool {
         "/spec/strategy/rollingUpdate/maxSurge",
         "/spec/strategy/rollingUpdate/maxUnavailable",
     ];
+    // A server leaves out numbers that are zero and optional, such as the `minReadySeconds` of a DaemonSet.
+    let says = |pointer: &str, wanted: &Value| match live.get(pointer) {
+        Some(found) => found == wanted,
+        None => *wanted == json!(0),
+    };
     revision(live) == revision(form)
         && DECIDED
             .iter()
-            .all(|pointer| form.get(pointer).is_none_or(|wanted| live.get(pointer) == Some(wanted)))
+            .all(|pointer| form.get(pointer).is_none_or(|wanted| says(pointer, wanted)))
 }
 
-/// The pods that belong to the first `cumulative` of `total`: those that may and must be new.
+/// The pods that belong to the first `cumulative` of `total`: those that may and must be new. `total` is how many there are
+/// to be now; of a DaemonSet the nodes decide.
 pub fn opened<'a>(
     driver: Driver,
     pods: &'a [Pod],
@@ -95,10 +101,19 @@ pub fn opened<'a>(
             pods.iter().filter(|pod| pod.revision == wanted && !pod.is_terminating).collect()
         }
         Driver::DaemonSet => {
-            let mut by_node: Vec<&Pod> = pods.iter().filter(|pod| !pod.is_terminating).collect();
-            by_node.sort_by(|left, right| left.node.cmp(&right.node));
-            by_node.truncate(cumulative as usize);
-            by_node
+            let (new, mut old): (Vec<&Pod>, Vec<&Pod>) = pods
+                .iter()
+                .filter(|pod| !pod.is_terminating)
+                .partition(|pod| pod.revision == wanted);
+            // A node whose pod is on its way out, or not made again yet, has had its turn: only what is left of the group
+            // is taken from the nodes that come next.
+            let there = u32::try_from(new.len() + old.len()).unwrap_or(u32::MAX);
+            let changed = u32::try_from(new.len()).unwrap_or(u32::MAX);
+            let between = total.saturating_sub(there);
+            let left = cumulative.saturating_sub(changed).saturating_sub(between);
+            old.sort_by(|left, right| left.node.cmp(&right.node));
+            old.truncate(left as usize);
+            new.into_iter().chain(old).collect()
         }
     }
 }
@@ -163,6 +178,47 @@ mod tests {
         let opened = opened(Driver::StatefulSet, &pods, "new", 4, 2);
         let moved = to_evict(Driver::StatefulSet, &stateful_set("new", 2), &opened, "new");
         assert_eq!(moved.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["web-2"]);
+    }
+
+    #[test]
+    fn what_a_server_leaves_out_is_in_place() {
+        let template = json!({"metadata": {"annotations": {REVISION: "new"}}});
+        let desired = Object::new(json!({"spec": {"minReadySeconds": 0, "template": template}}));
+        let live = Object::new(json!({"spec": {"template": template}}));
+        let form = form(Driver::DaemonSet, &desired, None, 3, 1);
+        assert!(is_in_place(&live, &form));
+        let held = Object::new(json!({"spec": {"minReadySeconds": 5, "template": template}}));
+        assert!(!is_in_place(&held, &form));
+    }
+
+    #[test]
+    fn the_next_node_waits_while_a_daemons_pod_is_on_its_way() {
+        let on = |node: &str, revision: &str, is_terminating: bool| Pod {
+            node: node.to_owned(),
+            is_terminating,
+            ..pod(node, revision)
+        };
+        let set = Object::new(
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"generation": 1}, "status": {"observedGeneration": 1}}),
+        );
+        let moved = |pods: &[Pod], cumulative| -> Vec<String> {
+            let opened = opened(Driver::DaemonSet, pods, "new", 3, cumulative);
+            let moved = to_evict(Driver::DaemonSet, &set, &opened, "new");
+            moved.iter().map(|pod| pod.node.clone()).collect()
+        };
+        let (b, c) = (on("b", "old", false), on("c", "old", false));
+        let first = [on("a", "old", false), b.clone(), c.clone()];
+        assert_eq!(moved(&first, 1), ["a"]);
+        let leaving = [on("a", "old", true), b.clone(), c.clone()];
+        assert_eq!(moved(&leaving, 1), [""; 0]);
+        let gone = [b.clone(), c.clone()];
+        assert_eq!(moved(&gone, 1), [""; 0]);
+        let made = [on("a", "new", false), b.clone(), c.clone()];
+        assert_eq!(moved(&made, 1), [""; 0]);
+        assert_eq!(moved(&made, 2), ["b"]);
+        // The new pod of the first node and the old one that is still going are one node.
+        let both = [on("a", "old", true), on("a", "new", false), b, c];
+        assert_eq!(moved(&both, 2), ["b"]);
     }
 
     #[test]

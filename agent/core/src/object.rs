@@ -138,6 +138,18 @@ impl Object {
         self.text("/metadata/resourceVersion")
     }
 
+    /// Whether we have applied it, by the server's own account: the only witness when the agent was killed between an
+    /// apply and its record.
+    pub fn is_applied_by_us(&self) -> bool {
+        let managers = self.get("/metadata/managedFields").and_then(Value::as_array);
+        managers.into_iter().flatten().any(|manager| {
+            let says = |field: &str, wanted: &str| {
+                manager.get(field).and_then(Value::as_str) == Some(wanted)
+            };
+            says("manager", FIELD_MANAGER) && says("operation", "Apply")
+        })
+    }
+
     /// A label's value.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.0.get("metadata")?.get("labels")?.get(name)?.as_str()

@@ -133,6 +133,9 @@ pub enum Event {
         action: String,
         /// 1, 2, 3 …
         attempt: u32,
+        /// Uids of the pods that were broken: a retry makes these anew, and no others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pods: Vec<String>,
     },
     /// All steps of a wave are done; its bake time runs from here.
     WaveReady {
@@ -232,6 +235,9 @@ pub struct Failure {
 pub struct PodFailure {
     /// `namespace/name`.
     pub pod: String,
+    /// Its uid: a retry makes this one anew, and none that came meanwhile.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     /// As Kubernetes says: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable` …
     pub reason: String,
     /// What it says about it.

@@ -46,6 +46,7 @@ pub(super) fn pods<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodFailure> {
     pods.filter(|pod| !pod.is_ready())
         .map(|pod| PodFailure {
             pod: format!("{}/{}", pod.namespace, pod.name),
+            uid: pod.uid.clone(),
             reason: pod.trouble.as_ref().map_or("NotReady", |trouble| &trouble.reason).to_owned(),
             message: pod.trouble.as_ref().map(|it| it.message.clone()).unwrap_or_default(),
             log: Vec::new(),

@@ -50,7 +50,7 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
     let touched = touched(step, own);
     let open = touched.iter().find(|reference| !own.reverted.contains(**reference));
     if let Some(reference) = open {
-        return revert_object(work, step, reference, observed);
+        return revert_object(work, step, own, reference, observed);
     }
     for reference in &touched {
         if let Some(decision) = recover(work, step, reference, observed) {
@@ -69,14 +69,17 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
     Decision::event(Event::StepRolledBack { step: step.id.clone() })
 }
 
-/// What the step may have changed, last first: what was applied, the workload of an opened group, what was deleted.
+/// What the step may have changed, last first. Of a step that is done that is what it recorded. While a step was under way
+/// the agent may have been killed between an effect and its record, so everything of it may have been touched; taking back
+/// what was not changes nothing.
 fn touched<'a>(step: &'a Step, own: &StepState) -> Vec<&'a ObjectRef> {
     let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
-    let has_opened = own.open.is_some() || own.groups_done > 0;
+    let is_under_way = matches!(own.status, StepStatus::Running | StepStatus::Failed(_));
     let is_touched = |reference: &&ObjectRef| {
-        own.applied.contains(*reference)
+        is_under_way
+            || own.applied.contains(*reference)
             || own.pruned.contains(*reference)
-            || (has_opened && workload == Some(*reference))
+            || (own.groups_done > 0 && workload == Some(*reference))
     };
     step.apply.iter().chain(&step.replace).chain(&step.prune).filter(is_touched).rev().collect()
 }
@@ -84,6 +87,7 @@ fn touched<'a>(step: &'a Step, own: &StepState) -> Vec<&'a ObjectRef> {
 fn revert_object(
     work: Work<'_>,
     step: &Step,
+    own: &StepState,
     reference: &ObjectRef,
     observed: &Observed,
 ) -> Decision {
@@ -98,7 +102,9 @@ fn revert_object(
         return Decision::effects(vec![effect], finding);
     }
     let is_kept = matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
-    if is_kept || observed.is_absent(reference) {
+    let is_somebody_elses = !own.applied.contains(reference)
+        && observed.object(reference).is_some_and(|live| !live.is_applied_by_us());
+    if is_kept || is_somebody_elses || observed.is_absent(reference) {
         return Decision::event(Event::ObjectsReverted {
             step: step.id.clone(),
             objects: vec![reference.clone()],

@@ -90,6 +90,17 @@ impl Rolling<'_> {
         self.rollout.groups.last().map_or(0, |group| group.cumulative)
     }
 
+    /// Pods that there are to be now: nodes of a DaemonSet come and go during a release.
+    fn there(&self) -> u32 {
+        let scheduled = match self.rollout.driver {
+            Driver::DaemonSet => {
+                self.live().and_then(|live| live.integer("/status/desiredNumberScheduled"))
+            }
+            Driver::Whole | Driver::StatefulSet | Driver::Deployment => None,
+        };
+        scheduled.and_then(|it| u32::try_from(it).ok()).unwrap_or_else(|| self.total())
+    }
+
     fn pods(&self) -> &[Pod] {
         self.observed.pods(&self.rollout.workload)
     }
@@ -110,7 +121,7 @@ impl Rolling<'_> {
     fn in_group(&self, desired: &Object, group: &Group, open: &OpenGroup) -> Decision {
         let wanted = driver::revision(desired);
         let driver = self.rollout.driver;
-        let opened = driver::opened(driver, self.pods(), wanted, self.total(), group.cumulative);
+        let opened = driver::opened(driver, self.pods(), wanted, self.there(), group.cumulative);
         if let Some(decision) = self.trouble(wanted, &opened, open) {
             return decision;
         }
@@ -275,21 +286,29 @@ impl Rolling<'_> {
         };
         let tried = self.own.unattended.get(scene).copied().unwrap_or(0);
         let rule = self.rollout.unattended.iter().find(|rule| rule.scene == scene);
-        if let Some(rule) = rule.filter(|rule| tried < rule.attempts) {
-            return Some(self.act(rule, open, tried + 1));
-        }
         let failing = opened.iter().copied().filter(|pod| pod.revision == wanted);
+        if let Some(rule) = rule.filter(|rule| tried < rule.attempts) {
+            let broken = failing.filter(|pod| !pod.is_ready()).map(|pod| pod.uid.clone());
+            return Some(self.act(rule, open, tried + 1, broken.collect()));
+        }
         let failure = failure::group(code, &self.rollout.workload, timeout, failing);
         Some(self.fail(Some(open.group), failure))
     }
 
-    fn act(&self, rule: &UnattendedRule, open: &OpenGroup, attempt: u32) -> Decision {
+    fn act(
+        &self,
+        rule: &UnattendedRule,
+        open: &OpenGroup,
+        attempt: u32,
+        pods: Vec<String>,
+    ) -> Decision {
         let acted = Event::ActedUnattended {
             step: self.id(),
             group: open.group,
             scene: rule.scene.clone(),
             action: rule.action.clone(),
             attempt,
+            pods,
         };
         let by = "tidegate".to_owned();
         let reason = format!("unattended: {}", rule.scene);
@@ -303,10 +322,9 @@ impl Rolling<'_> {
 
     /// After a retry, pods that were broken before it are made anew.
     fn remake(&self, wanted: &str, opened: &[&Pod]) -> Option<Decision> {
-        let retry_at = self.own.retry_at?;
         let is_stale = |pod: &&&Pod| {
-            let is_older = pod.created_at.is_some_and(|created| created < retry_at);
-            pod.revision == wanted && is_older && !pod.is_ready() && !pod.is_terminating
+            let is_listed = self.own.remake.contains(&pod.uid);
+            is_listed && pod.revision == wanted && !pod.is_ready() && !pod.is_terminating
         };
         let effects: Vec<Effect> = opened
             .iter()

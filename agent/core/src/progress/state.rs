@@ -98,8 +98,11 @@ pub struct StepState {
     pub groups_ended_at: Option<Timestamp>,
     /// The group whose pods may change now.
     pub open: Option<OpenGroup>,
-    /// Since when broken pods are to be made anew: a retry.
+    /// When it was last tried again.
     pub retry_at: Option<Timestamp>,
+    /// Uids of pods that were broken before the last retry and are to be made anew. Not told by their age: clocks differ,
+    /// and Kubernetes writes whole seconds.
+    pub remake: BTreeSet<String>,
     /// How often a rule acted without asking, by scene.
     pub unattended: BTreeMap<String, u32>,
     /// When it ended.
@@ -268,6 +271,7 @@ impl StepState {
             groups_ended_at: None,
             open: None,
             retry_at: None,
+            remake: BTreeSet::new(),
             unattended: BTreeMap::new(),
             done_at: None,
         }
@@ -304,11 +308,15 @@ impl StepState {
             Event::Skipped { .. } => self.end(StepStatus::Skipped, at),
             Event::StepRolledBack { .. } => self.end(StepStatus::RolledBack, at),
             Event::StepFailed { failure, .. } => self.status = StepStatus::Failed(failure.clone()),
-            Event::ActedUnattended { scene, attempt, .. } => {
+            Event::ActedUnattended { scene, attempt, pods, .. } => {
                 self.unattended.insert(scene.clone(), *attempt);
+                self.remake = pods.iter().cloned().collect();
                 self.retry(at);
             }
             Event::Retried { .. } => {
+                if let StepStatus::Failed(failure) = &self.status {
+                    self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
+                }
                 self.status = StepStatus::Running;
                 self.started_at = at;
                 self.retry(at);

@@ -143,6 +143,8 @@ struct World {
     made: u64,
     born: BTreeMap<u64, Timestamp>,
     broken: Option<String>,
+    /// How far the cluster's clock is behind.
+    behind: SignedDuration,
     most_new: Vec<(usize, u32)>,
     gate: ReleaseGate,
 }
@@ -163,6 +165,7 @@ impl World {
             made: 0,
             born: BTreeMap::new(),
             broken: None,
+            behind: SignedDuration::ZERO,
             most_new: Vec::new(),
             gate: open(),
         };
@@ -175,7 +178,7 @@ impl World {
 
     fn make_pod(&mut self, ordinal: u32, revision: &str) {
         self.made += 1;
-        self.born.insert(self.made, self.now);
+        self.born.insert(self.made, self.now - self.behind);
         self.pods.insert(ordinal, (revision.to_owned(), self.made));
     }
 
@@ -464,6 +467,29 @@ fn unattended_retries_are_counted_and_then_a_person_is_needed() {
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
 
+#[rstest]
+#[case::same(SignedDuration::ZERO)]
+#[case::behind(SignedDuration::from_hours(1))]
+fn a_retry_makes_each_broken_pod_anew_once_whatever_the_clusters_clock_says(
+    #[case] behind: SignedDuration,
+) {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    world.behind = behind;
+    world.broken = Some("new".to_owned());
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed);
+    let made = world.made;
+    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
+    world.record(events.unwrap());
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed, "it is still broken");
+    assert_eq!(world.made, made + 1);
+}
+
 #[test]
 fn a_pause_lets_the_open_group_end_and_opens_no_other() {
     let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], false);
@@ -623,4 +649,67 @@ fn an_unreachable_cluster_holds_the_step_and_does_not_fail_it() {
     let much_later = world.now + SignedDuration::from_hours(5);
     let decision = decide(work, &world.state(), &observed, &gate, much_later);
     assert!(decision.events.is_empty() && decision.effects.is_empty());
+}
+
+/// A ConfigMap, say: applied at once, without pods that go in groups.
+fn without_groups() -> World {
+    let mut world = World::new("StatefulSet", Driver::Whole, &[3], false);
+    let step = &mut world.plan.content.waves[0].steps[0];
+    step.rollout = None;
+    step.kind = StepKind::Objects(Layer::Support);
+    world
+}
+
+/// One round without the rules about groups.
+fn act(world: &mut World) {
+    let gate = WaveGate::Open { approvals: Vec::new() };
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
+    world.record(decision.events);
+    for effect in decision.effects {
+        world.carry_out(effect);
+    }
+}
+
+#[test]
+fn what_was_applied_and_not_recorded_is_taken_back() {
+    let mut world = without_groups();
+    while driver::revision(&world.live) == "old" {
+        act(&mut world);
+    }
+    // The agent was killed between the apply and its record.
+    let lost = world.events.pop().unwrap();
+    assert!(matches!(lost.event, Event::ObjectsApplied { .. }), "{lost:?}");
+    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
+    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
+    world.record(events);
+    while !world.state().phase(&world.plan).is_ended() {
+        act(&mut world);
+    }
+    assert_eq!(world.state().ended, Some(ReleasePhase::RolledBack));
+    assert_eq!(driver::revision(&world.live), "old");
+}
+
+#[rstest]
+#[case::applied_by_us("tidegate", true)]
+#[case::somebody_elses("kubectl", false)]
+fn a_new_object_is_deleted_by_a_rollback_only_when_we_applied_it(
+    #[case] manager: &str,
+    #[case] is_deleted: bool,
+) {
+    let mut world = without_groups();
+    world.before = DesiredState::default();
+    act(&mut world);
+    act(&mut world);
+    assert_eq!(world.state().steps.len(), 1, "the step is under way");
+    let managed = json!([{"manager": manager, "operation": "Apply"}]);
+    world.live.set(&["metadata", "managedFields"], managed);
+    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
+    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
+    world.record(events);
+    let gate = WaveGate::Open { approvals: Vec::new() };
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
+    let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
+    assert_eq!(deletes, is_deleted, "{decision:?}");
 }
