@@ -1,5 +1,7 @@
 //! A commit as a tree: read from the object database, without a checkout.
 
+use std::cell::RefCell;
+
 use git2::{ObjectType, Oid, Repository};
 use tidegate_core::snapshot::{Identity, Revision, Snapshot};
 
@@ -15,11 +17,13 @@ const MODE_LINK: i32 = 0o120_000;
 struct Objects<'repository> {
     repository: &'repository Repository,
     tree: git2::Tree<'repository>,
+    /// The folder that was looked into last, by its path. libgit2 reads a large one anew for each of its files.
+    last: RefCell<Option<(String, git2::Tree<'repository>)>>,
     /// For errors.
     location: &'repository str,
 }
 
-impl Objects<'_> {
+impl<'repository> Objects<'repository> {
     fn broken(&self, source: git2::Error) -> Error {
         Error::Broken { location: self.location.to_owned(), source }
     }
@@ -49,11 +53,31 @@ impl Objects<'_> {
     }
 
     fn entry(&self, path: &str) -> Result<Option<git2::TreeEntry<'static>>, Error> {
-        match self.tree.get_path(path.as_ref()) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(self.broken(error)),
+        let folder = parent(path);
+        if folder.is_empty() {
+            return Ok(self.tree.get_name(path).map(|entry| entry.to_owned()));
         }
+        let mut last = self.last.borrow_mut();
+        if last.as_ref().is_none_or(|(known, _)| known != folder) {
+            let Some(tree) = self.folder(folder)? else { return Ok(None) };
+            *last = Some((folder.to_owned(), tree));
+        }
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        let found = last.as_ref().and_then(|(_, tree)| tree.get_name(name));
+        Ok(found.map(|entry| entry.to_owned()))
+    }
+
+    /// The folder at a path; `None` when there is nothing, or no folder.
+    fn folder(&self, path: &str) -> Result<Option<git2::Tree<'repository>>, Error> {
+        let entry = match self.tree.get_path(path.as_ref()) {
+            Ok(entry) => entry,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(self.broken(error)),
+        };
+        if entry.kind() != Some(ObjectType::Tree) {
+            return Ok(None);
+        }
+        self.repository.find_tree(entry.id()).map(Some).map_err(|error| self.broken(error))
     }
 }
 
@@ -69,8 +93,8 @@ impl Tree for Objects<'_> {
         let tree = if folder.is_empty() {
             &self.tree
         } else {
-            let Some(entry) = self.entry(folder)? else { return Ok(Vec::new()) };
-            below = self.repository.find_tree(entry.id()).map_err(|error| self.broken(error))?;
+            let Some(found) = self.folder(folder)? else { return Ok(Vec::new()) };
+            below = found;
             &below
         };
         let mut entries = Vec::with_capacity(tree.len());
@@ -117,7 +141,8 @@ pub(super) fn snapshot(
 ) -> Result<Snapshot, Error> {
     let found = find(repository, location, commit)?;
     let broken = |source| Error::Broken { location: location.to_owned(), source };
-    let objects = Objects { repository, tree: found.tree().map_err(broken)?, location };
+    let tree = found.tree().map_err(broken)?;
+    let objects = Objects { repository, tree, last: RefCell::default(), location };
     if objects.kind(folder)? != Some(Kind::Folder) {
         return Err(Error::Folder { folder: folder.to_owned(), commit: commit.to_owned() });
     }
