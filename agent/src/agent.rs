@@ -18,7 +18,7 @@ use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
 use tidegate_core::digest::Digest;
 use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate};
-use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
+use tidegate_core::live::{ClusterObservation, Gap, Inventory, InventoryEntry, LiveState};
 use tidegate_core::plan::{Plan, PlanReport, Risk};
 use tidegate_core::progress::{self, ReleaseState};
 use tidegate_core::release::{Event, ReleasePhase};
@@ -35,9 +35,9 @@ use crate::approve::{self, Keys};
 use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::execute::{Advance, Hands, Running};
+use crate::execute::{Advance, Hands, Running, fold_inventory};
 use crate::handle::{Handle, Notice, Request};
-use crate::journal::{self, Journal, ReleaseRow, StoredApproval, fact};
+use crate::journal::{self, Fact, InventoryChange, Journal, ReleaseRow, StoredApproval, fact};
 use crate::publish::Publisher;
 use crate::reconcile::reconcile;
 use crate::source::{self, Source};
@@ -129,6 +129,7 @@ pub struct Agent {
     refused_approvals: Vec<Finding>,
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
+    is_baseline_handed_back: bool,
     status: Status,
     statuses: watch::Sender<Arc<Status>>,
     requests: mpsc::Receiver<Request>,
@@ -197,6 +198,8 @@ impl Agent {
             sandboxes: BTreeSet::new(),
             connection_gaps: BTreeMap::new(),
             publisher,
+            // The agent may have been killed after a release had ended and before git had its baseline.
+            is_baseline_handed_back: false,
             running: None,
             loaded: None,
             meaning: None,
@@ -320,6 +323,9 @@ impl Agent {
             self.keep_approvals().await?;
         }
         self.verify_approvals().await?;
+        if is_due && self.status.source.problem.is_none() && !self.is_baseline_handed_back {
+            self.hand_back_baseline().await;
+        }
         Ok(self.loaded.clone())
     }
 
@@ -486,6 +492,32 @@ impl Agent {
         LiveState { clusters }
     }
 
+    /// An agent that was killed between an apply and its record leaves an intention behind, and an object that says whose
+    /// it is. When the release did not come back to it, it is recorded here: it could never be pruned otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub async fn complete_inventory(&mut self, live: &LiveState) -> Result<()> {
+        let applied: Vec<InventoryChange> = self
+            .inventory
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.uid.is_none())
+            .filter_map(|(reference, entry)| {
+                let found = live.observation(reference)?.live.as_ref()?;
+                let uid = found.is_applied_by_us().then(|| found.uid().to_owned())?;
+                let entry = InventoryEntry { uid: Some(uid), ..entry.clone() };
+                Some(InventoryChange::Applied(reference.clone(), entry))
+            })
+            .collect();
+        if !applied.is_empty() {
+            self.journal.change_inventory(&applied).await?;
+            fold_inventory(&mut self.inventory, &applied);
+        }
+        Ok(())
+    }
+
     /// A change of policies, persons or groups is a risk of its own: the old policy says yes to the new one.
     pub fn mark_policy_change(&self, site: &ValidSite, plan: &mut Plan) {
         if self.accepted.as_ref().is_some_and(|it| it.policies != site.policies_digest()) {
@@ -523,7 +555,9 @@ impl Agent {
     pub async fn evidence(&self, plan: &Plan) -> Result<GateEvidence> {
         let id = plan.id();
         let releases = self.journal.releases(100).await?;
-        let last = releases.iter().find(|row| row.plan == id);
+        // A release that was given up half way has changed the clusters, and with them the plan's digest: what its revision
+        // wants stays given up all the same.
+        let last = releases.iter().find(|row| row.plan == id || row.revision == plan.revision);
         let given_up_at = last
             .filter(|row| matches!(row.phase, ReleasePhase::RolledBack | ReleasePhase::Cancelled))
             .and_then(|row| row.ended_at);
@@ -550,8 +584,13 @@ impl Agent {
         self.note_clusters(live);
         let before_revision = self.baseline.as_ref().map(|baseline| baseline.revision.clone());
         let before = self.content_of(before_revision.as_deref()).await;
-        self.consumed.extend(approved.approvals().iter().cloned());
         let now = self.clock.now();
+        if meaning.until.is_some_and(|until| now >= until) {
+            // Time has changed what the site wants while the clusters were asked; after a restart the content would be made
+            // as of the start, and not be the approved one. The next round plans anew.
+            return Ok(());
+        }
+        self.consumed.extend(approved.approvals().iter().cloned());
         let mut hands = Hands {
             journal: &self.journal,
             clusters: &self.clusters,
@@ -605,11 +644,15 @@ impl Agent {
             site.filter(|(desired, _)| desired.digest() == plan.content.desired)
         else {
             // Without the content that was approved nothing more may be written.
-            let reason = "the approved content cannot be made any more".to_owned();
-            let cancelled = Event::Cancelled { by: "tidegate".to_owned(), reason };
             let now = self.clock.now();
-            self.journal.append(&row.id, &[cancelled], &[], now).await?;
-            self.journal.set_phase(&row.id, ReleasePhase::Cancelled, None, now).await?;
+            let mut phase = state.phase(&plan);
+            if !phase.is_ended() {
+                let reason = "the approved content cannot be made any more".to_owned();
+                let cancelled = Event::Cancelled { by: "tidegate".to_owned(), reason };
+                self.journal.append(&row.id, &[cancelled], &[], now).await?;
+                phase = ReleasePhase::Cancelled;
+            }
+            self.journal.set_phase(&row.id, phase, &[], now).await?;
             return Ok(());
         };
         let before = self.content_of(row.before_revision.as_deref()).await.unwrap_or_default();
@@ -743,14 +786,19 @@ impl Agent {
             &running.site,
             reached,
         );
-        running.finish(&baseline, &self.journal, now).await?;
+        let accepted = (phase == ReleasePhase::Done).then(|| Accepted::of(&running.site));
+        let mut facts = vec![Fact::new(fact::BASELINE, &baseline)?];
+        if let Some(accepted) = &accepted {
+            facts.push(Fact::new(fact::ACCEPTED, accepted)?);
+        }
+        running.finish(&facts, &self.journal, now).await?;
         self.baseline = Some(baseline);
-        if phase == ReleasePhase::Done {
-            self.accept(&running.site).await?;
+        if let Some(accepted) = accepted {
+            self.now_follows(accepted);
         }
         self.status.releases = self.journal.releases(20).await?;
         self.status.release = None;
-        self.write_baseline().await;
+        self.hand_back_baseline().await;
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use tidegate_core::baseline::Baseline;
 use tidegate_core::desired::{DesiredObject, DesiredState};
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
 use tidegate_core::live::{Gap, Inventory, InventoryEntry};
@@ -17,7 +16,7 @@ use tidegate_core::site::ValidSite;
 use tidegate_schema::finding::Finding;
 
 use crate::cluster::Cluster;
-use crate::journal::{self, InventoryChange, Journal, ReleaseRow};
+use crate::journal::{self, Fact, InventoryChange, Journal, ReleaseRow};
 use crate::publish::Publisher;
 
 /// Rounds of one call at the most: the loop must come back to look at git, approvals and commands.
@@ -100,13 +99,15 @@ impl Running {
 
     /// Takes up a release that was under way when the agent ended.
     pub fn of(
-        row: ReleaseRow,
+        mut row: ReleaseRow,
         approved: ApprovedPlan,
         site: ValidSite,
         desired: DesiredState,
         before: DesiredState,
         state: ReleaseState,
     ) -> Self {
+        // The row may be older than the events, as the agent may have been killed in between.
+        row.phase = state.phase(approved.plan());
         Self {
             row,
             approved,
@@ -199,25 +200,25 @@ impl Running {
         }
         let phase = self.state.phase(self.plan());
         if phase != self.row.phase && !phase.is_ended() {
-            hands.journal.set_phase(&self.row.id, phase, None, now).await?;
+            hands.journal.set_phase(&self.row.id, phase, &[], now).await?;
         }
         self.row.phase = phase;
         Ok(())
     }
 
-    /// Records the end with the baseline that the release leaves.
+    /// Records the end with the documents that the release leaves.
     ///
     /// # Errors
     ///
     /// When the journal cannot be written.
     pub async fn finish(
         &mut self,
-        baseline: &Baseline,
+        facts: &[Fact],
         journal: &Journal,
         now: Timestamp,
     ) -> Result<(), journal::Error> {
         let phase = self.state.phase(self.plan());
-        journal.set_phase(&self.row.id, phase, Some(baseline), now).await?;
+        journal.set_phase(&self.row.id, phase, facts, now).await?;
         self.row.phase = phase;
         self.row.ended_at = Some(now);
         tracing::info!(release = self.row.id, ?phase, "release ended");
@@ -288,31 +289,34 @@ impl Running {
                     self.apply(&step, reference, &object, is_final, hands, now).await?
                 }
                 Effect::Delete { reference, .. } => {
-                    let entry = hands.inventory.entries.get(&reference);
-                    let uid = entry.and_then(|entry| entry.uid.clone());
                     let version = self.api_version(&reference, hands.inventory);
-                    match (hands.clusters.get(&reference.cluster), uid) {
-                        (Some(cluster), Some(uid)) => {
-                            let result = cluster.delete(&reference, &version, &uid).await;
+                    match hands.clusters.get(&reference.cluster) {
+                        Some(cluster) => {
+                            let result = match ours(cluster, &reference, &version, hands).await {
+                                Some(uid) => cluster.delete(&reference, &version, &uid).await,
+                                // Never applied, so never ours to delete.
+                                None => Err(never_applied()),
+                            };
                             self.note(reference, result)
                         }
-                        // Never applied, so never ours to delete.
-                        (_, None) => {
-                            self.note(reference, Err(never_applied()));
-                            false
-                        }
-                        (None, _) => false,
+                        None => false,
                     }
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
                     match hands.clusters.get(&cluster) {
-                        Some(cluster) => cluster.evict(&namespace, &name, &uid).await.is_ok(),
+                        Some(cluster) => {
+                            let result = cluster.evict(&namespace, &name, &uid).await;
+                            self.note_pod(&namespace, &name, result)
+                        }
                         None => false,
                     }
                 }
                 Effect::DeletePod { cluster, namespace, name, uid } => {
                     match hands.clusters.get(&cluster) {
-                        Some(cluster) => cluster.delete_pod(&namespace, &name, &uid).await.is_ok(),
+                        Some(cluster) => {
+                            let result = cluster.delete_pod(&namespace, &name, &uid).await;
+                            self.note_pod(&namespace, &name, result)
+                        }
                         None => false,
                     }
                 }
@@ -389,6 +393,16 @@ impl Running {
         }
     }
 
+    /// A pod that the server does not let go now (a disruption budget, most often): people see why it is waited for.
+    fn note_pod(&mut self, namespace: &str, name: &str, result: Result<(), EffectFailure>) -> bool {
+        let Err(failure) = result else { return true };
+        let pod = format!("{namespace}/{name}");
+        tracing::debug!(pod, code = failure.code, failure.message, "the pod is not let go");
+        let finding = Finding::note("RELEASE/POD_HELD").with("pod", pod);
+        self.waits.push(finding.with("reason", failure.message));
+        false
+    }
+
     async fn add_logs(
         &self,
         step: &str,
@@ -433,6 +447,24 @@ fn uids(inventory: &Inventory) -> BTreeMap<ObjectRef, String> {
     inventory.entries.iter().filter_map(uid).collect()
 }
 
+/// The uid of the object that we made: of the inventory, or, when the agent was killed between the apply and its record, of
+/// the object that says that we applied it.
+async fn ours(
+    cluster: &Cluster,
+    reference: &ObjectRef,
+    api_version: &str,
+    hands: &Hands<'_>,
+) -> Option<String> {
+    let entry = hands.inventory.entries.get(reference)?;
+    if entry.uid.is_some() {
+        return entry.uid.clone();
+    }
+    match cluster.get(reference, api_version).await {
+        Ok(Seen::Present(live)) if live.is_applied_by_us() => Some(live.uid().to_owned()),
+        Ok(Seen::Present(_) | Seen::Absent) | Err(_) => None,
+    }
+}
+
 fn never_applied() -> EffectFailure {
     EffectFailure {
         code: "RELEASE/NOT_OURS".to_owned(),
@@ -472,7 +504,7 @@ fn removed(events: &[Event]) -> Vec<InventoryChange> {
     gone.flatten().cloned().map(InventoryChange::Remove).collect()
 }
 
-fn fold_inventory(inventory: &mut Inventory, changes: &[InventoryChange]) {
+pub(crate) fn fold_inventory(inventory: &mut Inventory, changes: &[InventoryChange]) {
     for change in changes {
         match change {
             InventoryChange::Intend(reference, entry)

@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
-use tidegate_core::baseline::Baseline;
 use tidegate_core::digest::Digest;
 use tidegate_core::live::{Inventory, InventoryEntry};
 use tidegate_core::object::ObjectRef;
@@ -119,6 +118,24 @@ pub enum InventoryChange {
     Applied(ObjectRef, InventoryEntry),
     /// Is gone, or was kept and is no longer ours.
     Remove(ObjectRef),
+}
+
+/// A single document to be written together with something else.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+impl Fact {
+    /// A document by its name.
+    ///
+    /// # Errors
+    ///
+    /// When it has no form as JSON.
+    pub fn new(name: &'static str, value: &impl Serialize) -> Result<Self> {
+        Ok(Self { name, value: write("a document", value)? })
+    }
 }
 
 /// Names of single documents.
@@ -332,7 +349,8 @@ impl Journal {
         Ok(recorded)
     }
 
-    /// Records how a release stands; when it has ended, with the baseline that it leaves, in one transaction.
+    /// Records how a release stands; when it has ended, with the documents that it leaves, in one transaction: whoever
+    /// starts again finds either all of the end or nothing of it.
     ///
     /// # Errors
     ///
@@ -341,7 +359,7 @@ impl Journal {
         &self,
         release: &str,
         phase: ReleasePhase,
-        baseline: Option<&Baseline>,
+        facts: &[Fact],
         at: Timestamp,
     ) -> Result<()> {
         let what = "record a phase";
@@ -353,14 +371,26 @@ impl Journal {
             .execute(&mut *transaction)
             .await
             .map_err(database(what))?;
-        if let Some(baseline) = baseline {
+        for fact in facts {
             sqlx::query(SET_FACT)
-                .bind(fact::BASELINE)
-                .bind(write("the baseline", baseline)?)
+                .bind(fact.name)
+                .bind(&fact.value)
                 .execute(&mut *transaction)
                 .await
                 .map_err(database(what))?;
         }
+        transaction.commit().await.map_err(database(what))
+    }
+
+    /// Changes the inventory apart from any event: what is seen to be so already.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, then nothing is.
+    pub async fn change_inventory(&self, changes: &[InventoryChange]) -> Result<()> {
+        let what = "change the inventory";
+        let mut transaction = self.pool.begin().await.map_err(database(what))?;
+        change_inventory(&mut transaction, changes).await?;
         transaction.commit().await.map_err(database(what))
     }
 

@@ -46,6 +46,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
 
     // observe (IO: reads and dry runs only)
     let live = agent.observe(site, desired).await;
+    agent.complete_inventory(&live).await?;
 
     // diff, plan, gate (pure)
     let changes = diff(desired, &live, agent.inventory(), agent.published());

@@ -90,7 +90,7 @@ async fn a_release_whose_end_was_not_recorded_ends_after_the_restart() {
     let release = &before.first().unwrap().id;
     let journal = Journal::open(&data).await.unwrap();
     let events = journal.events(release).await.unwrap();
-    journal.set_phase(release, ReleasePhase::Running, None, Timestamp::now()).await.unwrap();
+    journal.set_phase(release, ReleasePhase::Running, &[], Timestamp::now()).await.unwrap();
     drop(journal);
 
     run(&bare, &data, &sandboxes, is_settled).await;

@@ -54,8 +54,13 @@ impl Agent {
     pub(super) async fn accept(&mut self, site: &ValidSite) -> Result<()> {
         let accepted = Accepted::of(site);
         self.journal.set_fact(fact::ACCEPTED, &accepted).await?;
+        self.now_follows(accepted);
+        Ok(())
+    }
+
+    /// What the journal has recorded as accepted counts.
+    pub(super) fn now_follows(&mut self, accepted: Accepted) {
         self.status.source.accepted = Some(accepted.commit.clone());
         self.accepted = Some(accepted);
-        Ok(())
     }
 }

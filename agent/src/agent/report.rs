@@ -66,7 +66,10 @@ impl Agent {
         }
         self.status.plan = None;
         self.status.drift = drift(plan);
-        self.status.condition = if is_whole { Condition::Settled } else { Condition::Unreachable };
+        // What was loaded last is as desired; whether that is still what people want cannot be said without the branch.
+        let is_in_touch = is_whole && self.status.source.problem.is_none();
+        self.status.condition =
+            if is_in_touch { Condition::Settled } else { Condition::Unreachable };
         self.show_release().await
     }
 
@@ -177,9 +180,10 @@ impl Agent {
         self.connection_gaps.get(name).cloned()
     }
 
-    /// Hands the baseline back to git (reflow). A remote that cannot be written is a finding, not a failure: the journal
-    /// has it.
-    pub(super) async fn write_baseline(&mut self) {
+    /// Hands the baseline back to git (reflow), where handing back the same again changes nothing. A remote that cannot be
+    /// written is a finding, not a failure: the journal has it. What may pass is tried again with the next fetch.
+    pub(super) async fn hand_back_baseline(&mut self) {
+        self.is_baseline_handed_back = true;
         let Some(baseline) = &self.baseline else { return };
         let Ok(document) = serde_json::to_vec_pretty(baseline) else { return };
         let append = Append {
@@ -192,6 +196,7 @@ impl Agent {
         };
         if let Err(error) = self.source.append(append).await {
             tracing::warn!(error = chain(&error), "the baseline was not handed back to git");
+            self.is_baseline_handed_back = !error.is_transient();
             self.status.findings.push(error.finding());
         }
     }

@@ -53,7 +53,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let Some(config) = config else { return Err(Failure { findings: Vec::new(), code: 64 }) };
     telemetry::start(config.log_format, &config.log_level).map_err(because)?;
     make_private(&config.data)?;
-    let journal = Journal::open(&config.data).await.map_err(because)?;
+    let journal = Journal::open(&config.data).await?;
     let source = Source::open(source_options(&config))?;
     let dns = match config.dns_listen.as_slice() {
         [] => None,

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         return Err(Finding::error("COMMAND/AGENT_RUNS").with("path", data.display()).into());
     }
     super::agent::make_private(data)?;
-    let journal = Journal::open(data).await.map_err(because)?;
+    let journal = Journal::open(data).await?;
     let repository = data.join("applied");
     commit(&snapshot, &repository)?;
     let options = SourceOptions {

@@ -5,6 +5,7 @@ use tidegate_schema::finding::Finding;
 
 use crate::cause::chain;
 use crate::client;
+use crate::journal;
 
 /// How a command that could do its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,18 @@ impl From<client::Error> for Failure {
                 usage(Finding::error("COMMAND/AGENT_ADDRESS").with("url", url))
             }
             client::Error::Unexpected { .. } => because(error),
+        }
+    }
+}
+
+impl From<journal::Error> for Failure {
+    fn from(error: journal::Error) -> Self {
+        match error {
+            journal::Error::Locked(lock) => {
+                let folder = lock.parent().unwrap_or(&lock);
+                Finding::error("COMMAND/AGENT_RUNS").with("path", folder.display()).into()
+            }
+            error => because(error),
         }
     }
 }

@@ -120,7 +120,7 @@ async fn known(
             return Ok((client.get("/api/v1/baseline").await.ok(), inventory));
         }
     }
-    let journal = Journal::open(data).await.map_err(because)?;
+    let journal = Journal::open(data).await?;
     let baseline = journal.fact(fact::BASELINE).await.map_err(because)?;
     Ok((baseline, journal.inventory().await.map_err(because)?))
 }
