@@ -1,0 +1,26 @@
+//! The built agent as a process, with its clusters outside of it: killed at any moment, and with a repository that is
+//! pushed to, rewritten, broken and gone.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "daemon/cluster.rs"]
+mod cluster;
+#[path = "daemon/crash.rs"]
+mod crash;
+#[path = "daemon/folder.rs"]
+mod folder;
+#[path = "daemon/journal.rs"]
+mod journal;
+#[path = "daemon/killer.rs"]
+mod killer;
+#[path = "daemon/process.rs"]
+mod process;
+#[path = "daemon/repository.rs"]
+mod repository;
+#[path = "daemon/site.rs"]
+mod site;
