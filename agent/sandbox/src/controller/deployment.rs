@@ -55,6 +55,11 @@ impl Version {
         number(&self.wanted, &format!("status/{field}")).unwrap_or(0)
     }
 
+    /// How many of its pods are available and are to stay: the status may still count one that was scaled in just now.
+    fn available(&self) -> i64 {
+        self.counted("availableReplicas").min(self.replicas())
+    }
+
     fn revision(&self) -> i64 {
         annotation(&self.wanted, REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
     }

@@ -92,8 +92,7 @@ impl Rollout<'_> {
             return false;
         }
         let mut scaled = self.shrink_unavailable(pass, room);
-        let mut room =
-            self.sum(|version| version.counted("availableReplicas")) - self.limits.min_available();
+        let mut room = self.sum(Version::available) - self.limits.min_available();
         for index in 0..self.old.len() {
             let held = self.old.get(index).map_or(0, Version::replicas);
             let step = held.min(room);

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, workload};
-use crate::controller::object::{annotation, at, set};
+use crate::control::Write;
+use crate::controller::object::{annotation, at, number, set, text};
+use crate::controller::reconcile;
 
 fn deployed(replicas: i64, spec: &Value) -> Bench {
     let mut bench = Bench::new(3);
@@ -49,6 +51,35 @@ fn pods_start_in_about_a_second() {
     assert_eq!(bench.ready_pods(), 0);
     bench.advance(0.6);
     assert_eq!(bench.ready_pods(), 1);
+}
+
+#[test]
+fn pods_that_are_being_scaled_in_do_not_count_as_available() {
+    let mut bench = deployed(4, &rolling(&json!(1), &json!(1)));
+    bench.image("Deployment", "web", "web:never-ready");
+    bench.settle();
+    let image = "spec/template/spec/containers";
+    let sets = bench.all("ReplicaSet");
+    let is_old = |set: &Value| at(set, image)[0]["image"] == "web:1";
+    // One old pod was scaled in just now, and its replica set's status tells of it still; two new ones are available.
+    for set in &sets {
+        let (replicas, available) = if is_old(set) { (2, 3) } else { (3, 2) };
+        bench.edit("ReplicaSet", text(set, "metadata/name"), |object| {
+            object["spec"]["replicas"] = json!(replicas);
+            object["status"]["availableReplicas"] = json!(available);
+        });
+    }
+    let round = reconcile(&bench, bench.now);
+    let mut scaled = Vec::new();
+    for write in &round.writes {
+        if let Write::Update(set) = write
+            && text(set, "kind") == "ReplicaSet"
+            && is_old(set)
+        {
+            scaled.push(number(set, "spec/replicas").unwrap());
+        }
+    }
+    assert_eq!(scaled, [1], "one old and two new ones are the three that must be left");
 }
 
 #[test]
