@@ -5,6 +5,30 @@ use serde_json::Value;
 use crate::object::{list, map, text};
 use crate::status::Refusal;
 
+/// A selector in the form of a query, as in `app=web,tier in (back,front)`. `ReplicationControllers` have a plain map.
+pub(crate) fn written(selector: &Value) -> String {
+    let rules = list(selector, "/matchExpressions");
+    let plain = if rules.is_empty() { Some(selector) } else { None };
+    let labels = selector.get("matchLabels").or(plain).and_then(Value::as_object);
+    let equal = labels.into_iter().flatten();
+    let mut parts: Vec<String> =
+        equal.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    parts.extend(rules.iter().map(|rule| {
+        let key = text(rule, "/key");
+        let mut values: Vec<&str> =
+            list(rule, "/values").iter().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        match text(rule, "/operator") {
+            "In" => format!("{key} in ({})", values.join(",")),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        }
+    }));
+    parts.sort();
+    parts.join(",")
+}
+
 /// Whether a `LabelSelector` matches a map of labels. An empty selector matches everything.
 pub fn matches(selector: &Value, labels: &Value) -> bool {
     let label = |key: &str| labels.get(key).and_then(Value::as_str);
@@ -231,6 +255,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_selector_is_written_as_a_query() {
+        let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["front", "back"]},
+            {"key": "old", "operator": "DoesNotExist"}, {"key": "new", "operator": "Exists"}]});
+        assert_eq!(written(&selector), "!old,app=web,new,tier in (back,front)");
+        assert_eq!(written(&json!({"app": "web"})), "app=web");
+    }
 
     #[test]
     fn every_form_of_a_label_selector_is_understood() {

@@ -90,26 +90,13 @@ fn scaled(value: &Value, paths: &Scale, resource: &Resource) -> Value {
             "selector",
             match value.pointer(&paths.selector) {
                 Some(Value::String(text)) => text.as_str().into(),
-                Some(found) if !resource.is_custom => written_selector(found).into(),
+                Some(found) if !resource.is_custom => selector::written(found).into(),
                 _ => "".into(),
             },
         );
     }
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
         "spec": {"replicas": integer(value, &paths.spec).unwrap_or_default()}, "status": status})
-}
-
-/// A selector in the form of a query. `ReplicationControllers` have a plain map.
-fn written_selector(selector: &Value) -> String {
-    let labels = selector.get("matchLabels").unwrap_or(selector);
-    let mut parts: Vec<String> = labels
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-        .collect();
-    parts.sort();
-    parts.join(",")
 }
 
 fn evict(

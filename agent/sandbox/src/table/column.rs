@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use crate::object::{integer, is_terminating, list, map, name, text};
 use crate::resource::Resource;
+use crate::selector;
+
+/// Where workloads have their containers.
+const CONTAINERS: &str = "/spec/template/spec/containers";
 
 /// What stands in a column, for an object at a moment.
 type Cell = Box<dyn Fn(&Value, Timestamp) -> Value>;
@@ -68,12 +72,24 @@ fn since(moment: &str, now: Timestamp) -> String {
     }
 }
 
-fn images(pointer: &'static str) -> Column {
-    wide("Images", move |value| {
-        let images: Vec<&str> =
-            list(value, pointer).iter().map(|inner| text(inner, "/image")).collect();
+/// What `-o wide` tells of a workload's containers, and of how it knows its pods.
+fn containers(out: &mut Vec<Column>, selects: bool) {
+    out.push(wide("Containers", |value| {
+        let containers = list(value, CONTAINERS).iter();
+        let names: Vec<&str> = containers.map(|inner| text(inner, "/name")).collect();
+        names.join(",").into()
+    }));
+    out.push(wide("Images", |value| {
+        let containers = list(value, CONTAINERS).iter();
+        let images: Vec<&str> = containers.map(|inner| text(inner, "/image")).collect();
         images.join(",").into()
-    })
+    }));
+    if selects {
+        out.push(wide("Selector", |value| {
+            let selector = value.pointer("/spec/selector").unwrap_or(&Value::Null);
+            or_none(&selector::written(selector))
+        }));
+    }
 }
 
 fn label_map(title: &str, pointer: &'static str, priority: u8) -> Column {
@@ -104,21 +120,21 @@ pub(super) fn columns(resource: &Resource, version: &str) -> Vec<Column> {
             out.push(count("Up-to-date", "/status/updatedReplicas"));
             out.push(count("Available", "/status/availableReplicas"));
             out.push(age());
-            out.push(images("/spec/template/spec/containers"));
+            containers(&mut out, true);
         }
         "ReplicaSet" => {
             out.push(count("Desired", "/spec/replicas"));
             out.push(count("Current", "/status/replicas"));
             out.push(count("Ready", "/status/readyReplicas"));
             out.push(age());
-            out.push(images("/spec/template/spec/containers"));
+            containers(&mut out, true);
         }
         "StatefulSet" => {
             out.push(column("Ready", |value| {
                 fraction(value, "/status/readyReplicas", "/spec/replicas")
             }));
             out.push(age());
-            out.push(images("/spec/template/spec/containers"));
+            containers(&mut out, false);
         }
         "DaemonSet" => {
             out.push(count("Desired", "/status/desiredNumberScheduled"));
@@ -128,7 +144,7 @@ pub(super) fn columns(resource: &Resource, version: &str) -> Vec<Column> {
             out.push(count("Available", "/status/numberAvailable"));
             out.push(label_map("Node Selector", "/spec/template/spec/nodeSelector", 0));
             out.push(age());
-            out.push(images("/spec/template/spec/containers"));
+            containers(&mut out, true);
         }
         "Job" => {
             out.push(column("Completions", |value| {
@@ -136,6 +152,7 @@ pub(super) fn columns(resource: &Resource, version: &str) -> Vec<Column> {
             }));
             out.push(Column { name: "Duration".to_owned(), priority: 0, cell: Box::new(duration) });
             out.push(age());
+            containers(&mut out, true);
         }
         "CronJob" => {
             out.push(at("Schedule", "/spec/schedule"));
@@ -287,6 +304,22 @@ fn pod(out: &mut Vec<Column>) {
     out.push(age());
     out.push(wide("IP", |value| or_none(text(value, "/status/podIP"))));
     out.push(wide("Node", |value| or_none(text(value, "/spec/nodeName"))));
+    out.push(wide("Nominated Node", |value| or_none(text(value, "/status/nominatedNodeName"))));
+    out.push(wide("Readiness Gates", readiness_gates));
+}
+
+/// How many of the gates are open.
+fn readiness_gates(value: &Value) -> Value {
+    let gates = list(value, "/spec/readinessGates");
+    if gates.is_empty() {
+        return or_none("");
+    }
+    let conditions = list(value, "/status/conditions");
+    let is_open = |gate: &&Value| {
+        let kind = text(gate, "/conditionType");
+        conditions.iter().any(|held| text(held, "/type") == kind && text(held, "/status") == "True")
+    };
+    format!("{}/{}", gates.iter().filter(is_open).count(), gates.len()).into()
 }
 
 fn pod_status(value: &Value) -> Value {
