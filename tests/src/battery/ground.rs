@@ -297,7 +297,8 @@ impl Ground {
         let mut told = Vec::new();
         loop {
             let event = tokio::time::timeout(PATIENCE, events.next()).await;
-            let event = event.unwrap_or_else(|_| panic!("{path} did not tell the last: {told:#?}"));
+            assert!(event.is_ok(), "{path} did not tell of the last: {told:#?}");
+            let event = event.ok().flatten();
             let event = match event.expect("the watch to go on").expect("an event") {
                 WatchEvent::Added(object) => json!({"type": "ADDED", "object": object}),
                 WatchEvent::Modified(object) => json!({"type": "MODIFIED", "object": object}),
