@@ -152,12 +152,14 @@ pub fn binaries() -> Option<PathBuf> {
     None
 }
 
-/// A kubectl: of the machine, else the one beside the control plane's binaries.
-pub fn kubectl() -> Option<PathBuf> {
-    let found = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.exists())
-    });
-    found.or_else(|| binaries().map(|folder| folder.join("kubectl")).filter(|file| file.exists()))
+/// Every kubectl that there is: the machine's, and the one beside the control plane's binaries.
+pub fn kubectls() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let of_machine = std::env::split_paths(&path)
+        .map(|folder| folder.join("kubectl"))
+        .find(|file| file.exists());
+    let beside = binaries().map(|folder| folder.join("kubectl")).filter(|file| file.exists());
+    of_machine.into_iter().chain(beside).collect()
 }
 
 /// A client from a kubeconfig's current context.
