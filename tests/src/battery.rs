@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod ground;
 pub mod normal;
 pub mod objects;
+pub mod reference;
 pub mod watches;
 pub mod workloads;
 
@@ -21,6 +22,8 @@ pub use ground::Ground;
 pub struct Behaviour {
     /// What it is called in reports: the function's name.
     pub name: &'static str,
+    /// The file it is in, without its ending; its first line says what the group is about.
+    pub group: &'static str,
     /// The first minor version of Kubernetes 1 that behaves so; older servers leave it out.
     pub since: u32,
     /// Whether it needs a controller manager.
@@ -44,6 +47,7 @@ macro_rules! behaviours {
     ($($module:ident { $($name:ident $(since $since:literal)? $(with $controllers:ident)?),* $(,)? })*) => {
         &[$($(Behaviour {
             name: stringify!($name),
+            group: stringify!($module),
             since: 0 $(+ $since)?,
             needs_controllers: [$(stringify!($controllers),)? ""].len() > 1,
             run: |ground| Box::pin($module::$name(ground)),

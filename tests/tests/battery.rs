@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kube::Client;
 use similar::TextDiff;
 use tidegate_sandbox::{Options, Sandbox};
-use tidegate_tests::battery::{Behaviour, Ground, all, by_name, ground::minor_version};
+use tidegate_tests::battery::{Behaviour, Ground, all, by_name, ground::minor_version, reference};
 use tidegate_tests::real_cluster::{LEFT_OUT, NODES, RealCluster};
 
 /// The minor version that the kept answers are from.
@@ -177,6 +177,20 @@ each! {
     a_service_finds_its_pods
     a_load_balancer_gets_an_address
     claims_are_bound
+}
+
+#[test]
+fn the_reference_tells_what_the_battery_holds() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/sandbox.md");
+    let page = reference::page();
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(&file, &page).expect("failed to write the reference");
+    }
+    let held = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        held == page,
+        "docs/reference/sandbox.md is stale: run the battery with UPDATE_REFERENCE=1"
+    );
 }
 
 #[test]
