@@ -76,7 +76,10 @@ impl From<journal::Error> for Failure {
                 let folder = lock.parent().unwrap_or(&lock);
                 Finding::error("COMMAND/AGENT_RUNS").with("path", folder.display()).into()
             }
-            error => because(error),
+            error @ (journal::Error::Folder { .. }
+            | journal::Error::Database { .. }
+            | journal::Error::Migrate(_)
+            | journal::Error::Document { .. }) => because(error),
         }
     }
 }

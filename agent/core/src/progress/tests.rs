@@ -662,9 +662,8 @@ fn without_groups() -> World {
 
 /// One round without the rules about groups.
 fn act(world: &mut World) {
-    let gate = WaveGate::Open { approvals: Vec::new() };
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
-    let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
+    let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     world.record(decision.events);
     for effect in decision.effects {
         world.carry_out(effect);
@@ -707,9 +706,8 @@ fn a_new_object_is_deleted_by_a_rollback_only_when_we_applied_it(
     let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
     let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
     world.record(events);
-    let gate = WaveGate::Open { approvals: Vec::new() };
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
-    let decision = decide(work, &world.state(), &world.observed(), &gate, world.now);
+    let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
     assert_eq!(deletes, is_deleted, "{decision:?}");
 }
