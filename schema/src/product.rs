@@ -92,6 +92,10 @@ pub struct ProductVersion {
     /// cannot say. They are templates, like all else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<String>,
+    /// Files of plain Kubernetes objects (globs) that are taken as they are, braces included: what
+    /// somebody else publishes. Where both match a file, this one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verbatim_manifests: Vec<String>,
     /// The ways to deploy it. Default: one with every app.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topologies: Vec<Topology>,

@@ -25,8 +25,8 @@ pub struct Solution {
     /// The products.
     #[schemars(length(min = 1))]
     pub products: Vec<SolutionProduct>,
-    /// What is otherwise refused and is allowed here; each is shown as destructive and may need more
-    /// approvals.
+    /// What is otherwise refused and is allowed here. A changed topology is shown as destructive and may
+    /// need more approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowance>,
 }
@@ -70,4 +70,7 @@ pub enum Allowance {
     Topology,
     /// CPU and memory of a deployed product may change because another size was chosen.
     Resize,
+    /// Manifests may put objects into the namespaces of Kubernetes: `kube-system`, `kube-public`,
+    /// `kube-node-lease` and `default`. The namespaces themselves stay Kubernetes' own.
+    SystemNamespaces,
 }

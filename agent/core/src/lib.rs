@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod digest;
 pub mod object;
+pub mod served;
 pub mod template;
 pub mod image;
 pub mod provenance;

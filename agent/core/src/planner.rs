@@ -11,6 +11,7 @@ use crate::change::{Action, ChangeSet};
 use crate::desired::{DesiredState, Owner};
 use crate::live::{Inventory, LiveState};
 use crate::plan::{Plan, PlanContent, PlanReport, Wave};
+use crate::served;
 use crate::site::ValidSite;
 use crate::snapshot::{Identity, Revision};
 use crate::task::{self, Basis, refusal};
@@ -81,6 +82,10 @@ fn leave_out_unobserved(
         let is_left_alone = object.is_some_and(|object| is_excluded(&object.owner, site));
         let mut finding = match &gap.object {
             Some(_) if gap.refused && is_left_alone => continue,
+            // Found by us in the server's discovery, so there are no words of the server to quote.
+            Some(_) if gap.refused && served::CODES.contains(&gap.gap.code.as_str()) => {
+                Finding::error(&gap.gap.code)
+            }
             Some(_) if gap.refused => Finding::error("PLAN/SERVER_REFUSES"),
             Some(_) => Finding::warning("PLAN/OBJECT_UNOBSERVED"),
             None => {

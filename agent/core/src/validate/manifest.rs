@@ -14,6 +14,8 @@ pub(super) struct Target<'a> {
     pub(super) tier: Tier,
     /// Custom kinds that the site defines for the whole cluster: group and kind.
     pub(super) cluster_wide: &'a [(String, String)],
+    /// Whether the solution allows objects in Kubernetes' own namespaces.
+    pub(super) may_enter_system: bool,
 }
 
 /// The objects of a text, and what is wrong with them. Protected namespaces and bare names are refused here.
@@ -46,9 +48,10 @@ fn one(
         findings.push(finding.at(place.clone()));
     };
     let namespace = if body.namespace().is_empty() { target.namespace } else { body.namespace() };
-    let is_protected = (!is_wide && is_protected_namespace(namespace))
+    let is_protected = (!is_wide && is_protected_namespace(namespace) && !target.may_enter_system)
         || (kind == "Namespace" && is_protected_namespace(body.name()));
     if is_protected {
+        let namespace = if is_wide { body.name() } else { namespace };
         report(Finding::error("MANIFEST/NAMESPACE_PROTECTED").with("namespace", namespace));
     }
     if kind == "Pod" && group.is_empty() {
@@ -57,8 +60,10 @@ fn one(
     if !is_name(body.name(), &group) {
         report(Finding::error("MANIFEST/BAD_NAME"));
     }
+    // A key without a value is a place that somebody else fills, and no secret.
     let holds = |field: &str| {
-        body.get(field).and_then(serde_json::Value::as_object).is_some_and(|map| !map.is_empty())
+        let values = body.get(field).and_then(serde_json::Value::as_object);
+        values.is_some_and(|values| values.values().any(|value| *value != "" && !value.is_null()))
     };
     if body.is_secret() && (holds("/data") || holds("/stringData")) {
         report(match target.tier {

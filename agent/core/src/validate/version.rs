@@ -218,12 +218,16 @@ fn files(
             }
         }
     }
-    for (index, pattern) in version.manifests.iter().enumerate() {
-        if manifests(pattern, folder, snapshot).is_empty() {
-            let place = document.place(&format!("spec.manifests[{index}]"));
-            findings.push(
-                Finding::error("VERSION/MANIFESTS_MISSING").at(place).with("pattern", pattern),
-            );
+    for (field, patterns) in
+        [("manifests", &version.manifests), ("verbatimManifests", &version.verbatim_manifests)]
+    {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if matching(pattern, folder, snapshot).is_empty() {
+                let place = document.place(&format!("spec.{field}[{index}]"));
+                findings.push(
+                    Finding::error("VERSION/MANIFESTS_MISSING").at(place).with("pattern", pattern),
+                );
+            }
         }
     }
 }
@@ -234,8 +238,32 @@ pub(super) fn text<'a>(folder: &str, from: &str, snapshot: &'a Snapshot) -> Opti
     std::str::from_utf8(snapshot.files.get(&path)?).ok()
 }
 
-/// The files that a glob of manifests matches, in order: path from the repository's root and text.
+/// A file of plain objects.
+#[derive(Clone, Copy)]
+pub(super) struct ManifestFile<'a> {
+    /// What is in it.
+    pub(super) text: &'a str,
+    /// Whether it is a template; a verbatim one is taken as it is.
+    pub(super) is_template: bool,
+}
+
+/// All files of plain objects of a version, by path from the repository's root.
 pub(super) fn manifests<'a>(
+    version: &ProductVersion,
+    folder: &str,
+    snapshot: &'a Snapshot,
+) -> BTreeMap<&'a str, ManifestFile<'a>> {
+    let files = |patterns: &[String], is_template: bool| -> Vec<_> {
+        let files = patterns.iter().flat_map(|pattern| matching(pattern, folder, snapshot));
+        files.map(|(path, text)| (path, ManifestFile { text, is_template })).collect()
+    };
+    let mut all: BTreeMap<_, _> = files(&version.manifests, true).into_iter().collect();
+    all.extend(files(&version.verbatim_manifests, false));
+    all
+}
+
+/// The files that a glob matches, in order: path from the repository's root and text.
+fn matching<'a>(
     pattern: &str,
     folder: &str,
     snapshot: &'a Snapshot,
@@ -267,8 +295,8 @@ pub(super) fn digest(
             FileSource::From(from) => Some((from.clone(), text(folder, from, snapshot)?)),
             FileSource::Text(_) => None,
         });
-    let manifests =
-        version.manifests.iter().flat_map(|pattern| manifests(pattern, folder, snapshot));
+    let manifests = manifests(version, folder, snapshot);
+    let manifests = manifests.into_iter().map(|(path, file)| (path, file.text));
     let strip = |path: &str| path.strip_prefix(folder).unwrap_or(path).to_owned();
     let files: BTreeMap<String, &str> =
         from.chain(manifests.map(|(path, text)| (strip(path), text))).collect();

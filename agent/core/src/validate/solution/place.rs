@@ -8,6 +8,7 @@ use tidegate_schema::app::{App, AppKind, FileSource, Workload};
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::parameters::ParameterValue;
 use tidegate_schema::product::{AppSize, LoadBalancer};
+use tidegate_schema::solution::Allowance;
 
 use super::Wanted;
 use crate::image;
@@ -256,23 +257,25 @@ impl Placer<'_> {
     }
 
     fn manifests(&self, filler: &mut Filler<'_>, findings: &mut Vec<Finding>) -> Vec<Manifest> {
-        let mut texts = BTreeMap::new();
-        for pattern in &self.wanted.version.manifests {
-            for (path, source) in version::manifests(pattern, self.folder, self.snapshot) {
-                let file = relative(&self.snapshot.folder, path);
-                texts.insert(file, source);
-            }
-        }
-        let texts: Vec<(String, String)> = texts
+        let files = version::manifests(self.wanted.version, self.folder, self.snapshot);
+        let texts: Vec<(String, String)> = files
             .into_iter()
-            .map(|(file, source)| {
-                let text = filler.fill(source, &Place::file(&file), findings);
+            .map(|(path, source)| {
+                let file = relative(&self.snapshot.folder, path);
+                let text = if source.is_template {
+                    filler.fill(source.text, &Place::file(&file), findings)
+                } else {
+                    source.text.to_owned()
+                };
                 (file, text)
             })
             .collect();
         let tier = self.site.spec.tier;
+        let allow = &self.wanted.spec.allow;
+        let may_enter_system = allow.contains(&Allowance::SystemNamespaces);
         let read = |cluster_wide: &[(String, String)], findings: &mut Vec<Finding>| {
-            let target = manifest::Target { namespace: self.namespace, tier, cluster_wide };
+            let namespace = self.namespace;
+            let target = manifest::Target { namespace, tier, cluster_wide, may_enter_system };
             let all = texts.iter();
             all.flat_map(|(file, text)| manifest::read(file, text, &target, findings)).collect()
         };
