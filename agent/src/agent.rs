@@ -112,7 +112,6 @@ pub struct Agent {
     interval: Duration,
     connector: Connector,
     clusters: BTreeMap<String, Cluster>,
-    sandboxes: BTreeSet<String>,
     connection_gaps: BTreeMap<String, Gap>,
     publisher: Publisher,
     inventory: Inventory,
@@ -195,7 +194,6 @@ impl Agent {
             interval,
             connector,
             clusters: BTreeMap::new(),
-            sandboxes: BTreeSet::new(),
             connection_gaps: BTreeMap::new(),
             publisher,
             // The agent may have been killed after a release had ended and before git had its baseline.
@@ -447,9 +445,6 @@ impl Agent {
         self.clusters.retain(|name, _| site.clusters.contains_key(name));
         self.connection_gaps.clear();
         for (name, cluster) in &site.clusters {
-            if matches!(cluster.spec.access, Access::Sandbox(_)) {
-                self.sandboxes.insert(name.clone());
-            }
             if self.clusters.contains_key(name) {
                 continue;
             }

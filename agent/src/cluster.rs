@@ -22,7 +22,7 @@ use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
 use api::{Answer, ApiError, Verb};
-use kinds::Kinds;
+use kinds::{Kinds, ServedKind, Writable};
 use watch::Watches;
 
 /// Why a cluster could not be connected to. Nothing of credentials is in the text.
@@ -62,11 +62,18 @@ pub fn client_of_sandbox(sandbox: &tidegate_sandbox::Sandbox) -> Client {
     Client::new(sandbox.service(), "default")
 }
 
-/// A client by a kubeconfig file, for a simulated cluster that another process serves. `None` when there is no such file.
+/// A client by a kubeconfig file, for a cluster that is given on the command line. `None` when it is no kubeconfig.
 pub async fn client_of_kubeconfig(path: &Path) -> Option<Client> {
     let file = Kubeconfig::read_from(path).ok()?;
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-    Client::try_from(config.ok()?).ok()
+    Client::try_from(patient(config.ok()?)).ok()
+}
+
+/// The client would repeat what a server refuses for now (an eviction, say) for five minutes, deaf to a pause; when to try
+/// again is the executor's decision.
+fn patient(mut config: kube::Config) -> kube::Config {
+    config.default_retry = false;
+    config
 }
 
 /// One cluster. Cheap to clone.
@@ -97,10 +104,11 @@ impl std::fmt::Debug for Cluster {
 impl Cluster {
     /// Takes a client as it is: of a sandbox in this process, or of a test.
     pub fn of_client(name: &str, site: &str, client: Client) -> Self {
+        let kinds = Arc::new(Kinds::new(client.clone()));
         Self {
             name: name.to_owned(),
-            kinds: Arc::new(Kinds::new(client.clone())),
-            watches: Arc::new(Watches::new(client.clone(), site)),
+            watches: Arc::new(Watches::new(client.clone(), site, Arc::clone(&kinds))),
+            kinds,
             client,
             verified: Arc::default(),
             identity: Arc::default(),
@@ -121,7 +129,7 @@ impl Cluster {
         folder: &Path,
     ) -> Result<Option<Self>, Error> {
         let cluster = || name.to_owned();
-        let mut config = match access {
+        let config = match access {
             Access::Sandbox(_) => return Ok(None),
             Access::InCluster(_) => kube::Config::incluster().map_err(|source| {
                 Error::InCluster { cluster: cluster(), source: Box::new(source) }
@@ -135,10 +143,7 @@ impl Cluster {
                 kube::Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
             }
         };
-        // The client would repeat what a server refuses for now (an eviction, say) for five minutes, deaf to a pause; when to try
-        // again is the executor's decision.
-        config.default_retry = false;
-        let client = Client::try_from(config)
+        let client = Client::try_from(patient(config))
             .map_err(|source| Error::Client { cluster: cluster(), source: Box::new(source) })?;
         Ok(Some(Self::of_client(name, site, client)))
     }
@@ -170,15 +175,18 @@ impl Cluster {
         Ok((text(&namespace, "/metadata/uid"), text(&version, "/gitVersion")))
     }
 
-    /// One object as it is now, asked of the server.
+    /// One object as it is now: as the watches have it, else asked of the server.
     ///
     /// # Errors
     ///
     /// A gap when the server cannot say; that is never "absent".
-    pub async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
-        let Some(kind) = self.kinds.find(api_version, &reference.kind).await? else {
+    async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
+        let Some(kind) = self.kinds.readable(api_version, &reference.kind).await? else {
             return Ok(Seen::Absent);
         };
+        if let Some(object) = self.watches.get(&kind, reference) {
+            return Ok(Seen::Present((*object).clone()));
+        }
         let path = kind.path(&reference.namespace, Some(&reference.name));
         match self.send(Verb::Get, &path, None).await {
             Ok(answer) => Ok(Seen::Present(Object::new(answer.body))),
@@ -226,22 +234,16 @@ impl Cluster {
     ///
     /// What the server refused, or why it could not be asked.
     pub async fn apply(&self, object: &Object) -> Result<Object, EffectFailure> {
-        let object = &self.at_served_version(object).await;
-        let kind = match self.kinds.find(object.api_version(), object.kind()).await {
-            Ok(Some(kind)) => kind,
-            Ok(None) => {
+        let kind = match self.kinds.writable(object).await {
+            Ok(Writable::At(kind)) => kind,
+            // A definition may have been applied a moment ago.
+            Ok(Writable::Nowhere(gap)) => {
                 self.kinds.forget_all();
-                return Err(EffectFailure {
-                    code: "CLUSTER/KIND_UNKNOWN".to_owned(),
-                    message: format!("{} {}", object.api_version(), object.kind()),
-                    is_transient: true,
-                });
+                return Err(transient(gap));
             }
-            Err(gap) => {
-                let (code, message) = (gap.code, gap.message);
-                return Err(EffectFailure { code, message, is_transient: true });
-            }
+            Err(gap) => return Err(transient(gap)),
         };
+        let object = &at_version(object, &kind);
         let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", "true")]);
         let path = kind.path(object.namespace(), Some(object.name())) + &query;
         let answer = self.send(Verb::Apply, &path, Some(object.value())).await;
@@ -265,27 +267,12 @@ impl Cluster {
         api_version: &str,
         uid: &str,
     ) -> Result<(), EffectFailure> {
-        let kind = self.kinds.find(api_version, &reference.kind).await.map_err(|gap| {
-            let (code, message) = (gap.code, gap.message);
-            EffectFailure { code, message, is_transient: true }
-        })?;
+        let kind = self.kinds.readable(api_version, &reference.kind).await.map_err(transient)?;
         let Some(kind) = kind else { return Ok(()) };
         let path = kind.path(&reference.namespace, Some(&reference.name));
         self.delete_at(&path, uid).await?;
         self.watches.forget(reference);
         Ok(())
-    }
-
-    /// The object at a version that the server has. Disruption budgets are the same at both of theirs (`policy/v1` came
-    /// with 1.21); a server that lacks the newer one gets the older one.
-    async fn at_served_version(&self, object: &Object) -> Object {
-        let mut object = object.clone();
-        let is_budget =
-            object.kind() == "PodDisruptionBudget" && object.api_version() == "policy/v1";
-        if is_budget && matches!(self.kinds.find("policy/v1", object.kind()).await, Ok(None)) {
-            object.set(&["apiVersion"], json!("policy/v1beta1"));
-        }
-        object
     }
 
     async fn delete_at(&self, path: &str, uid: &str) -> Result<(), EffectFailure> {
@@ -307,9 +294,10 @@ impl Cluster {
     ///
     /// What the server refused, or why it could not be asked.
     pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<(), EffectFailure> {
-        // policy/v1 since 1.22; older servers know policy/v1beta1 only.
-        let is_new = self.kinds.find("policy/v1", "PodDisruptionBudget").await;
-        let version = if matches!(is_new, Ok(Some(_))) { "policy/v1" } else { "policy/v1beta1" };
+        // policy/v1 since 1.22; older servers take what their budgets are written at.
+        let budgets = self.kinds.readable("policy/v1", "PodDisruptionBudget").await;
+        let budgets = budgets.map_err(transient)?;
+        let version = budgets.map_or_else(|| "policy/v1".to_owned(), |kind| kind.api_version);
         let body = json!({
             "apiVersion": version, "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
@@ -355,4 +343,16 @@ impl Cluster {
     async fn send(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
         api::send(&self.client, verb, path, body).await
     }
+}
+
+/// The object with the version at which the server takes it.
+fn at_version(object: &Object, kind: &ServedKind) -> Object {
+    let mut object = object.clone();
+    object.set(&["apiVersion"], json!(kind.api_version));
+    object
+}
+
+/// What could not be asked now may be asked again.
+fn transient(gap: Gap) -> EffectFailure {
+    EffectFailure { code: gap.code, message: gap.message, is_transient: true }
 }

@@ -90,6 +90,11 @@ impl Sandboxes {
     }
 }
 
+/// Whether a server of this version is simulated: what the documents say may be overridden on the command line.
+pub(crate) fn is_sandbox(version: &str) -> bool {
+    version.ends_with("+tidegate-sandbox")
+}
+
 /// Serves a sandbox for kubectl. The kubeconfig holds an administrator's token, so it is for its owner only.
 fn open(sandbox: &Sandbox, folder: &Path) -> std::io::Result<()> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;

@@ -84,7 +84,7 @@ fn leave_out_unobserved(
             Some(_) if gap.refused && is_left_alone => continue,
             // Found by us in the server's discovery, so there are no words of the server to quote.
             Some(_) if gap.refused && served::CODES.contains(&gap.gap.code.as_str()) => {
-                Finding::error(&gap.gap.code)
+                Finding::error(gap.gap.code.clone())
             }
             Some(_) if gap.refused => Finding::error("PLAN/SERVER_REFUSES"),
             Some(_) => Finding::warning("PLAN/OBJECT_UNOBSERVED"),

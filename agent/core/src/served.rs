@@ -57,14 +57,18 @@ const SAME: &[Same] = &[
     },
 ];
 
-/// Other `apiVersion`s at which the object is the same, the newest first.
+/// Other `apiVersion`s at which the object is the same, the newest first: where it may be written.
 pub fn equivalents(object: &Object) -> Vec<String> {
-    let (group, version, kind) = (object.group(), object.version(), object.kind());
+    if is_the_same(object) { alike(object.api_version(), object.kind()) } else { Vec::new() }
+}
+
+/// Other `apiVersion`s at which a kind has the same fields, the newest first: where its objects are read.
+pub fn alike(api_version: &str, kind: &str) -> Vec<String> {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let row = SAME.iter().find(|row| {
         row.group == group && row.kinds.contains(&kind) && row.versions.contains(&version)
     });
-    let Some(row) = row.filter(|_| is_the_same(object)) else { return Vec::new() };
-    let others = row.versions.iter().filter(|other| **other != version);
+    let others = row.into_iter().flat_map(|row| row.versions).filter(|other| **other != version);
     others.map(|other| format!("{group}/{other}")).collect()
 }
 

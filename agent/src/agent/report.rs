@@ -14,6 +14,7 @@ use tidegate_schema::finding::Finding;
 use super::{Agent, Result};
 use crate::cause::chain;
 use crate::execute::Advance;
+use crate::sandboxes::is_sandbox;
 use crate::source::Append;
 use crate::status::{
     BaselineStatus, ClusterStatus, Condition, PlanStatus, ReleaseStatus, StepFailure,
@@ -169,7 +170,7 @@ impl Agent {
                 version: seen.version.clone(),
                 gap: seen.gap.clone().or_else(|| self.connection_gap(name)),
                 objects: objects(name),
-                is_sandbox: self.sandboxes.contains(name),
+                is_sandbox: seen.version.as_deref().is_some_and(is_sandbox),
             };
             (name.clone(), status)
         });

@@ -279,10 +279,14 @@ fn refusal(code: u16, status: &Value) -> ApiError {
         message: text(cause, "message"),
         field: text(cause, "field"),
     });
+    let message = text(status, "message");
+    // Servers before 1.23 call a field that they do not know an error of their own. It is the object's: it stays.
+    let is_unknown_field =
+        code == 500 && message.starts_with("failed to create typed patch object");
     ApiError::Refused {
-        code,
+        code: if is_unknown_field { 422 } else { code },
         reason: text(status, "reason"),
-        message: text(status, "message"),
+        message,
         causes: causes.collect(),
     }
 }
@@ -335,6 +339,15 @@ mod tests {
         assert_eq!(refusal(422, &immutable).without_values().code(), "CLUSTER/IMMUTABLE");
         let gone = json!({"message": "namespaces \"iam\" not found"});
         assert_eq!(refusal(404, &gone).without_values().message(), "namespaces \"iam\" not found");
+    }
+
+    #[test]
+    fn a_field_that_an_older_server_does_not_know_is_a_refusal_for_good() {
+        let message =
+            "failed to create typed patch object: .spec.timeZone: field not declared in schema";
+        let failure = refusal(500, &json!({"message": message})).failure();
+        assert_eq!((failure.code.as_str(), failure.is_transient), ("CLUSTER/INVALID", false));
+        assert_eq!(failure.message, message);
     }
 
     #[test]

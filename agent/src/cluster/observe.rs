@@ -13,7 +13,8 @@ use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
 use tidegate_core::progress::Seen;
 
 use super::api::{self, Verb};
-use super::{Cluster, Verified};
+use super::kinds::{ServedKind, Writable};
+use super::{Cluster, Verified, at_version};
 
 /// Requests side by side to one API server.
 const WIDTH: usize = 16;
@@ -44,21 +45,22 @@ impl Cluster {
                 return observation;
             }
         }
-        if let Err(gap) = self.watch_all(desired, inventory).await {
-            observation.gap = Some(gap);
-            return observation;
-        }
         let coming = Coming::of(desired);
         let wanted: BTreeSet<&ObjectRef> = desired.iter().map(|object| &object.reference).collect();
         let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
-        let tasks = desired
+        let tasks: Vec<_> = desired
             .iter()
             .map(|object| (&object.reference, object.body.api_version(), Some(*object)))
-            .chain(
-                orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)),
-            );
+            .chain(orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)))
+            .collect();
+        let kinds = tasks.iter().map(|(reference, version, _)| (*version, reference.kind.as_str()));
+        if let Err(gap) = self.watch_all(kinds.collect()).await {
+            observation.gap = Some(gap);
+            return observation;
+        }
         // Collected and boxed first: a lazy chain of closures over references is not `Send` for the compiler.
         let asked: Vec<BoxFuture<'_, _>> = tasks
+            .into_iter()
             .map(|(reference, api_version, object)| {
                 let coming = &coming;
                 async move {
@@ -75,7 +77,10 @@ impl Cluster {
                     observation.objects.insert(reference, object);
                 }
                 // Nothing is left out silently: the whole cluster counts as partly observed.
-                Err(gap) => observation.gap = observation.gap.or(Some(gap)),
+                Err(gap) => {
+                    let message = format!("{reference}: {}", gap.message);
+                    observation.gap = observation.gap.or(Some(Gap { message, ..gap }));
+                }
             }
         }
         observation
@@ -93,13 +98,8 @@ impl Cluster {
         let asked: Vec<BoxFuture<'_, Result<(ObjectRef, Seen), Gap>>> = objects
             .iter()
             .map(|(reference, api_version)| {
-                async move {
-                    if let Some(object) = self.watches.get(reference) {
-                        return Ok((reference.clone(), Seen::Present((*object).clone())));
-                    }
-                    Ok((reference.clone(), self.get(reference, api_version).await?))
-                }
-                .boxed()
+                async move { Ok((reference.clone(), self.get(reference, api_version).await?)) }
+                    .boxed()
             })
             .collect();
         let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
@@ -115,19 +115,15 @@ impl Cluster {
         Ok(self.identity.get_or_init(|| identity).clone())
     }
 
-    async fn watch_all(
-        &self,
-        desired: &[&DesiredObject],
-        inventory: &[(&ObjectRef, &InventoryEntry)],
-    ) -> Result<(), Gap> {
-        let of_desired = desired.iter().map(|it| (it.body.api_version(), it.body.kind()));
-        let of_inventory =
-            inventory.iter().map(|(it, entry)| (entry.api_version.as_str(), it.kind.as_str()));
-        let kinds: BTreeSet<(&str, &str)> = of_desired.chain(of_inventory).collect();
+    /// Watches these kinds, and no others any more.
+    async fn watch_all(&self, kinds: BTreeSet<(&str, &str)>) -> Result<(), Gap> {
+        let mut served = Vec::new();
         for (api_version, kind) in kinds {
-            if let Some(served) = self.kinds.find(api_version, kind).await? {
-                self.watches.start(&served).await;
-            }
+            served.extend(self.kinds.readable(api_version, kind).await?);
+        }
+        self.watches.keep_only(&served);
+        for kind in &served {
+            self.watches.start(kind).await;
         }
         Ok(())
     }
@@ -139,12 +135,9 @@ impl Cluster {
         desired: Option<&DesiredObject>,
         coming: &Coming,
     ) -> Result<Observation, Gap> {
-        let live = match self.watches.get(reference) {
-            Some(object) => Some((*object).clone()),
-            None => match self.get(reference, api_version).await? {
-                Seen::Present(object) => Some(object),
-                Seen::Absent => None,
-            },
+        let live = match self.get(reference, api_version).await? {
+            Seen::Present(object) => Some(object),
+            Seen::Absent => None,
         };
         let Some(desired) = desired else {
             return Ok(observed(live, Prediction::NotDesired));
@@ -152,43 +145,50 @@ impl Cluster {
         if let Some(live) = live.as_ref().filter(|live| self.is_verified(desired, live)) {
             return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
         }
-        if live.is_none() && self.comes_first(reference, api_version, coming).await? {
-            let simulated = Prediction::Simulated(Box::new(desired.body.clone()));
-            return Ok(observed(None, simulated));
+        let simulated = || Prediction::Simulated(Box::new(desired.body.clone()));
+        if self.kind_comes_first(reference, api_version, coming).await? {
+            return Ok(observed(live, simulated()));
         }
-        self.dry_run(desired, live).await
+        let kind = match self.kinds.writable(&desired.body).await? {
+            Writable::At(kind) => kind,
+            Writable::Nowhere(gap) => return Ok(observed(live, Prediction::Refused(gap))),
+        };
+        if live.is_none() && self.namespace_comes_first(reference, coming).await? {
+            return Ok(observed(None, simulated()));
+        }
+        self.dry_run(desired, &kind, live).await
     }
 
-    /// Whether the object's namespace or kind does not exist yet but comes with the same change.
-    async fn comes_first(
+    /// Whether the object's kind does not exist yet at this version but comes with the same change.
+    async fn kind_comes_first(
         &self,
         reference: &ObjectRef,
         api_version: &str,
         coming: &Coming,
     ) -> Result<bool, Gap> {
         let kind = (reference.group.clone(), reference.kind.clone());
-        if coming.kinds.contains(&kind)
-            && self.kinds.find(api_version, &reference.kind).await?.is_none()
-        {
-            return Ok(true);
-        }
+        Ok(coming.kinds.contains(&kind)
+            && self.kinds.find(api_version, &reference.kind).await?.is_none())
+    }
+
+    /// Whether the object's namespace does not exist yet but comes with the same change.
+    async fn namespace_comes_first(
+        &self,
+        reference: &ObjectRef,
+        coming: &Coming,
+    ) -> Result<bool, Gap> {
         let Some(namespace) = coming.namespaces.get(&reference.namespace) else { return Ok(false) };
-        Ok(self.watches.get(namespace).is_none()
-            && matches!(self.get(namespace, "v1").await?, Seen::Absent))
+        Ok(matches!(self.get(namespace, "v1").await?, Seen::Absent))
     }
 
     /// First without force, so that conflicts show; then with force, for what would really happen.
     async fn dry_run(
         &self,
         desired: &DesiredObject,
+        kind: &ServedKind,
         live: Option<Object>,
     ) -> Result<Observation, Gap> {
-        let body = &self.at_served_version(&desired.body).await;
-        let Some(kind) = self.kinds.find(body.api_version(), body.kind()).await? else {
-            let message = format!("{} {}", body.api_version(), body.kind());
-            let gap = Gap { code: "CLUSTER/KIND_UNKNOWN".to_owned(), message };
-            return Ok(observed(live, Prediction::Refused(gap)));
-        };
+        let body = &at_version(&desired.body, kind);
         let path = kind.path(body.namespace(), Some(body.name()));
         let mut conflicts = Vec::new();
         for force in ["false", "true"] {

@@ -3,7 +3,7 @@
 //! Only presence is trusted. An object that is not here may have lost its label; whether it is absent is asked of the
 //! server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tidegate_core::object::{Object, ObjectRef};
 use tokio::sync::watch as signal;
 
-use super::kinds::ServedKind;
+use super::kinds::{Kinds, ServedKind};
 
 /// How long a first observation waits for a watch to have seen everything; after that objects are asked for one by one.
 const FIRST_SYNC: Duration = Duration::from_secs(10);
@@ -34,7 +34,10 @@ struct Seen {
 pub(super) struct Watches {
     client: Client,
     site: String,
-    kinds: Mutex<BTreeMap<String, Watched>>,
+    /// What the server has: asked again when a watch breaks.
+    served: Arc<Kinds>,
+    /// By version and kind.
+    watched: Mutex<BTreeMap<(String, String), Watched>>,
     changed: Arc<signal::Sender<u64>>,
 }
 
@@ -44,16 +47,14 @@ struct Watched {
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Watches {
+impl Drop for Watched {
     fn drop(&mut self) {
-        for watched in self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
-            watched.task.abort();
-        }
+        self.task.abort();
     }
 }
 
-fn kind_key(group: &str, kind: &str) -> String {
-    format!("{kind}.{group}")
+fn kind_key(kind: &ServedKind) -> (String, String) {
+    (kind.api_version.clone(), kind.kind.clone())
 }
 
 fn resource_version(object: &Object) -> u64 {
@@ -61,11 +62,12 @@ fn resource_version(object: &Object) -> u64 {
 }
 
 impl Watches {
-    pub(super) fn new(client: Client, site: &str) -> Self {
+    pub(super) fn new(client: Client, site: &str, served: Arc<Kinds>) -> Self {
         Self {
             client,
             site: site.to_owned(),
-            kinds: Mutex::default(),
+            served,
+            watched: Mutex::default(),
             changed: Arc::new(signal::Sender::new(0)),
         }
     }
@@ -77,16 +79,20 @@ impl Watches {
     /// Watches a kind, if it is not watched yet, and waits until the watch has seen everything.
     pub(super) async fn start(&self, kind: &ServedKind) {
         let mut synced = {
-            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-            let group = kind.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-            let watched =
-                kinds.entry(kind_key(group, &kind.kind)).or_insert_with(|| self.watch(kind));
-            watched.synced.clone()
+            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.entry(kind_key(kind)).or_insert_with(|| self.watch(kind)).synced.clone()
         };
         let is_in_time = tokio::time::timeout(FIRST_SYNC, synced.wait_for(|synced| *synced)).await;
         if is_in_time.is_err() {
             tracing::warn!(kind = kind.kind, "watch is slow to start; asking one by one");
         }
+    }
+
+    /// Ends the watches over all other kinds and versions.
+    pub(super) fn keep_only(&self, kinds: &[ServedKind]) {
+        let kinds: BTreeSet<_> = kinds.iter().map(kind_key).collect();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|kind, _| kinds.contains(kind));
     }
 
     fn watch(&self, kind: &ServedKind) -> Watched {
@@ -104,6 +110,7 @@ impl Watches {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (synced_sender, synced) = signal::channel(false);
         let (own_seen, changed) = (Arc::clone(&seen), Arc::clone(&self.changed));
+        let served = Arc::clone(&self.served);
         let name = kind.kind.clone();
         let task = tokio::spawn(async move {
             let mut events = watcher(api, config).default_backoff().boxed();
@@ -119,6 +126,7 @@ impl Watches {
                     }
                     Err(error) => {
                         own_seen.lock().unwrap_or_else(PoisonError::into_inner).is_synced = false;
+                        served.forget_all();
                         changed.send_modify(|count| *count += 1);
                         tracing::warn!(kind = name, %error, "watch broke; it is taken up again");
                     }
@@ -128,10 +136,10 @@ impl Watches {
         Watched { seen, synced, task }
     }
 
-    /// The object as last seen, while the watch over its kind is whole.
-    pub(super) fn get(&self, reference: &ObjectRef) -> Option<Arc<Object>> {
-        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = kinds.get(&kind_key(&reference.group, &reference.kind))?;
+    /// The object as last seen at this version, while the watch over it is whole.
+    pub(super) fn get(&self, kind: &ServedKind, reference: &ObjectRef) -> Option<Arc<Object>> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = watched.get(&kind_key(kind))?;
         let seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.is_synced {
             return None;
@@ -144,8 +152,9 @@ impl Watches {
         if object.label(SITE_LABEL) != Some(&self.site) {
             return;
         }
-        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = kinds.get(&kind_key(object.group(), object.kind())) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = (object.api_version().to_owned(), object.kind().to_owned());
+        if let Some(watched) = watched.get(&kind) {
             let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
             keep_newer(&mut seen.objects, object.clone());
         }
@@ -153,8 +162,12 @@ impl Watches {
 
     /// Forgets an object that we deleted: the watch will say so too, but later.
     pub(super) fn forget(&self, reference: &ObjectRef) {
-        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = kinds.get(&kind_key(&reference.group, &reference.kind)) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = |(version, kind): &(String, String)| {
+            let group = version.rsplit_once('/').map_or("", |(group, _)| group);
+            (group, kind) == (reference.group.as_str(), &reference.kind)
+        };
+        for (_, watched) in watched.iter().filter(|(kind, _)| is_own(kind)) {
             let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.objects.remove(&(reference.namespace.clone(), reference.name.clone()));
         }

@@ -72,7 +72,49 @@ pub(super) fn manifest(scope: &Scope<'_>, manifest: &Manifest) -> DesiredObject 
         }
         labels.extend(ours);
     }
+    // What generators leave behind (`controller-gen` writes it into definitions). It is the controllers' to write: owning it
+    // would be a conflict with them for ever.
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("status");
+    }
+    if matches!(manifest.body.group(), "" | "apps" | "batch") {
+        complete(&mut body);
+    }
     scope.object(body, None, layer(&manifest.body), &manifest.place)
+}
+
+/// Writes out what server-side apply needs and `kubectl apply` does not (older servers refuse the object without it; what
+/// it means stays the same): `protocol`, by which entries of port lists are told apart, and quantities as texts.
+fn complete(value: &mut Value) {
+    let Value::Object(fields) = value else {
+        for item in value.as_array_mut().into_iter().flatten() {
+            complete(item);
+        }
+        return;
+    };
+    for (field, value) in fields {
+        match field.as_str() {
+            // Free text and other people's schemas.
+            "data" | "stringData" | "annotations" | "openAPIV3Schema" => {}
+            "ports" => {
+                for port in value.as_array_mut().into_iter().flatten() {
+                    if let Value::Object(port) = port
+                        && (port.contains_key("port") || port.contains_key("containerPort"))
+                    {
+                        port.entry("protocol").or_insert_with(|| json!("TCP"));
+                    }
+                }
+            }
+            "limits" | "requests" => {
+                for quantity in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                    if let Value::Number(number) = quantity {
+                        *quantity = Value::String(number.to_string());
+                    }
+                }
+            }
+            _ => complete(value),
+        }
+    }
 }
 
 fn labels_of(body: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -117,4 +159,31 @@ fn runs_pods(kind: &str) -> bool {
             | "CronJob"
             | "HorizontalPodAutoscaler"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_get_their_protocol_and_quantities_become_texts() {
+        let mut body = json!({"spec": {
+            "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}],
+            "template": {"spec": {"containers": [{
+                "ports": [{"containerPort": 8080}],
+                "resources": {"limits": {"cpu": 0.5, "memory": "1Gi"}, "requests": {"cpu": 1}},
+            }]}},
+        }, "data": {"ports": "as they are"}});
+        complete(&mut body);
+        assert_eq!(
+            body,
+            json!({"spec": {
+                "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}],
+                "template": {"spec": {"containers": [{
+                    "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                    "resources": {"limits": {"cpu": "0.5", "memory": "1Gi"}, "requests": {"cpu": "1"}},
+                }]}},
+            }, "data": {"ports": "as they are"}})
+        );
+    }
 }

@@ -263,11 +263,7 @@ pub(super) fn manifests<'a>(
 }
 
 /// The files that a glob matches, in order: path from the repository's root and text.
-fn matching<'a>(
-    pattern: &str,
-    folder: &str,
-    snapshot: &'a Snapshot,
-) -> Vec<(&'a str, &'a str)> {
+fn matching<'a>(pattern: &str, folder: &str, snapshot: &'a Snapshot) -> Vec<(&'a str, &'a str)> {
     let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() else {
         return Vec::new();
     };
