@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::kubelet;
@@ -81,6 +82,28 @@ impl RealCluster {
     /// A kubeconfig for an administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("kubeconfig")
+    }
+
+    /// A kubeconfig for another administrator, whose requests are written down.
+    pub fn watched_kubeconfig(&self) -> PathBuf {
+        self.folder.join("watched.kubeconfig")
+    }
+
+    /// What the user of [`Self::watched_kubeconfig`] has asked so far but for open watches, as `VERB URI`.
+    ///
+    /// # Panics
+    /// When the API server keeps no record.
+    pub fn requests(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.join("audit.log")).expect("an audit log");
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let text = |line: &Value, key: &str| {
+            line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        lines
+            .map(|line| (text(&line, "verb"), text(&line, "requestURI")))
+            .filter(|(verb, _)| verb != "watch")
+            .map(|(verb, uri)| format!("{verb} {uri}"))
+            .collect()
     }
 
     /// Whether a controller manager runs; envtest's binaries come without one.
@@ -160,6 +183,24 @@ pub fn kubectls() -> Vec<PathBuf> {
         .find(|file| file.exists());
     let beside = binaries().map(|folder| folder.join("kubectl")).filter(|file| file.exists());
     of_machine.into_iter().chain(beside).collect()
+}
+
+/// The folder with manifests from Kubernetes' own source, laid out as there; says once what is left out without them.
+pub fn manifests() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
+    let output = Command::new(script_path()).arg("manifests").stderr(Stdio::null()).output();
+    let output = output.expect("failed to run tests/real-cluster");
+    if output.status.success() {
+        let folder = String::from_utf8(output.stdout).expect("a path in UTF-8");
+        return Some(PathBuf::from(folder.trim_end()));
+    }
+    SAID.call_once(|| say("left out: what needs manifests of Kubernetes' own source; get them with `tests/real-cluster install`"));
+    None
+}
+
+/// The first of [`kubectls`].
+pub fn kubectl() -> Option<PathBuf> {
+    kubectls().into_iter().next()
 }
 
 /// A client from a kubeconfig's current context.
