@@ -9,7 +9,7 @@ use crate::catalogue;
 
 /// One problem, for a person: what, where, and what to do.
 ///
-/// A finding carries no prose. Its code names an entry of the [catalogue], and `args` fill the
+/// A finding carries no prose. Its code names an entry of the [`catalogue`], and `args` fill the
 /// placeholders of the entry's texts; so the same finding can be shown in every [`Lang`].
 ///
 /// ```

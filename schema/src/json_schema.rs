@@ -163,13 +163,17 @@ fn name_keys(map: &mut Map<String, Value>) {
     }
 }
 
-/// A doc comment as prose: its lines joined, its links to Rust items as plain words.
+/// A doc comment as prose: its lines joined, its links to Rust items as plain words, without examples in Rust.
 fn prose(comment: &str) -> String {
-    let paragraphs: Vec<String> = comment
+    let text: String = comment.split("```").step_by(2).collect();
+    let paragraphs: Vec<String> = text
+        .trim()
         .split("\n\n")
         .map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "))
         .collect();
-    paragraphs.join("\n\n").replace("[`", "`").replace("`]", "`")
+    let is_said = |paragraph: &&String| !paragraph.trim().is_empty();
+    let said: Vec<&str> = paragraphs.iter().filter(is_said).map(String::as_str).collect();
+    said.join("\n\n").replace("[`", "`").replace("`]", "`")
 }
 
 /// Whether an option of `oneOf` is an object with one key, which tells it apart.

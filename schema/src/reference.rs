@@ -148,7 +148,12 @@ fn choices(page: &mut String, schema: &Value) {
 fn limits(field: &Value) -> String {
     let mut limits = String::new();
     for (key, word) in [("minimum", "at least"), ("maximum", "at most")] {
-        if let Some(limit) = field.get(key) {
+        let format = text(field, "format");
+        // What counts something is never less than nothing.
+        let is_natural = key == "minimum" && format.starts_with("uint");
+        if let Some(limit) = field.get(key)
+            && !(is_natural && limit.as_u64() == Some(0))
+        {
             let _infallible = write!(limits, " {word} {limit}.");
         }
     }
