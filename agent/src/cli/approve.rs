@@ -24,17 +24,17 @@ use crate::source::{Append, SIGNATURE_END, Source, SourceOptions};
 
 const APPROVE: &str = "\
 Examples:
-  tidegate approve --key ~/.ssh/id_ed25519 --as li-na --data ../site-agent     the plan that waits
-  tidegate approve 9f3c0a7712de --key ~/.ssh/id_ed25519 --as li-na --wave gray --reason CHG-1017
-  tidegate approve sha256:9f3c… --key id --as li-na --push --repo git@forge:site.git
-  tidegate approve sha256:9f3c… --key id --as li-na --out approval.yaml        for a stick
+  tidegate approve --key ~/.ssh/id_ed25519 --as li-na     the plan that waits
+  tidegate approve 9f3c0a7712de --key id --as li-na --wave gray
+  tidegate approve sha256:9f3c… --key id --as li-na --push   through git
+  tidegate approve sha256:9f3c… --key id --as li-na --out approval.yaml
 
-The approval names the plan's digest: if anything of the plan changes, it is void. Hardware keys, keys behind a passphrase
-and keys of an SSH agent (give the .pub file) are used through ssh-keygen.";
+The approval names the plan's digest: if anything of the plan changes, it is void. Hardware keys, keys behind a \
+passphrase and keys of an SSH agent (give the .pub file) are used through ssh-keygen.";
 
 const REJECT: &str = "\
 Examples:
-  tidegate reject --key ~/.ssh/id_ed25519 --as li-na --reason 'not before the audit' --data ../site-agent
+  tidegate reject --key ~/.ssh/id_ed25519 --as li-na --reason 'not now'
 
 Any rejection closes the plan until its digest changes.";
 

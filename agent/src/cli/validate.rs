@@ -16,10 +16,10 @@ use crate::source::Source;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate validate                       this folder
-  tidegate validate sites/hangzhou        a site inside a repository
-  tidegate validate --format json         for programs
-  tidegate explain DOCUMENT/UNKNOWN_FIELD what a code means";
+  tidegate validate                         this folder
+  tidegate validate sites/hangzhou          a site inside a repository
+  tidegate validate --format json           for programs
+  tidegate explain DOCUMENT/UNKNOWN_FIELD   what a code means";
 
 /// Finds every problem in a site's documents, committed or not. Asks no cluster.
 #[derive(Debug, clap::Args)]
