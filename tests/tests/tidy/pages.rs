@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use tidegate_schema::yaml;
+
 use super::{assert_none, files, is_kind, read, root};
 
 /// All pages of the tree, relative to its root.
@@ -117,6 +119,41 @@ fn the_table_of_contents_names_every_page() {
     let is_page = |page: &String| page.starts_with("docs/") && page != "docs/SUMMARY.md";
     let missing = pages().filter(is_page).filter(|page| !named.contains(page));
     assert_none("pages that docs/SUMMARY.md does not name", missing.collect());
+}
+
+/// The blocks of YAML of a page.
+fn yaml_blocks(text: &str) -> Vec<String> {
+    let (mut blocks, mut is_yaml) = (Vec::new(), false);
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_yaml = line == "```yaml";
+            if is_yaml {
+                blocks.push(String::new());
+            }
+        } else if is_yaml && let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    blocks
+}
+
+#[test]
+fn documents_that_pages_show_can_be_copied() {
+    // Pages cut keys short.
+    let key = "AAAAC3NzaC1lZDI1NTE5AAAAIAhNGxSu1TbQrEFbMuglbsQA958pup2uEL1RVt/V3Pem";
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for page in pages() {
+        for block in yaml_blocks(&read(&page)) {
+            if block.contains("apiVersion: tidegate.dev/") {
+                count += 1;
+                let (_, findings) = yaml::parse(&page, &block.replace("AAAA…", key));
+                wrong.extend(findings.iter().map(|finding| format!("{page}: {finding}")));
+            }
+        }
+    }
+    assert!(count >= 3, "only {count} documents were found");
+    assert_none("documents of pages that are none", wrong);
 }
 
 #[test]
