@@ -69,6 +69,19 @@ impl Decision {
         Self { effects, waits: vec![finding], ..Self::default() }
     }
 
+    /// Deletes an object, once: while the server holds it back for finalizers or what is in it, asking again would change
+    /// nothing and would keep the loop and the server busy.
+    fn deletion(step: &Step, reference: &ObjectRef, observed: &Observed, finding: Finding) -> Self {
+        let is_going = observed
+            .object(reference)
+            .is_some_and(|live| live.get("/metadata/deletionTimestamp").is_some());
+        if is_going {
+            return Self::wait(finding);
+        }
+        let (step, reference) = (step.id.clone(), reference.clone());
+        Self::effects(vec![Effect::Delete { step, reference }], finding)
+    }
+
     fn and(mut self, other: Self) -> Self {
         self.events.extend(other.events);
         self.effects.extend(other.effects);

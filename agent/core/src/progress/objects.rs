@@ -63,20 +63,21 @@ fn apply<'a>(
 ) -> Decision {
     let mut decision = Decision::default();
     for reference in run {
-        let effect = if must_go_first(step, reference, observed) {
-            Effect::Delete { step: step.id.clone(), reference: reference.clone() }
+        let finding = Finding::note("RELEASE/APPLYING").with("object", reference.to_string());
+        let own = if must_go_first(step, reference, observed) {
+            Decision::deletion(step, reference, observed, finding)
         } else if let Some(desired) = work.desired.object(reference) {
-            Effect::Apply {
+            let effect = Effect::Apply {
                 step: step.id.clone(),
                 reference: reference.clone(),
                 object: desired.body.clone(),
                 is_final: true,
-            }
+            };
+            Decision::effects(vec![effect], finding)
         } else {
             continue;
         };
-        let finding = Finding::note("RELEASE/APPLYING").with("object", reference.to_string());
-        decision = decision.and(Decision::effects(vec![effect], finding));
+        decision = decision.and(own);
     }
     decision
 }
@@ -151,6 +152,49 @@ fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> 
     let finding = Finding::note("RELEASE/DELETING").with("object", first.to_string());
     let finalizers = observed.object(first).and_then(|live| live.get("/metadata/finalizers"));
     let held = finalizers.map(ToString::to_string).unwrap_or_default();
-    let effect = Effect::Delete { step: step.id.clone(), reference: (*first).clone() };
-    Some(Decision::effects(vec![effect], finding.with("finalizers", held)))
+    Some(Decision::deletion(step, first, observed, finding.with("finalizers", held)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::Object;
+    use crate::progress::Seen;
+
+    fn step(reference: &ObjectRef) -> Step {
+        Step {
+            id: "all/room-a/web".to_owned(),
+            kind: StepKind::Prune,
+            cluster: "room-a".to_owned(),
+            product: None,
+            needs: Vec::new(),
+            apply: Vec::new(),
+            replace: Vec::new(),
+            prune: vec![reference.clone()],
+            zones: Vec::new(),
+            rollout: None,
+            timeout_seconds: 60,
+        }
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_waited_for_and_not_deleted_again() {
+        let decided = |metadata: serde_json::Value| {
+            let live = Object::new(json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": metadata,
+            }));
+            let reference = live.reference("room-a");
+            let objects = [(reference.clone(), Seen::Present(live))].into_iter().collect();
+            let observed = Observed { objects, ..Observed::default() };
+            let decision =
+                prune(&step(&reference), &StepState::started(Timestamp::UNIX_EPOCH), &observed)
+                    .unwrap();
+            (decision.effects.len(), decision.waits.len())
+        };
+        assert_eq!(decided(json!({"name": "web"})), (1, 1));
+        let going = json!({"name": "web", "deletionTimestamp": "2026-03-02T09:00:00Z"});
+        assert_eq!(decided(going), (0, 1));
+    }
 }

@@ -110,8 +110,7 @@ fn revert_object(
             objects: vec![reference.clone()],
         });
     }
-    let effect = Effect::Delete { step: step.id.clone(), reference: reference.clone() };
-    Decision::effects(vec![effect], finding)
+    Decision::deletion(step, reference, observed, finding)
 }
 
 /// Waits until a reverted workload runs again, and deletes new pods that stand in its way.

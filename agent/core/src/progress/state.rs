@@ -260,7 +260,7 @@ impl ReleaseState {
 }
 
 impl StepState {
-    fn started(at: Timestamp) -> Self {
+    pub(super) fn started(at: Timestamp) -> Self {
         Self {
             status: StepStatus::Running,
             started_at: at,
