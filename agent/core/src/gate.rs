@@ -226,6 +226,7 @@ fn needs(
     let mut used = BTreeSet::new();
     let usable = usable(id, wave, policy, evidence);
     if !is_preapproved(plan) {
+        let mut unmet = Vec::new();
         for rule in policy.rules.iter().filter(|rule| rule.matches(plan)) {
             let counted: Vec<&VerifiedApproval> = usable
                 .iter()
@@ -235,9 +236,16 @@ fn needs(
             let persons = counted.iter().map(|approval| approval.person.as_str()).collect();
             match rule.missing(&persons, &policy.groups) {
                 None => used.extend(counted.iter().map(|approval| approval.name.clone())),
-                Some(missing) => needs.push(missing),
+                Some(missing) => {
+                    // Else it would look as if those who approved it before had never done so.
+                    if evidence.given_up_at.is_some() && unmet.is_empty() {
+                        unmet.push(Finding::note("APPROVAL/HELD"));
+                    }
+                    unmet.push(missing);
+                }
             }
         }
+        needs.extend(unmet);
         if !policy.has_policy {
             needs.push(Finding::note("APPROVAL/NO_POLICY"));
         } else if policy.rules.is_empty() {

@@ -70,7 +70,7 @@ fn blockers(status: &Status) -> Vec<Finding> {
 }
 
 fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
-    let (word, colour) = condition(status.condition, *printer);
+    let (word, colour) = condition(status.condition, printer);
     let site =
         if status.site.is_empty() { printer.say("the site", "站点") } else { &status.site };
     if blockers.is_empty() {
@@ -99,7 +99,7 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
     for (index, blocker) in blockers.iter().enumerate() {
         printer.line("");
         let place = blocker.place.as_ref().map(|place| format!("{} ", place.dimmed()));
-        for (line, text) in brief(blocker, *printer, 4).into_iter().enumerate() {
+        for (line, text) in brief(blocker, printer, 4).into_iter().enumerate() {
             if line == 0 {
                 let place = place.clone().unwrap_or_default();
                 printer.line(format!("{:>2}. {place}{text}", index + 1));
@@ -108,7 +108,7 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
             }
         }
     }
-    if let Some(plan) = &status.plan {
+    if let Some(plan) = status.plan.as_ref().filter(|plan| !plan.is_refused) {
         printer.line("");
         let text = printer.say("plan", "计划");
         printer.line(format!("{text} {}", plan.id.cyan()));
@@ -121,7 +121,7 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
 
 fn opens(next: Option<jiff::Timestamp>, printer: &Printer) -> String {
     let Some(next) = next else { return String::new() };
-    let local = next.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %R %Z").to_string();
+    let local = printer.local(next).strftime("%F %R %Z").to_string();
     match printer.lang {
         Lang::En => format!("may open by itself at {local}"),
         Lang::Zh => format!("可能在 {local} 自动开放"),

@@ -120,7 +120,7 @@ impl Rule {
             return None;
         }
         let open: Vec<String> =
-            open.into_iter().map(|(group, count)| format!("{group}: {count}")).collect();
+            open.into_iter().map(|(group, count)| format!("{group} × {count}")).collect();
         let have: Vec<&str> = persons.iter().copied().collect();
         Some(
             Finding::note("APPROVAL/QUORUM_UNMET")
@@ -204,6 +204,6 @@ mod tests {
     fn what_is_missing_is_named() {
         let groups = groups(&[("ops", &["a", "b"])]);
         let missing = rule(&[("ops", 2)]).missing(&BTreeSet::from(["a"]), &groups).unwrap();
-        assert_eq!(missing.args.get("missing").map(String::as_str), Some("ops: 1"));
+        assert_eq!(missing.args.get("missing").map(String::as_str), Some("ops × 1"));
     }
 }

@@ -199,7 +199,7 @@ fn a_plan_that_was_given_up_needs_newer_approvals() {
     let given_up = Some("2026-11-21T09:30:00Z".parse().unwrap());
     assert_eq!(
         needs(ask_at(&plan, &approvals, NOW, &BTreeSet::new(), given_up)),
-        ["APPROVAL/QUORUM_UNMET"]
+        ["APPROVAL/HELD", "APPROVAL/QUORUM_UNMET"]
     );
 }
 

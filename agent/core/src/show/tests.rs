@@ -175,6 +175,7 @@ fn a_refusal_comes_first() {
     };
     let plan = small_plan();
     let text = plan_text(&plan, &report, Style::default());
+    assert!(!text.contains("Tidegate-Plan"), "a refused plan has nothing to approve");
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}"));
     assert!(at("PLAN/DOWNGRADE_REFUSED") < at("What happens"));
     let comment = plan_markdown(&plan, &report, Lang::En, 60_000);

@@ -87,7 +87,9 @@ impl Paper {
         };
         let widths: Vec<usize> = (0..count).map(width).collect();
         for row in rows {
-            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, w)| padded(cell, *w)).collect();
+            // A column that is empty in all rows takes no room.
+            let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
+            let cells: Vec<_> = cells.map(|(cell, width)| padded(cell, *width)).collect();
             self.line(indent, Ink::Plain, cells.join("  ").trim_end());
         }
     }
@@ -217,7 +219,7 @@ pub(super) fn plan(paper: &mut Paper, plan: &Plan, report: &PlanReport) {
     }
     findings(paper, report, false);
     left_out(paper, report);
-    if !plan.is_empty() {
+    if !plan.is_empty() && !report.is_refused() {
         paper.gap();
         paper.whole(0, Ink::Heading, &words::trailer(plan));
     }
