@@ -40,6 +40,7 @@ use printer::{Format, Printer};
 use report::Sources;
 
 pub use output::{page as output_page, schema as output_schema};
+pub use printer::Terminal;
 pub use reference::reference;
 
 const EXAMPLES: &str = "\
@@ -133,32 +134,53 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
 }
 
-/// Runs a command line; gives the exit code.
+/// Runs a command line of this process; gives the exit code.
 fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() { USAGE } else { 0 };
-            // Whoever closed the pipe has read enough.
-            let _closed = error.print();
-            return code;
-        }
+    let (cli, printer) = match read(arguments, &Terminal::of_this_process()) {
+        Ok(read) => read,
+        Err(code) => return code,
     };
-    let lang = match language(cli.lang.as_deref()) {
-        Ok(lang) => lang,
-        Err(failure) => return complain(&failure, &Printer::new(cli.format, Lang::En)),
-    };
-    let printer = Printer::new(cli.format, lang);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&failure::because(error), &printer),
     };
-    let outcome = runtime.block_on(Box::pin(cli.command.run(&printer)));
+    let code = runtime.block_on(carry_out(cli, &printer));
     // What still runs in the background, such as a git fetch that hangs, must not keep the command.
     runtime.shutdown_background();
-    match outcome {
+    code
+}
+
+/// Runs a command line, program name first, on the runtime that is there, as if it had been typed at this terminal; gives
+/// the exit code.
+pub async fn typed(arguments: impl IntoIterator<Item = OsString>, terminal: &Terminal) -> u8 {
+    match read(arguments, terminal) {
+        Ok((cli, printer)) => carry_out(cli, &printer).await,
+        Err(code) => code,
+    }
+}
+
+/// What was typed, and how to answer; the exit code when that is all.
+fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    terminal: &Terminal,
+) -> Result<(Cli, Printer), u8> {
+    let cli = Cli::try_parse_from(arguments).map_err(|error| {
+        terminal.show(&error);
+        if error.use_stderr() { USAGE } else { 0 }
+    })?;
+    match language(cli.lang.as_deref()) {
+        Ok(lang) => {
+            let printer = Printer::new(cli.format, lang, terminal);
+            Ok((cli, printer))
+        }
+        Err(failure) => Err(complain(&failure, &Printer::new(cli.format, Lang::En, terminal))),
+    }
+}
+
+async fn carry_out(cli: Cli, printer: &Printer) -> u8 {
+    match Box::pin(cli.command.run(printer)).await {
         Ok(outcome) => outcome.code(),
-        Err(failure) => complain(&failure, &printer),
+        Err(failure) => complain(&failure, printer),
     }
 }
 

@@ -99,6 +99,11 @@ impl Handle {
         self.wakes.wake(reason);
     }
 
+    /// Whether the loop has done what there was to do, and waits for a reason to run.
+    pub fn is_quiet(&self) -> bool {
+        self.wakes.is_quiet()
+    }
+
     /// A plan by its digest.
     ///
     /// # Errors

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -67,6 +70,7 @@ pub struct Wakes {
 struct Shared {
     pending: Mutex<BTreeSet<Wake>>,
     arrived: Notify,
+    is_waiting: AtomicBool,
 }
 
 impl Wakes {
@@ -85,17 +89,25 @@ impl Wakes {
     /// For one loop: two that wait at once would share the reasons between them.
     pub async fn next(&self, longest: Duration) -> BTreeSet<Wake> {
         let deadline = tokio::time::Instant::now() + longest;
+        self.shared.is_waiting.store(true, Ordering::Release);
         loop {
-            let pending = std::mem::take(&mut *self.pending());
-            if !pending.is_empty() {
-                return pending;
-            }
-            if tokio::time::timeout_at(deadline, self.shared.arrived.notified()).await.is_err() {
-                let mut pending = std::mem::take(&mut *self.pending());
+            let mut pending = std::mem::take(&mut *self.pending());
+            if pending.is_empty() {
+                let arrived = self.shared.arrived.notified();
+                if tokio::time::timeout_at(deadline, arrived).await.is_ok() {
+                    continue;
+                }
+                pending = std::mem::take(&mut *self.pending());
                 pending.insert(Wake::Timer);
-                return pending;
             }
+            self.shared.is_waiting.store(false, Ordering::Release);
+            return pending;
         }
+    }
+
+    /// Whether the loop waits, and nothing is pending for which it would run.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.is_waiting.load(Ordering::Acquire) && self.pending().is_empty()
     }
 
     /// Whether a stop was asked for; long work looks at it between steps.
@@ -170,10 +182,13 @@ mod tests {
         let wakes = Wakes::new();
         let sender = wakes.clone();
         let start = tokio::time::Instant::now();
+        assert!(!wakes.is_quiet());
         let (found, ()) = tokio::join!(wakes.next(LONG), async {
             tokio::task::yield_now().await;
+            assert!(sender.is_quiet());
             sender.wake(Wake::Shutdown);
             assert!(sender.is_stopping());
+            assert!(!sender.is_quiet());
         });
         assert_eq!(found, BTreeSet::from([Wake::Shutdown]));
         assert!(start.elapsed() < LONG);

@@ -216,7 +216,7 @@ fn tell(status: &Status, told: &mut BTreeSet<String>, printer: &Printer) {
     };
     if let Some(plan) = &status.plan {
         say(format!("{}  {}", printer.say("plan", "计划"), plan.id));
-        for line in tasks(&plan.tasks, *printer) {
+        for line in tasks(&plan.tasks, printer) {
             say(format!("  {line}"));
         }
     }
@@ -227,7 +227,7 @@ fn tell(status: &Status, told: &mut BTreeSet<String>, printer: &Printer) {
 }
 
 fn end(status: &Status, printer: &Printer) {
-    let (word, _) = condition(status.condition, *printer);
+    let (word, _) = condition(status.condition, printer);
     if printer.is_json() {
         printer.json(status);
         return;

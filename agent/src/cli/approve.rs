@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tidegate_core::digest::Digest;
 use tidegate_core::plan::Task;
@@ -113,7 +113,7 @@ async fn say(
         decision,
         person: &given.person,
         reason,
-        at: Timestamp::now(),
+        at: printer.now(),
         valid_for: given.valid_for,
     };
     let (mut file, document) = approval::compose(&word)?;
@@ -152,7 +152,7 @@ async fn plan(given: &Given, printer: &Printer) -> Result<Digest, Failure> {
         .and_then(|tasks| serde_json::from_value(tasks.clone()).ok())
         .unwrap_or_default();
     printer.remark(digest.as_str());
-    for line in tasks(&own, *printer) {
+    for line in tasks(&own, printer) {
         printer.remark(format!("  {line}"));
     }
     Ok(digest)
@@ -234,7 +234,7 @@ async fn push(
         ],
         message: format!("{} {verb} {}", given.person, file.path),
         by: Identity::new(&given.person, format!("{}@localhost", given.person)),
-        at: Timestamp::now(),
+        at: printer.now(),
         may_replace: false,
     };
     source.append(append).await?;

@@ -63,7 +63,7 @@ pub(super) struct Preview {
 
 /// Loads a folder. What is wrong with it is shown with its source; errors end the command.
 pub(super) async fn load(folder: &Folder, printer: &Printer) -> Result<Loaded, Failure> {
-    let now = Timestamp::now();
+    let now = printer.now();
     let snapshot = Source::folder(&folder.path).await?;
     let (site, findings) = validate(&snapshot, now);
     let is_refused = findings.iter().any(Finding::is_error);
@@ -88,7 +88,7 @@ pub(super) async fn preview(
 ) -> Result<Preview, Failure> {
     let Loaded { snapshot, site, desired } = load(folder, printer).await?;
     let (baseline, inventory) = known(before.data.as_deref(), printer).await?;
-    let live = observe(&site, &desired, &inventory, before.data.as_deref()).await;
+    let live = observe(&site, &desired, &inventory, before.data.as_deref(), printer.now()).await;
     let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
     let changes = diff(&desired, &live, &inventory, &published);
     let authors = [snapshot.revision.author.clone(), snapshot.revision.committer.clone()];
@@ -130,8 +130,8 @@ async fn observe(
     desired: &DesiredState,
     inventory: &Inventory,
     data: Option<&Path>,
+    now: Timestamp,
 ) -> LiveState {
-    let now = Timestamp::now();
     let sandboxes = Sandboxes::copied(data);
     let connect = sandboxes.connector();
     let mut live = LiveState::default();

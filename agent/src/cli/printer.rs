@@ -2,13 +2,20 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use tidegate_core::show::Style;
 use tidegate_schema::finding::Lang;
 
 use super::output::{self, Output};
+use crate::clock::Clock;
+
+/// Columns where nobody says how many there are.
+const COLUMNS: usize = 100;
 
 /// The form of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -22,8 +29,71 @@ pub(super) enum Format {
     Markdown,
 }
 
+/// Where a command line is typed: what time it is there, and where its output goes.
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    clock: Clock,
+    zone: TimeZone,
+    width: usize,
+    /// What was printed, when it goes nowhere else.
+    kept: Option<Arc<Mutex<String>>>,
+}
+
+impl Terminal {
+    /// The terminal, or the files and pipes, of this process.
+    pub(super) fn of_this_process() -> Self {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let measured = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let width = columns.or(measured).unwrap_or(COLUMNS).clamp(40, 160);
+        Self { clock: Clock::system(), zone: TimeZone::system(), width, kept: None }
+    }
+
+    /// One that keeps what is printed, data and remarks in the order in which they came, without colours. Its zone is UTC.
+    pub fn keeping(clock: Clock) -> Self {
+        Self { clock, zone: TimeZone::UTC, width: COLUMNS, kept: Some(Arc::default()) }
+    }
+
+    /// What was printed since the last time; nothing when this one keeps nothing.
+    pub fn take(&self) -> String {
+        let kept = self.kept.as_ref().map(|kept| kept.lock());
+        kept.map(|kept| std::mem::take(&mut *kept.unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
+    }
+
+    /// Prints data.
+    fn data(&self, text: &str) {
+        // Who closed the pipe has read enough.
+        let _closed = match &self.kept {
+            Some(kept) => keep(kept, text),
+            None => anstream::stdout().write_all(text.as_bytes()),
+        };
+    }
+
+    /// Shows what is wrong with a command line, or the help that it asks for.
+    pub(super) fn show(&self, error: &clap::Error) {
+        let _closed = match &self.kept {
+            Some(kept) => keep(kept, &error.to_string()),
+            None => error.print(),
+        };
+    }
+
+    /// Prints a remark.
+    fn remark(&self, text: &str) {
+        let _closed = match &self.kept {
+            Some(kept) => keep(kept, text),
+            None => anstream::stderr().write_all(text.as_bytes()),
+        };
+    }
+}
+
+fn keep(kept: &Mutex<String>, text: &str) -> std::io::Result<()> {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    kept.lock().unwrap_or_else(PoisonError::into_inner).push_str(&plain);
+    Ok(())
+}
+
 /// Prints in a form and a language.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Printer {
     /// The form.
     pub(super) format: Format,
@@ -31,16 +101,23 @@ pub(super) struct Printer {
     pub(super) lang: Lang,
     /// Columns of the terminal; 100 elsewhere.
     pub(super) width: usize,
+    terminal: Terminal,
 }
 
-#[expect(clippy::unused_self, reason = "who has no printer shall not print")]
 impl Printer {
-    /// For this process.
-    pub(super) fn new(format: Format, lang: Lang) -> Self {
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let measured = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        let width = columns.or(measured).unwrap_or(100).clamp(40, 160);
-        Self { format, lang, width }
+    /// For a terminal.
+    pub(super) fn new(format: Format, lang: Lang, terminal: &Terminal) -> Self {
+        Self { format, lang, width: terminal.width, terminal: terminal.clone() }
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Timestamp {
+        self.terminal.clock.now()
+    }
+
+    /// An instant on the clocks of whoever reads this.
+    pub(super) fn local(&self, at: Timestamp) -> Zoned {
+        at.to_zoned(self.terminal.zone.clone())
     }
 
     /// A text in the language of this printer.
@@ -53,22 +130,20 @@ impl Printer {
 
     /// A line of data.
     pub(super) fn line(&self, text: impl Display) {
-        // Who closed the pipe has read enough.
-        let _closed = writeln!(anstream::stdout(), "{text}");
+        self.terminal.data(&format!("{text}\n"));
     }
 
     /// Data as it is.
     pub(super) fn text(&self, text: &str) {
-        let mut out = anstream::stdout();
-        let _closed = out.write_all(text.as_bytes());
+        self.terminal.data(text);
         if !text.ends_with('\n') {
-            let _closed = out.write_all(b"\n");
+            self.terminal.data("\n");
         }
     }
 
     /// A remark, which is no data.
     pub(super) fn remark(&self, text: impl Display) {
-        let _closed = writeln!(anstream::stderr(), "{text}");
+        self.terminal.remark(&format!("{text}\n"));
     }
 
     /// Data for programs, in one of the documented forms.
@@ -112,7 +187,8 @@ pub(super) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-/// A table: columns as wide as their widest cell, two spaces between, nothing after the last.
+/// A table: columns as wide as their widest cell, two spaces between, nothing after the last. A column that is empty in all
+/// rows takes no room.
 pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
@@ -120,8 +196,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width)).collect();
+        let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
+        let cells: Vec<String> = cells.map(|(cell, width)| padded(cell, *width)).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()

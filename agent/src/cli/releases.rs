@@ -1,7 +1,6 @@
 //! `releases`: the list, one with its events, and commands to the one under way.
 
 use clap::Subcommand;
-use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde_json::{Map, Value, json};
 use tidegate_core::release::{Command, Event};
@@ -172,7 +171,7 @@ fn list(rows: Vec<ReleaseRow>, printer: &Printer) {
         printer.line(printer.say("No release yet.", "尚无发布。"));
         return;
     }
-    let now = Timestamp::now();
+    let now = printer.now();
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -181,11 +180,11 @@ fn list(rows: Vec<ReleaseRow>, printer: &Printer) {
             });
             let revision = row.revision.get(..12).unwrap_or(&row.revision).to_owned();
             let plan = row.plan.short().to_owned();
-            vec![row.id.clone(), plan, revision, ago(row.started_at, now, *printer), took]
+            vec![row.id.clone(), plan, revision, ago(row.started_at, now, printer), took]
         })
         .collect();
     for (line, row) in table(&cells).into_iter().zip(&rows) {
-        printer.line(format!("{line}  {}", phase(row.phase, *printer)));
+        printer.line(format!("{line}  {}", phase(row.phase, printer)));
     }
 }
 
@@ -195,13 +194,13 @@ fn show(found: &ReleaseShown, printer: &Printer) {
         return;
     }
     let (row, events) = (&found.release, &found.events);
-    printer.line(format!("{}  {}  {}", row.id.bold(), row.plan.cyan(), phase(row.phase, *printer)));
+    printer.line(format!("{}  {}  {}", row.id.bold(), row.plan.cyan(), phase(row.phase, printer)));
     for event in events {
-        let at = event.at.to_zoned(jiff::tz::TimeZone::system()).strftime("%T").to_string();
+        let at = printer.local(event.at).strftime("%T").to_string();
         let (word, details) = line(&event.event);
         printer.line(format!("{}  {word:<20}  {details}", at.dimmed()).trim_end());
         if let Event::StepFailed { failure, .. } = &event.event {
-            for text in brief(&failure_finding(failure), *printer, 12) {
+            for text in brief(&failure_finding(failure), printer, 12) {
                 printer.line(format!("            {text}"));
             }
             for pod in &failure.pods {

@@ -88,7 +88,7 @@ impl Printer {
         match self.format {
             Format::Json => {}
             _ if findings.is_empty() => {}
-            Format::Text => self.text(&graphical(findings, sources, *self)),
+            Format::Text => self.text(&graphical(findings, sources, self)),
             Format::Markdown => self.text(&markdown(findings, self.lang)),
         }
     }
@@ -104,7 +104,7 @@ impl Printer {
                 self.json_remark(&Findings { findings });
             }
             Format::Text | Format::Markdown => {
-                self.remark(graphical(findings, sources, *self).trim_end());
+                self.remark(graphical(findings, sources, self).trim_end());
             }
         }
     }
@@ -131,7 +131,7 @@ pub(super) fn count(findings: &[Finding], lang: Lang) -> String {
     told.collect::<Vec<_>>().join(if lang == Lang::Zh { "，" } else { ", " })
 }
 
-fn graphical(findings: &[Finding], sources: &Sources, printer: Printer) -> String {
+fn graphical(findings: &[Finding], sources: &Sources, printer: &Printer) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode())
         .with_width(printer.width)
         .with_context_lines(1)
@@ -183,7 +183,7 @@ fn markdown(findings: &[Finding], lang: Lang) -> String {
 }
 
 /// One finding in two lines, for lists of what waits: what, and beneath it what to do.
-pub(super) fn brief(finding: &Finding, printer: Printer, indent: usize) -> Vec<String> {
+pub(super) fn brief(finding: &Finding, printer: &Printer, indent: usize) -> Vec<String> {
     let room = printer.width.saturating_sub(indent);
     let mut lines = super::printer::wrapped(&finding.message(printer.lang), room);
     let remedy = finding.remedy(printer.lang);

@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     if printer.is_json() {
         printer.json(&status);
     } else {
-        for line in page(&status, Timestamp::now(), *printer) {
+        for line in page(&status, printer.now(), printer) {
             printer.line(line);
         }
     }
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
 }
 
 /// A condition as people say it, with its colour.
-pub(super) fn condition(condition: Condition, printer: Printer) -> (&'static str, AnsiColors) {
+pub(super) fn condition(condition: Condition, printer: &Printer) -> (&'static str, AnsiColors) {
     let (en, zh, colour) = match condition {
         Condition::Starting => ("starting", "启动中", AnsiColors::Default),
         Condition::Settled => ("settled", "已达期望", AnsiColors::Green),
@@ -58,12 +58,12 @@ pub(super) fn condition(condition: Condition, printer: Printer) -> (&'static str
 }
 
 /// Sections with a label at the left.
-struct Page {
-    printer: Printer,
+struct Page<'a> {
+    printer: &'a Printer,
     lines: Vec<String>,
 }
 
-impl Page {
+impl Page<'_> {
     /// A section; nothing when there are no lines.
     fn section(&mut self, en: &str, zh: &str, lines: Vec<String>) {
         let label = self.printer.say(en, zh).to_owned();
@@ -83,7 +83,7 @@ impl Page {
     }
 }
 
-fn page(status: &Status, now: Timestamp, printer: Printer) -> Vec<String> {
+fn page(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
     let mut page = Page { printer, lines: Vec::new() };
     page.lines.push(head(status, now, printer));
     page.lines.push(String::new());
@@ -110,7 +110,7 @@ fn errors(findings: &[Finding]) -> Vec<Finding> {
     findings.iter().filter(|finding| finding.is_error()).cloned().collect()
 }
 
-fn head(status: &Status, now: Timestamp, printer: Printer) -> String {
+fn head(status: &Status, now: Timestamp, printer: &Printer) -> String {
     let (word, colour) = condition(status.condition, printer);
     let site = if status.site.is_empty() {
         printer.say("(no site yet)", "（尚无站点）")
@@ -130,7 +130,7 @@ fn head(status: &Status, now: Timestamp, printer: Printer) -> String {
     )
 }
 
-fn source(status: &Status, printer: Printer) -> Vec<String> {
+fn source(status: &Status, printer: &Printer) -> Vec<String> {
     let source = &status.source;
     let mut lines = Vec::new();
     if let Some(revision) = &source.attempted {
@@ -149,7 +149,7 @@ fn source(status: &Status, printer: Printer) -> Vec<String> {
     lines
 }
 
-fn findings(findings: &[Finding], printer: Printer) -> Vec<String> {
+fn findings(findings: &[Finding], printer: &Printer) -> Vec<String> {
     findings
         .iter()
         .flat_map(|finding| {
@@ -169,7 +169,7 @@ fn findings(findings: &[Finding], printer: Printer) -> Vec<String> {
         .collect()
 }
 
-fn waves(waves: &[String], printer: Printer) -> String {
+fn waves(waves: &[String], printer: &Printer) -> String {
     let mut names: Vec<&str> = waves.iter().map(String::as_str).collect();
     names.dedup();
     let label = printer.say("waves", "批次");
@@ -177,7 +177,7 @@ fn waves(waves: &[String], printer: Printer) -> String {
 }
 
 /// Why things change, one line each.
-pub(super) fn tasks(tasks: &[Task], printer: Printer) -> Vec<String> {
+pub(super) fn tasks(tasks: &[Task], printer: &Printer) -> Vec<String> {
     let rows: Vec<Vec<String>> = tasks
         .iter()
         .map(|task| {
@@ -195,7 +195,7 @@ pub(super) fn tasks(tasks: &[Task], printer: Printer) -> Vec<String> {
     table(&rows).into_iter().map(|line| cut(&line, room)).collect()
 }
 
-fn verb(kind: TaskKind, printer: Printer) -> &'static str {
+fn verb(kind: TaskKind, printer: &Printer) -> &'static str {
     let (en, zh) = match kind {
         TaskKind::Install => ("install", "安装"),
         TaskKind::Deploy => ("deploy", "部署"),
@@ -219,7 +219,7 @@ fn verb(kind: TaskKind, printer: Printer) -> &'static str {
     printer.say(en, zh)
 }
 
-fn release(page: &mut Page, status: &Status, now: Timestamp) {
+fn release(page: &mut Page<'_>, status: &Status, now: Timestamp) {
     let printer = page.printer;
     if let Some(release) = &status.release {
         let filled = release.done * 20 / release.steps.max(1);
@@ -280,7 +280,7 @@ pub(super) fn failure_finding(failure: &tidegate_core::release::Failure) -> Find
 }
 
 /// A phase as people say it.
-pub(super) fn phase(phase: tidegate_core::release::ReleasePhase, printer: Printer) -> String {
+pub(super) fn phase(phase: tidegate_core::release::ReleasePhase, printer: &Printer) -> String {
     use tidegate_core::release::ReleasePhase as Phase;
 
     let (en, zh, colour) = match phase {
@@ -304,7 +304,7 @@ fn drift(status: &Status) -> Vec<String> {
     status.drift.iter().map(line).collect()
 }
 
-fn clusters(status: &Status, printer: Printer) -> Vec<String> {
+fn clusters(status: &Status, printer: &Printer) -> Vec<String> {
     let rows: Vec<Vec<String>> = status
         .clusters
         .iter()
@@ -333,7 +333,7 @@ fn clusters(status: &Status, printer: Printer) -> Vec<String> {
     lines
 }
 
-fn zones(status: &Status, printer: Printer) -> Vec<String> {
+fn zones(status: &Status, printer: &Printer) -> Vec<String> {
     let rows: Vec<Vec<String>> = status
         .zones
         .iter()
@@ -348,7 +348,7 @@ fn zones(status: &Status, printer: Printer) -> Vec<String> {
     table(&rows)
 }
 
-fn baseline(status: &Status, now: Timestamp, printer: Printer) -> Vec<String> {
+fn baseline(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
     let Some(baseline) = &status.baseline else {
         return vec![printer.say("nothing delivered yet", "尚未交付").dimmed().to_string()];
     };
@@ -365,7 +365,7 @@ fn baseline(status: &Status, now: Timestamp, printer: Printer) -> Vec<String> {
 }
 
 /// How long ago something was, as people say it.
-pub(super) fn ago(at: Timestamp, now: Timestamp, printer: Printer) -> String {
+pub(super) fn ago(at: Timestamp, now: Timestamp, printer: &Printer) -> String {
     let seconds = now.duration_since(at).as_secs();
     let (count, en, zh) = match seconds {
         ..10 => return printer.say("just now", "刚刚").to_owned(),

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Snapshot;
 use tidegate_core::validate::validate;
@@ -32,7 +31,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
     let snapshot = Source::folder(&args.dir).await?;
-    let (site, findings) = validate(&snapshot, Timestamp::now());
+    let (site, findings) = validate(&snapshot, printer.now());
     let is_good = site.is_some() && !findings.iter().any(Finding::is_error);
     let summary = summary(site.as_ref().filter(|_| is_good), &snapshot, &findings, printer.lang);
     if printer.format == Format::Json {
