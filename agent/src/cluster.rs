@@ -180,7 +180,7 @@ impl Cluster {
     /// # Errors
     ///
     /// A gap when the server cannot say; that is never "absent".
-    async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
+    pub async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
         let Some(kind) = self.kinds.readable(api_version, &reference.kind).await? else {
             return Ok(Seen::Absent);
         };

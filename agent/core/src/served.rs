@@ -25,7 +25,7 @@ struct Same {
 
 /// From the Kubernetes deprecation guide ("Deprecated API Migration Guide") and the types of its API: versions for which
 /// it says "no notable changes", or whose differences [`is_the_same`] looks at. Not here, as fields or defaults differ:
-/// Ingress, `CustomResourceDefinition`, webhook configurations, EndpointSlice, `CertificateSigningRequest`,
+/// Ingress, `CustomResourceDefinition`, webhook configurations, `EndpointSlice`, `CertificateSigningRequest`,
 /// `autoscaling/v1` and `v2beta1`, `apps/v1beta1`.
 const SAME: &[Same] = &[
     Same { group: "apiregistration.k8s.io", kinds: &["APIService"], versions: &["v1", "v1beta1"] },
