@@ -165,7 +165,7 @@ impl Site {
         let mut wanted = Vec::new();
         for (index, product) in self.running() {
             all.extend(self.product(index, product));
-            wanted.push(self.wanted(index, product));
+            wanted.push(Self::wanted(index, product));
         }
         if !wanted.is_empty() {
             let spec = json!({"rollout": "standard", "products": wanted});
@@ -174,7 +174,7 @@ impl Site {
         all
     }
 
-    fn wanted(&self, index: usize, product: &Product) -> Value {
+    fn wanted(index: usize, product: &Product) -> Value {
         let clusters: Vec<&str> = product.clusters.iter().map(|it| CLUSTERS[*it].0).collect();
         let last = format!("a{}", product.apps.len() - 1);
         let exclude: Vec<String> =
@@ -423,7 +423,7 @@ impl World {
     }
 
     fn publish(&mut self, name: &str, desired: &DesiredState) {
-        let zone = desired.zones.iter().find(|zone| zone.name.to_string() == *name);
+        let zone = desired.zones.iter().find(|zone| zone.name == name);
         match zone {
             Some(zone) => {
                 let serial = self.zones.get(name).map_or(1, |known| known.serial + 1);

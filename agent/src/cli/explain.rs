@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
                 title: entry.title.to_owned(),
                 message: entry.message.to_owned(),
                 remedy: entry.remedy.to_owned(),
-                explanation: entry.explanation.trim_end().to_owned(),
+                why: entry.explanation.trim_end().to_owned(),
             });
             return Ok(Outcome::Done);
         }

@@ -331,7 +331,8 @@ pub(super) struct Explanation {
     /// What to do.
     pub(super) remedy: String,
     /// Why the rule exists.
-    pub(super) explanation: String,
+    #[serde(rename = "explanation")]
+    pub(super) why: String,
 }
 
 /// Codes.

@@ -64,7 +64,7 @@ impl Terminal {
     fn data(&self, text: &str) {
         // Who closed the pipe has read enough.
         let _closed = match &self.kept {
-            Some(kept) => keep(kept, text),
+            Some(kept) => return keep(kept, text),
             None => anstream::stdout().write_all(text.as_bytes()),
         };
     }
@@ -72,7 +72,7 @@ impl Terminal {
     /// Shows what is wrong with a command line, or the help that it asks for.
     pub(super) fn show(&self, error: &clap::Error) {
         let _closed = match &self.kept {
-            Some(kept) => keep(kept, &error.to_string()),
+            Some(kept) => return keep(kept, &error.to_string()),
             None => error.print(),
         };
     }
@@ -80,16 +80,15 @@ impl Terminal {
     /// Prints a remark.
     fn remark(&self, text: &str) {
         let _closed = match &self.kept {
-            Some(kept) => keep(kept, text),
+            Some(kept) => return keep(kept, text),
             None => anstream::stderr().write_all(text.as_bytes()),
         };
     }
 }
 
-fn keep(kept: &Mutex<String>, text: &str) -> std::io::Result<()> {
+fn keep(kept: &Mutex<String>, text: &str) {
     let plain = anstream::adapter::strip_str(text).to_string();
     kept.lock().unwrap_or_else(PoisonError::into_inner).push_str(&plain);
-    Ok(())
 }
 
 /// Prints in a form and a language.

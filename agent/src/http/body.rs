@@ -47,11 +47,9 @@ async fn in_time<T: FromRequest<S>, S: Send + Sync>(
     let (mut parts, body) = request.into_parts();
     let Ok(Language(lang)) = Language::from_request_parts(&mut parts, state).await;
     let read = T::from_request(Request::from_parts(parts, body), state);
-    match tokio::time::timeout(PATIENCE, read).await {
-        Ok(read) => Ok((read, lang)),
-        Err(_) => {
-            let late = format!("it has not arrived within {} s", PATIENCE.as_secs());
-            Err(Refusal::body(StatusCode::REQUEST_TIMEOUT, late, lang))
-        }
-    }
+    let read = tokio::time::timeout(PATIENCE, read).await.map_err(|_| {
+        let late = format!("it has not arrived within {} s", PATIENCE.as_secs());
+        Refusal::body(StatusCode::REQUEST_TIMEOUT, late, lang)
+    })?;
+    Ok((read, lang))
 }
