@@ -348,7 +348,7 @@ fn wrong_metrics(page: &str) -> Vec<String> {
     for line in page.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, text) = help.split_once(' ').unwrap_or((help, ""));
-            current = name.to_owned();
+            name.clone_into(&mut current);
             if text.is_empty() || types.contains_key(name) {
                 wrong.push(line.to_owned());
             }

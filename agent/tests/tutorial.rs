@@ -206,9 +206,8 @@ fn is_there(program: &str, argument: &str) -> bool {
 
 #[test]
 fn the_tutorial_can_be_played_as_it_is_written() {
-    if !(is_there("bash", "--version") && is_there("git", "--version"))
-        || !is_there("ssh-keygen", "-?")
-    {
+    let needed = [("bash", "--version"), ("git", "--version"), ("ssh-keygen", "-?")];
+    if !needed.into_iter().all(|(program, argument)| is_there(program, argument)) {
         // What a newcomer is told to have.
         eprintln!("left out: the tutorial needs bash, git and ssh-keygen");
         return;

@@ -115,7 +115,7 @@ impl TestSite {
         let path = self.folder.path().join(format!("{person}.key"));
         std::fs::write(&path, pair.private.expose()).expect("a key file");
         self.keys.insert(person.to_owned(), path);
-        pair.public.to_string()
+        pair.public.clone()
     }
 
     /// Commits everything as somebody and pushes it.

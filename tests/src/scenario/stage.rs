@@ -412,12 +412,12 @@ impl Stage {
             let patch = Patch::Strategic(edit.patch.clone());
             api.patch(&edit.name, &by, &patch).await.map_err(text)?;
         } else {
-            let mut object = edit.patch.clone();
-            object["apiVersion"] = edit.version.clone().into();
-            object["kind"] = edit.kind.clone().into();
-            object["metadata"]["name"] = edit.name.clone().into();
+            let mut object = Object::new(edit.patch.clone());
+            object.set(&["apiVersion"], edit.version.clone().into());
+            object.set(&["kind"], edit.kind.clone().into());
+            object.set(&["metadata", "name"], edit.name.clone().into());
             let by = PatchParams { force: true, ..by };
-            api.patch(&edit.name, &by, &Patch::Apply(object)).await.map_err(text)?;
+            api.patch(&edit.name, &by, &Patch::Apply(object.value())).await.map_err(text)?;
         }
         let place = edit.namespace.as_ref().map(|it| format!("{it}/")).unwrap_or_default();
         let (kind, cluster) = (&edit.kind, &edit.cluster);
@@ -542,23 +542,20 @@ fn connector(rooms: &Rooms, clock: &Clock, data: &Path) -> tidegate::agent::Conn
     Arc::new(move |name, access| {
         let Access::Sandbox(wanted) = access else { return None };
         let mut rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = match rooms.get(name) {
-            Some(room) => room.clone(),
-            None => {
-                let sandbox = Sandbox::start(Options {
-                    name: name.to_owned(),
-                    nodes: wanted.nodes,
-                    start: Some(clock.now()),
-                    ..Options::default()
-                });
-                let room =
-                    Room { sandbox: sandbox.ok()?, is_reachable: Arc::new(AtomicBool::new(true)) };
-                serve(&room.sandbox, &data.join(format!("sandbox-{name}.kubeconfig"))).ok()?;
-                rooms.insert(name.to_owned(), room.clone());
-                room
-            }
-        };
-        Some(client(&room))
+        if let Some(room) = rooms.get(name) {
+            return Some(client(room));
+        }
+        let sandbox = Sandbox::start(Options {
+            name: name.to_owned(),
+            nodes: wanted.nodes,
+            start: Some(clock.now()),
+            ..Options::default()
+        });
+        let room = Room { sandbox: sandbox.ok()?, is_reachable: Arc::new(AtomicBool::new(true)) };
+        serve(&room.sandbox, &data.join(format!("sandbox-{name}.kubeconfig"))).ok()?;
+        let own = client(&room);
+        rooms.insert(name.to_owned(), room);
+        Some(own)
     })
 }
 
