@@ -69,6 +69,7 @@ fn version(product: usize, minor: usize) -> String {
 }
 
 /// Writes the site; gives the number of its documents.
+#[expect(clippy::too_many_lines, reason = "the folders of a site, one after another")]
 fn write(folder: &Path) -> usize {
     let mut count = 0;
     let mut put = |path: &str, documents: &[String]| {
