@@ -245,6 +245,9 @@ fn needs(
                 }
             }
         }
+        if !unmet.is_empty() {
+            unmet.extend(uncounted(plan, id, policy, evidence));
+        }
         needs.extend(unmet);
         if !policy.has_policy {
             needs.push(Finding::note("APPROVAL/NO_POLICY"));
@@ -253,6 +256,42 @@ fn needs(
         }
     }
     if hold.needs.is_empty() { Ok(used.into_iter().collect()) } else { Err(hold) }
+}
+
+/// Who said yes without its counting, and why: of another plan, too late, or by an author. Said only while something is
+/// missing.
+fn uncounted(
+    plan: &Plan,
+    id: &Digest,
+    policy: &GatePolicy,
+    evidence: Evidence<'_>,
+) -> Vec<Finding> {
+    let is_open = |approval: &&VerifiedApproval| {
+        approval.approves
+            && !evidence.consumed.contains(&approval.name)
+            && policy.emails.contains_key(&approval.person)
+            && !matches!(approval.scope, ApprovalScope::Confirm { .. })
+    };
+    let why = |approval: &VerifiedApproval| {
+        let finding = |code: &'static str| Finding::note(code).with("person", &approval.person);
+        let rules = || policy.rules.iter().filter(|rule| rule.matches(plan));
+        let is_in_time = approval.is_in_time(evidence.now);
+        if approval.plan != id.as_str() {
+            // What is too old as well needs no word any more.
+            let short = approval.plan.trim_start_matches("sha256:").get(..12)?;
+            return is_in_time.then(|| finding("APPROVAL/STALE").with("plan", short));
+        }
+        if !is_in_time || rules().any(|rule| rule.is_too_old(approval, evidence.now)) {
+            return Some(finding("APPROVAL/EXPIRED"));
+        }
+        let rule = rules().find(|rule| rule.excludes(&approval.person, plan, policy))?;
+        Some(finding("APPROVAL/BY_AUTHOR").with("rule", &rule.name))
+    };
+    let mut said: Vec<Finding> =
+        evidence.approvals.iter().filter(is_open).filter_map(why).collect();
+    said.sort();
+    said.dedup();
+    said
 }
 
 /// Without rules only what carries no risk goes by itself; and never again what was just given up.

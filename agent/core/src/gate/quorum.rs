@@ -86,16 +86,22 @@ impl Rule {
         policy: &GatePolicy,
         now: Timestamp,
     ) -> bool {
-        let own = policy.emails.get(&approval.person);
-        let is_author = own.is_some_and(|emails| {
+        !self.excludes(&approval.person, plan, policy) && !self.is_too_old(approval, now)
+    }
+
+    /// Whether the rule's own limits are over for the approval.
+    pub fn is_too_old(&self, approval: &VerifiedApproval, now: Timestamp) -> bool {
+        let seconds = [self.approve_by_seconds, self.execute_by_seconds];
+        let limits = seconds.into_iter().filter_map(|it| limit(approval.created_at, it));
+        limits.into_iter().any(|until| now > until)
+    }
+
+    /// Whether the person wrote part of the change, and the rule excludes those who did.
+    pub fn excludes(&self, person: &str, plan: &Plan, policy: &GatePolicy) -> bool {
+        let is_author = policy.emails.get(person).is_some_and(|emails| {
             plan.authors.iter().any(|author| emails.contains(&author.to_ascii_lowercase()))
         });
-        let seconds = [self.approve_by_seconds, self.execute_by_seconds];
-        let is_in_time = seconds
-            .into_iter()
-            .filter_map(|seconds| limit(approval.created_at, seconds))
-            .all(|until| now <= until);
-        !(self.excludes_author && is_author) && is_in_time
+        self.excludes_author && is_author
     }
 
     /// What is missing, or `None` when the persons meet all clauses.

@@ -121,14 +121,18 @@ fn two_persons_of_two_groups_open_it_and_their_approvals_are_named() {
 fn the_author_does_not_count_however_the_address_is_written() {
     let plan = plan("hz", &[]);
     let approvals = [approval(&plan, "li-na"), approval(&plan, "zhao-min")];
-    assert_eq!(needs(ask(&plan, &approvals)), ["APPROVAL/QUORUM_UNMET"]);
+    assert_eq!(needs(ask(&plan, &approvals)), ["APPROVAL/QUORUM_UNMET", "APPROVAL/BY_AUTHOR"]);
 }
 
 #[test]
 fn an_approval_of_another_plan_or_site_does_not_count() {
     let other = plan("sz", &[]);
     let approvals = [approval(&other, "wang-wei"), approval(&other, "zhao-min")];
-    assert_eq!(needs(ask(&plan("hz", &[]), &approvals)), ["APPROVAL/QUORUM_UNMET"]);
+    assert_eq!(
+        needs(ask(&plan("hz", &[]), &approvals)),
+        ["APPROVAL/QUORUM_UNMET", "APPROVAL/STALE", "APPROVAL/STALE"],
+        "and both are told so"
+    );
 }
 
 #[test]
@@ -158,13 +162,16 @@ fn approvals_grow_old_by_the_rule_and_by_themselves() {
     let next_day = "2026-11-22T09:00:01Z";
     assert_eq!(
         needs(ask_at(&plan, &approvals, next_day, &BTreeSet::new(), None)),
-        ["APPROVAL/QUORUM_UNMET"]
+        ["APPROVAL/QUORUM_UNMET", "APPROVAL/EXPIRED", "APPROVAL/EXPIRED"]
     );
     let short = VerifiedApproval {
         execute_by: Some("2026-11-21T09:59:59Z".parse().unwrap()),
         ..approval(&plan, "wang-wei")
     };
-    assert_eq!(needs(ask(&plan, &[short, approval(&plan, "zhao-min")])), ["APPROVAL/QUORUM_UNMET"]);
+    assert_eq!(
+        needs(ask(&plan, &[short, approval(&plan, "zhao-min")])),
+        ["APPROVAL/QUORUM_UNMET", "APPROVAL/EXPIRED"]
+    );
 }
 
 #[test]
