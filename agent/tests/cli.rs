@@ -12,6 +12,11 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+#[path = "shared/close.rs"]
+mod close;
+
+use close::close;
+
 /// The program in a folder, away from whatever the caller's environment says.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -62,20 +67,6 @@ fn hold_to_schema(printed: &Value) {
     let wrong: Vec<String> =
         schema.iter_errors(printed).map(|it| format!("{}: {it}", it.instance_path())).collect();
     assert!(wrong.is_empty(), "{wrong:#?}\n{printed:#}");
-}
-
-/// Programs must ignore fields that they do not know; here one that the book does not know is a fault.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            if map.contains_key("properties") && !map.contains_key("additionalProperties") {
-                map.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-            map.values_mut().for_each(close);
-        }
-        Value::Array(values) => values.iter_mut().for_each(close),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 /// A new site, `site` in a temporary folder.

@@ -26,6 +26,11 @@ use tidegate_schema::finding::Lang;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+#[path = "shared/close.rs"]
+mod close;
+
+use close::close;
+
 const CONTROL: &str = "control-token";
 const HOOK: &str = "hook-secret";
 
@@ -272,18 +277,6 @@ impl Stage {
 
 /// A schema of the document with everything that it refers to, in which no field may be missing.
 fn closed(schema: &Value, components: &Value) -> jsonschema::Validator {
-    fn close(schema: &mut Value) {
-        match schema {
-            Value::Object(map) => {
-                if map.contains_key("properties") && !map.contains_key("additionalProperties") {
-                    map.insert("additionalProperties".to_owned(), Value::Bool(false));
-                }
-                map.values_mut().for_each(close);
-            }
-            Value::Array(values) => values.iter_mut().for_each(close),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
     let mut whole = json!({"allOf": [schema], "components": components});
     close(&mut whole);
     jsonschema::validator_for(&whole).unwrap()

@@ -165,13 +165,18 @@ impl Drop for KubeletThread {
 /// The folder with the binaries; says once what is left out without them.
 pub fn binaries() -> Option<PathBuf> {
     static SAID: Once = Once::new();
-    let output = Command::new(script_path()).arg("where").stderr(Stdio::null()).output();
+    folder("where", &SAID, LEFT_OUT)
+}
+
+/// The folder that the script prints for a command; without one says so, once.
+fn folder(command: &str, said: &'static Once, left_out: &str) -> Option<PathBuf> {
+    let output = Command::new(script_path()).arg(command).stderr(Stdio::null()).output();
     let output = output.expect("failed to run tests/real-cluster");
     if output.status.success() {
         let folder = String::from_utf8(output.stdout).expect("a path in UTF-8");
         return Some(PathBuf::from(folder.trim_end()));
     }
-    SAID.call_once(|| say(LEFT_OUT));
+    said.call_once(|| say(left_out));
     None
 }
 
@@ -188,14 +193,11 @@ pub fn kubectls() -> Vec<PathBuf> {
 /// The folder with manifests from Kubernetes' own source, laid out as there; says once what is left out without them.
 pub fn manifests() -> Option<PathBuf> {
     static SAID: Once = Once::new();
-    let output = Command::new(script_path()).arg("manifests").stderr(Stdio::null()).output();
-    let output = output.expect("failed to run tests/real-cluster");
-    if output.status.success() {
-        let folder = String::from_utf8(output.stdout).expect("a path in UTF-8");
-        return Some(PathBuf::from(folder.trim_end()));
-    }
-    SAID.call_once(|| say("left out: what needs manifests of Kubernetes' own source; get them with `tests/real-cluster install`"));
-    None
+    folder(
+        "manifests",
+        &SAID,
+        "left out: what needs manifests of Kubernetes' own source; get them with `tests/real-cluster install`",
+    )
 }
 
 /// The first of [`kubectls`].
