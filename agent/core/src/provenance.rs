@@ -114,6 +114,8 @@ pub fn resolve(
     cluster: &str,
     app: Option<&str>,
 ) -> BTreeMap<String, Effective> {
+    let layers: Vec<&LayerValues> =
+        layers.iter().filter(|layer| layer.counts_for(product, cluster, app)).collect();
     let mut effective = BTreeMap::new();
     for (declaration, place) in declarations {
         let default = declaration.default.as_ref().map(|value| Given {
@@ -122,15 +124,11 @@ pub fn resolve(
             place: place.clone(),
         });
         let mut given: Vec<Given> = default.into_iter().collect();
-        given.extend(
-            layers.iter().filter(|layer| layer.counts_for(product, cluster, app)).filter_map(
-                |layer| {
-                    let value = layer.document.values.get(&declaration.name)?.clone();
-                    let place = layer.places.get(&declaration.name).cloned().unwrap_or_default();
-                    Some(Given { layer: layer.layer, value, place })
-                },
-            ),
-        );
+        given.extend(layers.iter().filter_map(|layer| {
+            let value = layer.document.values.get(&declaration.name)?.clone();
+            let place = layer.places.get(&declaration.name).cloned().unwrap_or_default();
+            Some(Given { layer: layer.layer, value, place })
+        }));
         // Stable, and places are ordered: two values in one layer are a finding, but the same one wins every time.
         given.sort_by(|left, right| (right.layer, &left.place).cmp(&(left.layer, &right.place)));
         let mut given = given.into_iter();

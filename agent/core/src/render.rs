@@ -4,12 +4,12 @@
 //! Objects carry the values that the API server would otherwise fill in where list entries are told apart by them (port
 //! protocols) and where people would ask which one counts (probes, update strategies).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::desired::{DesiredObject, DesiredState, Layer, Owner, Unit};
-use crate::site::ValidSite;
+use crate::desired::{DesiredState, Layer, Owner, Unit};
+use crate::site::{Placement, ValidSite};
 
 mod scope;
 mod config;
@@ -23,59 +23,65 @@ mod zone;
 
 pub(crate) use config::key as file_key;
 pub use manifest::{is_cluster_wide, is_protected_namespace};
+use scope::{Draft, Head, Scope};
 pub(crate) use zone::{zone_of, zones};
 
 /// The desired state at an instant: what has expired by `now` is not in it.
 pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
-    let (mut objects, mut units) = everything(site, now);
+    let mut objects = Vec::new();
+    each_object(site, now, |draft| objects.push(draft.finish()));
     objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     objects.dedup_by(|later, earlier| later.reference == earlier.reference);
+    let mut units: Vec<Unit> = products(site)
+        .flat_map(|(scope, placement)| {
+            placement.apps.iter().map(move |app| app::unit(&scope, placement, app))
+        })
+        .collect();
     units.sort();
     DesiredState { objects, units, zones: zones(site) }
 }
 
-/// All objects in the order of the documents; a reference may occur twice, which `validate` refuses.
-pub(crate) fn everything(site: &ValidSite, now: Timestamp) -> (Vec<DesiredObject>, Vec<Unit>) {
-    let mut objects = Vec::new();
-    let mut units = Vec::new();
-    for deployment in site.deployments.values() {
-        for (cluster, placement) in &deployment.placements {
-            let scope = scope::Scope { site, cluster, deployment };
-            for app in &placement.apps {
-                let (mut own, unit) = app::app(&scope, placement, app);
-                objects.append(&mut own);
-                units.push(unit);
+/// Hands out all objects in the order of the documents. A reference may occur twice, which `validate` refuses.
+pub(crate) fn each_object(site: &ValidSite, now: Timestamp, mut each: impl FnMut(Draft<'_>)) {
+    let mut declared = BTreeSet::new();
+    for (scope, placement) in products(site) {
+        for app in &placement.apps {
+            app::objects(&scope, placement, app).for_each(&mut each);
+        }
+        for balancer in &placement.load_balancers {
+            each(network::load_balancer(&scope, balancer));
+        }
+        for manifest in &placement.manifests {
+            let draft = manifest::manifest(&scope, manifest);
+            if draft.reference.kind == "Namespace" {
+                declared.insert(draft.reference.clone());
             }
-            objects.extend(
-                placement
-                    .load_balancers
-                    .iter()
-                    .map(|balancer| network::load_balancer(&scope, balancer)),
-            );
-            objects.extend(
-                placement.manifests.iter().map(|manifest| manifest::manifest(&scope, manifest)),
-            );
+            each(draft);
         }
     }
-    objects.extend(namespaces(site, &objects));
-    objects.extend(access::access(site, now));
-    (objects, units)
+    let is_declared = |draft: &Draft<'_>| declared.contains(&draft.reference);
+    namespaces(site).filter(|draft| !is_declared(draft)).for_each(&mut each);
+    access::access(site, now).into_iter().for_each(each);
 }
 
-/// The namespaces of all products, unless a manifest declares them. They belong to the site: several products may share
-/// one.
-fn namespaces(site: &ValidSite, objects: &[DesiredObject]) -> Vec<DesiredObject> {
+/// Each product in each of its clusters.
+fn products(site: &ValidSite) -> impl Iterator<Item = (Scope<'_>, &Placement)> {
+    site.deployments.values().flat_map(move |deployment| {
+        let placements = deployment.placements.iter();
+        placements.map(move |(cluster, placement)| (Scope { site, cluster, deployment }, placement))
+    })
+}
+
+/// The namespaces of all products. They belong to the site: several products may share one.
+fn namespaces(site: &ValidSite) -> impl Iterator<Item = Draft<'_>> {
     let mut wanted = BTreeMap::new();
     for deployment in site.deployments.values() {
         for cluster in deployment.placements.keys() {
             wanted.entry((cluster, &deployment.namespace)).or_insert(&deployment.place);
         }
     }
-    let namespace = |((cluster, name), place): ((&String, &String), _)| {
-        let body = serde_json::json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": name, "labels": scope::site_labels(site)},
-        });
+    wanted.into_iter().map(|((cluster, name), place)| {
+        let head = Head { api_version: "v1", kind: "Namespace", namespace: "", name: name.clone() };
         let owner = Owner {
             solution: None,
             product: None,
@@ -83,11 +89,9 @@ fn namespaces(site: &ValidSite, objects: &[DesiredObject]) -> Vec<DesiredObject>
             access: None,
             layer: Layer::Foundation,
         };
-        scope::desired(cluster, body, owner, place)
-    };
-    let is_declared =
-        |object: &DesiredObject| objects.iter().any(|other| other.reference == object.reference);
-    wanted.into_iter().map(namespace).filter(|object| !is_declared(object)).collect()
+        let labels = || scope::site_labels(site);
+        scope::draft(cluster, head, owner, place, labels, || serde_json::json!({}))
+    })
 }
 
 #[cfg(test)]

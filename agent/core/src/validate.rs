@@ -57,20 +57,18 @@ pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Option<ValidSite>, Vec<
 
 /// Two objects with one reference: the second would silently overwrite the first (gitops.md D10).
 fn twice(site: &ValidSite, now: Timestamp, findings: &mut Vec<Finding>) {
-    let (mut objects, _) = render::everything(site, now);
-    objects.sort_by(|left, right| {
-        (&left.reference, &left.place).cmp(&(&right.reference, &right.place))
-    });
+    let mut objects = Vec::new();
+    render::each_object(site, now, |draft| objects.push((draft.reference, draft.place.clone())));
+    objects.sort();
     for pair in objects.windows(2) {
-        if let [first, second] = pair
-            && first.reference == second.reference
+        if let [(first, other), (second, place)] = pair
+            && first == second
         {
-            let other = first.place.as_ref().map(ToString::to_string).unwrap_or_default();
             findings.push(
                 Finding::error("MANIFEST/OBJECT_TWICE")
-                    .at(second.place.clone())
-                    .with("object", &second.reference)
-                    .with("cluster", &second.reference.cluster)
+                    .at(place.clone())
+                    .with("object", second)
+                    .with("cluster", &second.cluster)
                     .with("other", other),
             );
         }

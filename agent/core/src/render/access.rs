@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use tidegate_schema::finding::Place;
 use tidegate_schema::iam::{Grant, Subject};
 
-use crate::desired::{DesiredObject, Layer, Owner};
-use crate::render::scope::{desired, site_labels};
+use crate::desired::{Layer, Owner};
+use crate::render::scope::{Draft, Head, draft, site_labels};
 use crate::site::ValidSite;
 
 const API_GROUP: &str = "rbac.authorization.k8s.io";
+const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 
 /// The objects of all roles that have rules for Kubernetes, and of all grants of them that are in force.
-pub(super) fn access(site: &ValidSite, now: Timestamp) -> Vec<DesiredObject> {
+pub(super) fn access(site: &ValidSite, now: Timestamp) -> Vec<Draft<'_>> {
     let mut objects = Vec::new();
     for cluster in site.clusters.keys() {
         for (name, role) in &site.roles {
@@ -27,12 +28,12 @@ pub(super) fn access(site: &ValidSite, now: Timestamp) -> Vec<DesiredObject> {
     objects
 }
 
-fn cluster_role(
-    site: &ValidSite,
+fn cluster_role<'a>(
+    site: &'a ValidSite,
     cluster: &str,
     name: &str,
-    place: &Place,
-) -> Option<DesiredObject> {
+    place: &'a Place,
+) -> Option<Draft<'a>> {
     let rules = site.kubernetes_rules(name);
     if rules.is_empty() {
         return None;
@@ -54,22 +55,25 @@ fn cluster_role(
             })
         })
         .collect();
-    let body = json!({
-        "apiVersion": format!("{API_GROUP}/v1"), "kind": "ClusterRole",
-        "metadata": {"name": format!("tidegate:{name}"), "labels": site_labels(site)},
-        "rules": rules,
-    });
-    Some(desired(cluster, body, owner(format!("role/{name}")), place))
+    let head = Head {
+        api_version: API_VERSION,
+        kind: "ClusterRole",
+        namespace: "",
+        name: format!("tidegate:{name}"),
+    };
+    let owner = owner(format!("role/{name}"));
+    let labels = || site_labels(site);
+    Some(draft(cluster, head, owner, place, labels, move || json!({"rules": rules})))
 }
 
 /// The bindings of one grant in one cluster: one in each namespace of its products, or one for the whole cluster.
-fn bindings(
-    site: &ValidSite,
+fn bindings<'a>(
+    site: &'a ValidSite,
     cluster: &str,
     name: &str,
-    grant: &Grant,
-    place: &Place,
-) -> Vec<DesiredObject> {
+    grant: &'a Grant,
+    place: &'a Place,
+) -> Vec<Draft<'a>> {
     let Some(subject) = subject(site, &grant.subject) else { return Vec::new() };
     let scope = grant.scope.clone().unwrap_or_default();
     let is_elsewhere =
@@ -77,27 +81,35 @@ fn bindings(
     if is_elsewhere || site.kubernetes_rules(grant.role.as_str()).is_empty() {
         return Vec::new();
     }
-    let binding = |namespace: Option<&str>| {
-        let body = json!({
-            "apiVersion": format!("{API_GROUP}/v1"),
-            "kind": if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" },
-            "metadata": {
-                "name": format!("tidegate:{name}"),
-                "namespace": namespace,
-                "labels": site_labels(site),
+    let binding = |namespace: Option<&'a str>| {
+        let head = Head {
+            api_version: API_VERSION,
+            kind: if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" },
+            namespace: namespace.unwrap_or_default(),
+            name: format!("tidegate:{name}"),
+        };
+        let (owner, subject) = (owner(format!("grant/{name}")), subject.clone());
+        draft(
+            cluster,
+            head,
+            owner,
+            place,
+            || site_labels(site),
+            move || {
+                json!({
+                    "roleRef": {
+                        "apiGroup": API_GROUP, "kind": "ClusterRole",
+                        "name": format!("tidegate:{}", grant.role),
+                    },
+                    "subjects": [subject],
+                })
             },
-            "roleRef": {
-                "apiGroup": API_GROUP, "kind": "ClusterRole",
-                "name": format!("tidegate:{}", grant.role),
-            },
-            "subjects": [subject],
-        });
-        desired(cluster, body, owner(format!("grant/{name}")), place)
+        )
     };
     if scope.products.is_empty() {
         return vec![binding(None)];
     }
-    let namespaces: BTreeSet<&str> = scope
+    let namespaces: BTreeSet<&'a str> = scope
         .products
         .iter()
         .filter_map(|product| site.deployment(product.as_str()))

@@ -4,48 +4,41 @@ use serde_json::{Value, json};
 use tidegate_schema::app::{AppKind, Workload};
 use tidegate_schema::scalar::PortReference;
 
-use crate::desired::{Check, DesiredObject, HttpCheck, Layer, Unit, UnitId, UnitKind};
+use crate::desired::{Check, HttpCheck, Layer, Unit, UnitId, UnitKind};
 use crate::digest::Digest;
-use crate::render::scope::Scope;
+use crate::render::scope::{Draft, Part, Scope};
 use crate::render::{config, network, task, workload};
 use crate::site::{PlacedApp, Placement};
 
-/// The objects of an app and its unit.
-pub(super) fn app(
-    scope: &Scope<'_>,
+/// The objects of an app.
+pub(super) fn objects<'a>(
+    scope: &'a Scope<'a>,
     placement: &Placement,
-    app: &PlacedApp,
-) -> (Vec<DesiredObject>, Unit) {
-    let mut objects = vec![service_account(scope, app)];
-    objects.extend(config::config_map(scope, app));
-    let template = workload::pod_template(scope, app);
-    let body = match app.app.kind {
-        AppKind::Standard => {
-            objects.extend(network::headless(scope, app));
-            objects.extend(workload::budget(scope, app));
-            workload::workload(scope, app, &template)
-        }
-        AppKind::Task | AppKind::Test => task::job(scope, placement, app, template.clone()),
-    };
-    let kind = unit_kind(app.app.kind);
-    let layer = match kind {
-        UnitKind::Standard => Layer::Workload,
-        UnitKind::Task => Layer::Task,
-        UnitKind::Test => Layer::Test,
-    };
-    let main = scope.object(body, Some(app.app.name.as_str()), layer, &app.place);
-    let unit = unit(scope, placement, app, &template, &main);
-    objects.push(main);
-    (objects, unit)
+    app: &'a PlacedApp,
+) -> impl Iterator<Item = Draft<'a>> {
+    let standard = (app.app.kind == AppKind::Standard).then_some(());
+    [
+        Some(service_account(scope, app)),
+        config::config_map(scope, app),
+        standard.and_then(|()| network::headless(scope, app)),
+        standard.and_then(|()| workload::budget(scope, app)),
+        Some(main(scope, placement, app)),
+    ]
+    .into_iter()
+    .flatten()
 }
 
-fn unit(
-    scope: &Scope<'_>,
-    placement: &Placement,
-    app: &PlacedApp,
-    template: &Value,
-    main: &DesiredObject,
-) -> Unit {
+/// What runs an app: its workload or Job.
+fn main<'a>(scope: &'a Scope<'a>, placement: &Placement, app: &'a PlacedApp) -> Draft<'a> {
+    match app.app.kind {
+        AppKind::Standard => workload::workload(scope, app),
+        AppKind::Task | AppKind::Test => task::job(scope, placement, app),
+    }
+}
+
+/// The unit of an app, which tasks and groups speak of.
+pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) -> Unit {
+    let template = workload::pod_template(scope, app);
     let request = |name: &str| {
         let pointer = format!("/spec/containers/0/resources/requests/{name}");
         template.pointer(&pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -63,12 +56,12 @@ fn unit(
         solution: scope.deployment.solution.clone(),
         version: scope.deployment.version.to_string(),
         kind: unit_kind(app.app.kind),
-        workload: main.reference.clone(),
+        workload: main(scope, placement, app).reference,
         image: app.image.clone(),
         replicas: app.replicas,
         cpu: request("cpu"),
         memory: request("memory"),
-        inputs: inputs(template),
+        inputs: inputs(&template),
         parameters: used
             .filter_map(|name| Some((name.clone(), app.parameters.get(name)?.shown())))
             .collect(),
@@ -116,13 +109,16 @@ fn port_number(app: &PlacedApp, port: &PortReference) -> Option<u16> {
     }
 }
 
-fn service_account(scope: &Scope<'_>, app: &PlacedApp) -> DesiredObject {
+fn service_account<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Draft<'a> {
     let own = app.app.name.as_str();
-    let body = json!({
-        "apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": scope.metadata(own, Some(own), Some(component(app.app.kind))),
-    });
-    scope.object(body, Some(own), Layer::Support, &app.place)
+    let part = Part {
+        api_version: "v1",
+        kind: "ServiceAccount",
+        name: own.to_owned(),
+        app: own,
+        component: component(app.app.kind),
+    };
+    scope.object(part, Layer::Support, &app.place, || json!({}))
 }
 
 /// The kind of an app as its label says it.

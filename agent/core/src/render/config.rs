@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::desired::{DesiredObject, Layer};
+use crate::desired::Layer;
 use crate::digest::Digest;
-use crate::render::scope::Scope;
+use crate::render::scope::{Draft, Part, Scope};
 use crate::site::PlacedApp;
 
 /// The name of the ConfigMap of an app's files. It carries a digest of the content, so that pods of the old revision
@@ -21,17 +21,19 @@ pub(super) fn name(app: &PlacedApp) -> Option<String> {
 }
 
 /// The ConfigMap of an app's files.
-pub(super) fn config_map(scope: &Scope<'_>, app: &PlacedApp) -> Option<DesiredObject> {
-    let data: BTreeMap<String, &String> =
-        app.files.iter().map(|(path, content)| (key(path), content)).collect();
-    let own = app.app.name.as_str();
-    let body = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": scope.metadata(&name(app)?, Some(own), Some("config")),
-        "data": data,
-        "immutable": true,
-    });
-    Some(scope.object(body, Some(own), Layer::Support, &app.place))
+pub(super) fn config_map<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<Draft<'a>> {
+    let part = Part {
+        api_version: "v1",
+        kind: "ConfigMap",
+        name: name(app)?,
+        app: app.app.name.as_str(),
+        component: "config",
+    };
+    Some(scope.object(part, Layer::Support, &app.place, || {
+        let data: BTreeMap<String, &String> =
+            app.files.iter().map(|(path, content)| (key(path), content)).collect();
+        json!({"data": data, "immutable": true})
+    }))
 }
 
 /// Where the files are mounted: each alone, so that what else the image has in the folder stays.

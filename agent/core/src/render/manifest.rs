@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::desired::{DesiredObject, Layer};
+use crate::desired::Layer;
 use crate::object::Object;
-use crate::render::scope::{Scope, label_value};
+use crate::render::scope::{Draft, Scope, label_value};
 use crate::site::Manifest;
 
 /// Namespaces that Kubernetes keeps for itself (LHC-19).
@@ -49,7 +49,16 @@ pub fn is_cluster_wide(group: &str, kind: &str) -> bool {
 }
 
 /// A plain object of a product.
-pub(super) fn manifest(scope: &Scope<'_>, manifest: &Manifest) -> DesiredObject {
+pub(super) fn manifest<'a>(scope: &'a Scope<'a>, manifest: &'a Manifest) -> Draft<'a> {
+    Draft {
+        reference: manifest.body.reference(scope.cluster),
+        owner: scope.owner(None, layer(&manifest.body)),
+        place: &manifest.place,
+        content: Box::new(|| content(scope, manifest)),
+    }
+}
+
+fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
     let deployment = scope.deployment;
     let mut body = manifest.body.value().clone();
     let ours = json!({
@@ -80,7 +89,7 @@ pub(super) fn manifest(scope: &Scope<'_>, manifest: &Manifest) -> DesiredObject 
     if matches!(manifest.body.group(), "" | "apps" | "batch") {
         complete(&mut body);
     }
-    scope.object(body, None, layer(&manifest.body), &manifest.place)
+    body
 }
 
 /// Writes out what server-side apply needs and `kubectl apply` does not (older servers refuse the object without it; what

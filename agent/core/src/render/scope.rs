@@ -1,11 +1,11 @@
 //! What every object of a product has in common: labels, selectors, owner, place.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_schema::finding::Place;
 
 use crate::desired::{DesiredObject, Layer, Owner};
 use crate::digest::Digest;
-use crate::object::{Object, REVISION};
+use crate::object::{Object, ObjectRef, REVISION};
 use crate::site::{Deployment, ValidSite};
 
 /// A product in a cluster while it is rendered.
@@ -17,10 +17,10 @@ pub(super) struct Scope<'a> {
 
 impl Scope<'_> {
     /// The labels of an object: Kubernetes' recommended ones and ours.
-    pub(super) fn labels(&self, app: Option<&str>, component: Option<&str>) -> Value {
+    fn labels(&self, app: &str, component: &str) -> Value {
         let deployment = self.deployment;
-        without_nulls(json!({
-            "app.kubernetes.io/name": app.unwrap_or(&deployment.product),
+        json!({
+            "app.kubernetes.io/name": app,
             "app.kubernetes.io/instance": deployment.product,
             "app.kubernetes.io/version": label_value(&deployment.version.to_string()),
             "app.kubernetes.io/component": component,
@@ -30,7 +30,7 @@ impl Scope<'_> {
             "tidegate.dev/solution": deployment.solution,
             "tidegate.dev/product": deployment.product,
             "tidegate.dev/app": app,
-        }))
+        })
     }
 
     /// The labels of pods: those that stay when only the product's version or solution changes, because a changed pod
@@ -55,45 +55,115 @@ impl Scope<'_> {
         })
     }
 
-    /// The metadata of an object in the product's namespace.
-    pub(super) fn metadata(&self, name: &str, app: Option<&str>, component: Option<&str>) -> Value {
-        json!({
-            "name": name,
-            "namespace": self.deployment.namespace,
-            "labels": self.labels(app, component),
-        })
+    /// An object in the product's namespace; `rest` is what follows its head.
+    pub(super) fn object<'a>(
+        &'a self,
+        part: Part<'a>,
+        layer: Layer,
+        place: &'a Place,
+        rest: impl FnOnce() -> Value + 'a,
+    ) -> Draft<'a> {
+        let Part { api_version, kind, name, app, component } = part;
+        let namespace = self.deployment.namespace.as_str();
+        let head = Head { api_version, kind, namespace, name };
+        let labels = move || self.labels(app, component);
+        draft(self.cluster, head, self.owner(Some(app), layer), place, labels, rest)
     }
 
-    /// An object of the product.
-    pub(super) fn object(
-        &self,
-        body: Value,
-        app: Option<&str>,
-        layer: Layer,
-        place: &Place,
-    ) -> DesiredObject {
-        let owner = Owner {
+    /// Whose an object of the product is.
+    pub(super) fn owner(&self, app: Option<&str>, layer: Layer) -> Owner {
+        Owner {
             solution: Some(self.deployment.solution.clone()),
             product: Some(self.deployment.product.clone()),
             app: app.map(str::to_owned),
             access: None,
             layer,
-        };
-        desired(self.cluster, body, owner, place)
+        }
     }
 }
 
-/// An object with its reference and digest.
-pub(super) fn desired(cluster: &str, body: Value, owner: Owner, place: &Place) -> DesiredObject {
-    let mut body = Object::new(without_nulls(body));
-    stamp(&mut body);
-    DesiredObject {
-        reference: body.reference(cluster),
-        digest: body.digest(),
-        body,
-        owner,
-        place: Some(place.clone()),
+/// What an object of an app is called.
+pub(super) struct Part<'a> {
+    pub(super) api_version: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) name: String,
+    pub(super) app: &'a str,
+    /// Its part in the app, for the label `app.kubernetes.io/component`.
+    pub(super) component: &'a str,
+}
+
+/// What an object is called in its cluster.
+pub(super) struct Head<'a> {
+    pub(super) api_version: &'a str,
+    pub(super) kind: &'a str,
+    /// Empty for objects of the whole cluster.
+    pub(super) namespace: &'a str,
+    pub(super) name: String,
+}
+
+/// An object by its names. The content is written when it is asked for: that two objects have one name is seen without.
+pub(crate) struct Draft<'a> {
+    pub(crate) reference: ObjectRef,
+    pub(crate) owner: Owner,
+    pub(crate) place: &'a Place,
+    pub(super) content: Box<dyn FnOnce() -> Value + 'a>,
+}
+
+impl Draft<'_> {
+    /// The object with its content.
+    pub(super) fn finish(self) -> DesiredObject {
+        let mut body = (self.content)();
+        drop_nulls(&mut body);
+        let mut body = Object::new(body);
+        stamp(&mut body);
+        DesiredObject {
+            reference: self.reference,
+            digest: body.digest(),
+            body,
+            owner: self.owner,
+            place: Some(self.place.clone()),
+        }
     }
+}
+
+/// An object with `rest` after its head.
+pub(super) fn draft<'a>(
+    cluster: &str,
+    head: Head<'a>,
+    owner: Owner,
+    place: &'a Place,
+    labels: impl FnOnce() -> Value + 'a,
+    rest: impl FnOnce() -> Value + 'a,
+) -> Draft<'a> {
+    let Head { api_version, kind, namespace, name } = head;
+    let reference = ObjectRef {
+        cluster: cluster.to_owned(),
+        group: api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+    };
+    let content = move || {
+        let mut metadata = json!({
+            "name": name,
+            "namespace": (!namespace.is_empty()).then_some(namespace),
+            "labels": labels(),
+        });
+        let mut rest = rest();
+        if let (Some(metadata), Some(Value::Object(more))) =
+            (metadata.as_object_mut(), rest.get_mut("metadata").map(Value::take))
+        {
+            metadata.extend(more);
+        }
+        let mut body = json!({"apiVersion": api_version, "kind": kind});
+        if let (Value::Object(body), Value::Object(mut rest)) = (&mut body, rest) {
+            rest.remove("metadata");
+            body.insert("metadata".to_owned(), metadata);
+            body.extend(rest);
+        }
+        body
+    };
+    Draft { reference, owner, place, content: Box::new(content) }
 }
 
 /// Writes the template's digest into it. The agent tells pods of one revision from those of another by it, as the
@@ -114,16 +184,14 @@ pub(super) fn site_labels(site: &ValidSite) -> Value {
 }
 
 /// Drops what is `null`: in what we write, absent and `null` mean the same, and only absent is never sent.
-pub(super) fn without_nulls(value: Value) -> Value {
+pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(
-                kept.map(|(key, value)| (key, without_nulls(value))).collect::<Map<_, _>>(),
-            )
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

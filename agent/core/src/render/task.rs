@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use tidegate_schema::app::AppKind;
 
+use crate::desired::Layer;
 use crate::digest::Digest;
 use crate::render::app::{component, inputs};
-use crate::render::scope::Scope;
+use crate::render::scope::{Draft, Part, Scope};
 use crate::render::workload;
 use crate::site::{PlacedApp, Placement};
 
@@ -13,13 +14,13 @@ use crate::site::{PlacedApp, Placement};
 ///
 /// A task's digest covers its own pod template. A test judges the product, so its digest covers the images and inputs of
 /// the product's standard apps as well: when one of them changes, the test runs again. The Job is kept for its logs.
-pub(super) fn job(
-    scope: &Scope<'_>,
+pub(super) fn job<'a>(
+    scope: &'a Scope<'a>,
     placement: &Placement,
-    app: &PlacedApp,
-    mut template: Value,
-) -> Value {
+    app: &'a PlacedApp,
+) -> Draft<'a> {
     let own = app.app.name.as_str();
+    let mut template = workload::pod_template(scope, app);
     if let Some(Value::Object(spec)) = template.pointer_mut("/spec") {
         spec.insert("restartPolicy".to_owned(), json!("Never"));
     }
@@ -40,10 +41,18 @@ pub(super) fn job(
     });
     let digest = Digest::of(&(&spec, judged));
     let short = digest.short().get(..8).unwrap_or_default();
-    let mut metadata =
-        scope.metadata(&format!("{own}-{short}"), Some(own), Some(component(app.app.kind)));
-    if let Value::Object(map) = &mut metadata {
-        map.insert("annotations".to_owned(), json!({"tidegate.dev/inputs": digest}));
-    }
-    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+    let part = Part {
+        api_version: "batch/v1",
+        kind: "Job",
+        name: format!("{own}-{short}"),
+        app: own,
+        component: component(app.app.kind),
+    };
+    let layer = if app.app.kind == AppKind::Test { Layer::Test } else { Layer::Task };
+    scope.object(
+        part,
+        layer,
+        &app.place,
+        move || json!({"metadata": {"annotations": {"tidegate.dev/inputs": digest}}, "spec": spec}),
+    )
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tidegate_schema::app::{Volume, Workload};
 
-use crate::desired::{DesiredObject, Layer};
+use crate::desired::Layer;
 use crate::render::app::{component, workload_kind};
-use crate::render::scope::Scope;
+use crate::render::scope::{Draft, Part, Scope};
 use crate::site::PlacedApp;
 
 mod pod;
@@ -15,10 +15,23 @@ mod resources;
 pub(super) use pod::pod_template;
 
 /// The StatefulSet, Deployment or DaemonSet of a standard app, as it is when no group is open.
-pub(super) fn workload(scope: &Scope<'_>, app: &PlacedApp, template: &Value) -> Value {
+pub(super) fn workload<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Draft<'a> {
+    let own = app.app.name.as_str();
+    let part = Part {
+        api_version: "apps/v1",
+        kind: workload_kind(app.app.workload),
+        name: own.to_owned(),
+        app: own,
+        component: component(app.app.kind),
+    };
+    scope.object(part, Layer::Workload, &app.place, || json!({"spec": spec(scope, app)}))
+}
+
+fn spec(scope: &Scope<'_>, app: &PlacedApp) -> Value {
     let own = app.app.name.as_str();
     let selector = json!({"matchLabels": scope.selector(own)});
-    let spec = match app.app.workload {
+    let template = pod_template(scope, app);
+    match app.app.workload {
         Workload::StatefulSet => {
             let claims: Vec<Value> =
                 app.app.volumes.iter().filter_map(|volume| claim(app, volume)).collect();
@@ -52,12 +65,7 @@ pub(super) fn workload(scope: &Scope<'_>, app: &PlacedApp, template: &Value) -> 
             "selector": selector,
             "template": template,
         }),
-    };
-    json!({
-        "apiVersion": "apps/v1", "kind": workload_kind(app.app.workload),
-        "metadata": scope.metadata(own, Some(own), Some(component(app.app.kind))),
-        "spec": spec,
-    })
+    }
 }
 
 /// The claim of a volume that is kept.
@@ -77,16 +85,20 @@ fn claim(app: &PlacedApp, volume: &Volume) -> Option<Value> {
 
 /// The disruption budget of an app with more than one pod: half of the pods may be away at once, so that the halves of
 /// the usual two groups are evicted together, and a node drain never takes all.
-pub(super) fn budget(scope: &Scope<'_>, app: &PlacedApp) -> Option<DesiredObject> {
+pub(super) fn budget<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<Draft<'a>> {
     if app.replicas < 2 || app.app.workload == Workload::DaemonSet {
         return None;
     }
     let own = app.app.name.as_str();
-    let body = json!({
-        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-        "metadata": scope.metadata(own, Some(own), Some(component(app.app.kind))),
-        // A percentage is rounded up (Kubernetes, "Specifying a Disruption Budget"), so five pods allow three.
-        "spec": {"maxUnavailable": "50%", "selector": {"matchLabels": scope.selector(own)}},
-    });
-    Some(scope.object(body, Some(own), Layer::Support, &app.place))
+    let part = Part {
+        api_version: "policy/v1",
+        kind: "PodDisruptionBudget",
+        name: own.to_owned(),
+        app: own,
+        component: component(app.app.kind),
+    };
+    // A percentage is rounded up (Kubernetes, "Specifying a Disruption Budget"), so five pods allow three.
+    Some(scope.object(part, Layer::Support, &app.place, move || {
+        json!({"spec": {"maxUnavailable": "50%", "selector": {"matchLabels": scope.selector(own)}}})
+    }))
 }

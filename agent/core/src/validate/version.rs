@@ -271,11 +271,10 @@ fn matching<'a>(pattern: &str, folder: &str, snapshot: &'a Snapshot) -> Vec<(&'a
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     snapshot
         .files
-        .iter()
-        .filter_map(|(path, bytes)| {
-            let rest = path.strip_prefix(&prefix)?;
-            matcher.is_match(rest).then_some((path.as_str(), std::str::from_utf8(bytes).ok()?))
-        })
+        .range(prefix.clone()..)
+        .map_while(|(path, bytes)| Some((path.as_str(), path.strip_prefix(&prefix)?, bytes)))
+        .filter(|(_, rest, _)| matcher.is_match(rest))
+        .filter_map(|(path, _, bytes)| Some((path, std::str::from_utf8(bytes).ok()?)))
         .collect()
 }
 

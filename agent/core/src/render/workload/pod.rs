@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::render::app::component;
 use crate::render::config;
 use crate::render::network::protocol;
-use crate::render::scope::{Scope, without_nulls};
+use crate::render::scope::{Scope, drop_nulls};
 use crate::site::{EnvValue, PlacedApp};
 
 /// The pod template of an app. Jobs put their own restart policy over it.
@@ -29,13 +29,15 @@ pub(in crate::render) fn pod_template(scope: &Scope<'_>, app: &PlacedApp) -> Val
     if let Value::Object(map) = &mut spec {
         map.extend(scheduling::fields(scope, app));
     }
-    without_nulls(json!({
+    let mut template = json!({
         "metadata": {
             "labels": scope.pod_labels(own, component(app.app.kind)),
             "annotations": {"tidegate.dev/inputs": inputs(app)},
         },
         "spec": spec,
-    }))
+    });
+    drop_nulls(&mut template);
+    template
 }
 
 /// The digest of files and of the references to secrets, so that changing them restarts pods in groups.

@@ -258,6 +258,9 @@ impl Placer<'_> {
 
     fn manifests(&self, filler: &mut Filler<'_>, findings: &mut Vec<Finding>) -> Vec<Manifest> {
         let files = version::manifests(self.wanted.version, self.folder, self.snapshot);
+        if files.is_empty() {
+            return Vec::new();
+        }
         let texts: Vec<(String, String)> = files
             .into_iter()
             .map(|(path, source)| {
