@@ -46,6 +46,14 @@ pub struct Status {
     pub freezes: Vec<Finding>,
 }
 
+impl Status {
+    /// The plan that waits; while a release is under way, the one that it carries out.
+    pub fn current_plan(&self) -> Option<&Digest> {
+        let planned = self.plan.as_ref().map(|plan| &plan.id);
+        planned.or_else(|| self.release.as_ref().map(|release| &release.row.plan))
+    }
+}
+
 /// How the site stands, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -36,7 +36,7 @@ const HOOK: &str = "hook-secret";
 
 /// An agent on a new site.
 struct Stage {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     site: std::path::PathBuf,
     address: SocketAddr,
     handle: tidegate::handle::Handle,
@@ -47,13 +47,18 @@ fn secret(text: &str) -> Secret {
     Secret::new(text).unwrap()
 }
 
-fn commit(site: &Path) {
+fn commit(site: &Path) -> String {
     let by = Identity::new("Wang Wei", "wang@example.com");
-    commit_all(site, "change", &by, jiff::Timestamp::now()).unwrap();
+    commit_all(site, "change", &by, jiff::Timestamp::now()).unwrap()
 }
 
 impl Stage {
     async fn set(token: Option<&str>) -> Self {
+        Self::set_at(token, |_| {}).await
+    }
+
+    /// With more in the site's first revision than `init` lays out.
+    async fn set_at(token: Option<&str>, more: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .current_dir(folder.path())
@@ -62,6 +67,7 @@ impl Stage {
         assert!(made.unwrap().status.success());
         let site = folder.path().join("site");
         init_repository(&site).unwrap();
+        more(&site);
         commit(&site);
         let data = folder.path().join("data");
         let options = SourceOptions::new(site.display().to_string(), data.join("mirror.git"));
@@ -82,7 +88,7 @@ impl Stage {
         };
         let (address, _) = http::serve(handle.clone(), options).await.unwrap();
         let agent = tokio::spawn(agent.run());
-        Self { _folder: folder, site, address, handle, agent }
+        Self { folder, site, address, handle, agent }
     }
 
     fn client(&self, token: Option<&str>) -> Client {
@@ -177,6 +183,48 @@ async fn a_site_can_be_followed_and_steered() {
     let command = json!({"by": "li-na", "command": "pause", "reason": "lunch"});
     let none = client.post("/api/v1/releases/current/commands", &command).await.unwrap_err();
     assert_eq!(code(&none), "RELEASE/NONE_UNDER_WAY");
+    stage.end().await;
+}
+
+/// Whoever approves what is not the plan any more is told at once, not when somebody asks why nothing happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_approves_another_plan_than_the_current_one_is_told() {
+    let pair = tidegate::signature::generate_key("li-na").unwrap();
+    let persons = format!(
+        "apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: li-na}}\nspec: {{emails: [li@na.example], keys: ['{}']}}\n---\n\
+         apiVersion: tidegate.dev/v1\nkind: Group\nmetadata: {{name: it-ops}}\nspec: {{members: [li-na]}}\n",
+        pair.public.trim()
+    );
+    let policy = "apiVersion: tidegate.dev/v1\nkind: ApprovalPolicy\nmetadata: {name: everybody}\n\
+                  spec: {rules: [{quorum: [{group: it-ops, count: 1}]}]}\n";
+    let stage = Stage::set_at(None, |site| {
+        std::fs::write(site.join("iam/persons.yaml"), persons).unwrap();
+        std::fs::write(site.join("policies/approval.yaml"), policy).unwrap();
+    })
+    .await;
+    let status = stage.until("waiting").await;
+    let key = stage.folder.path().join("key");
+    std::fs::write(&key, pair.private.expose()).unwrap();
+    let other = format!("sha256:{}", "0".repeat(64));
+    let current = status["plan"]["id"].as_str().unwrap();
+    for (plan, is_current) in [(other.as_str(), false), (current, true)] {
+        let approve = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["approve", plan, "--as", "li-na", "--lang", "en", "--key"])
+            .arg(&key)
+            .args(["--agent", &format!("http://{}", stage.address)])
+            .env("TIDEGATE_TOKEN", CONTROL)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8(approve.stderr).unwrap()
+            + &String::from_utf8(approve.stdout).unwrap();
+        assert!(approve.status.success(), "{said}");
+        assert_eq!(said.contains("APPROVAL/STALE"), !is_current, "{said}");
+    }
+    stage.until("settled").await;
+    let client = stage.client(None);
+    let none = client.get::<Value>("/api/v1/plans/current").await.unwrap_err();
+    assert_eq!(code(&none), "HTTP/NO_PLAN");
     stage.end().await;
 }
 

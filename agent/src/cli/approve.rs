@@ -15,6 +15,7 @@ use super::asking::Asking;
 use super::failure::{Failure, Outcome, usage};
 use super::output::Signed;
 use super::printer::Printer;
+use super::report::Sources;
 use super::status::tasks;
 use crate::approve::{self as approval, Word};
 use crate::cause::chain;
@@ -122,16 +123,20 @@ async fn say(
         let finding = Finding::error("COMMAND/NOT_SIGNED").with("key", given.key.display());
         finding.with("reason", chain(&error))
     })?;
-    let how = deliver(given, &file, decision, printer).await?;
+    let (how, is_current) = deliver(given, &file, decision, printer).await?;
     let name = document.metadata.name.to_string();
     if printer.is_json() {
-        printer.json(&Signed { approval: name, plan, delivered: how });
+        printer.json(&Signed { approval: name, plan, delivered: how, is_current });
     } else {
         let verb = match decision {
             Decision::Approve => printer.say("approved", "已批准"),
             Decision::Reject => printer.say("rejected", "已拒绝"),
         };
         printer.line(format!("✓ {} {verb}  {name}  ({how})", plan.short()));
+        if is_current == Some(false) {
+            let stale = Finding::warning("APPROVAL/STALE").with("person", &given.person);
+            printer.findings(&[stale.with("plan", plan.short())], &Sources::default());
+        }
     }
     Ok(Outcome::Done)
 }
@@ -178,26 +183,27 @@ fn scope(given: &Given) -> Result<ApprovalScope, Failure> {
     }
 }
 
-/// Hands it over; says how, for the record of the terminal.
+/// Hands it over; says how, for the record of the terminal, and whether it was the current plan when an agent took it.
 async fn deliver(
     given: &Given,
     file: &StoredApproval,
     decision: Decision,
     printer: &Printer,
-) -> Result<String, Failure> {
+) -> Result<(String, Option<bool>), Failure> {
     if let Some(path) = &given.out {
         write(path, &file.document)?;
         let signature = PathBuf::from(format!("{}{SIGNATURE_END}", path.display()));
         write(&signature, &file.signature)?;
-        return Ok(path.display().to_string());
+        return Ok((path.display().to_string(), None));
     }
     if given.push {
-        return push(given, file, decision, printer).await;
+        return Ok((push(given, file, decision, printer).await?, None));
     }
     let client = given.asking.client(printer)?;
     let body = json!({"document": file.document, "signature": file.signature});
-    client.post("/api/v1/approvals", &body).await?;
-    Ok(client.url().to_owned())
+    let taken = client.post("/api/v1/approvals", &body).await?;
+    let is_current = taken.get("isCurrent").and_then(Value::as_bool);
+    Ok((client.url().to_owned(), is_current))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -244,6 +244,7 @@ pub(super) struct SplitGroup {
 
 /// An approval or a rejection.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Signed {
     /// Its name.
     pub(super) approval: String,
@@ -251,6 +252,8 @@ pub(super) struct Signed {
     pub(super) plan: Digest,
     /// Where it went: an agent's address, a branch, or a file.
     pub(super) delivered: String,
+    /// Whether it names the plan that the agent has now; null when no agent was asked.
+    pub(super) is_current: Option<bool>,
 }
 
 /// Why a site is not as its documents say.

@@ -49,6 +49,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, finding, lang)
     }
 
+    /// Nothing is planned or carried out.
+    pub(super) fn no_plan(lang: Lang) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Finding::error("HTTP/NO_PLAN"), lang)
+    }
+
     /// The journal cannot be read. What it said is for the log: paths and queries are not for askers.
     pub(super) fn journal(error: &crate::journal::Error, lang: Lang) -> Self {
         tracing::error!(%error, "the journal could not be read");

@@ -23,9 +23,12 @@ pub(super) struct Given {
 
 /// An approval that was recorded. Whether it counts, the gate says.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Taken {
     /// Its name.
     approval: String,
+    /// Whether it names the plan that waits, or the one that a release carries out.
+    is_current: bool,
 }
 
 pub(super) async fn take(
@@ -33,13 +36,15 @@ pub(super) async fn take(
     Language(lang): Language,
     Body(given): Body<Given>,
 ) -> Result<Response, Refusal> {
-    let (document, _) = approve::parse("approval.yaml", &given.document)
+    let (document, spec) = approve::parse("approval.yaml", &given.document)
         .map_err(|findings| Refusal::conflict(findings, lang))?;
+    let status = shared.handle.status();
+    let is_current = status.current_plan().is_some_and(|plan| plan.as_str() == spec.plan);
     // The name decides the path: handing the same approval in twice is once.
     let name = document.metadata.name.to_string();
     let path = format!("{name}.yaml");
     let file = StoredApproval { path, document: given.document, signature: given.signature };
     let taken = shared.handle.approve(file).await;
     taken.map_err(|findings| Refusal::conflict(findings, lang))?;
-    Ok(json_body(&Taken { approval: name }))
+    Ok(json_body(&Taken { approval: name, is_current }))
 }

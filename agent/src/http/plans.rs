@@ -49,11 +49,8 @@ pub(super) async fn current(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
     let status = shared.handle.status();
-    let id = status.plan.as_ref().map(|plan| plan.id.clone());
-    // While a release is under way, the current plan is the one that it executes.
-    let id = id.or_else(|| status.release.as_ref().map(|release| release.row.plan.clone()));
-    let id = id.ok_or_else(|| Refusal::not_found("plan", "current", lang))?;
-    answer(&shared, &id, wanted.format, lang).await
+    let id = status.current_plan().ok_or_else(|| Refusal::no_plan(lang))?;
+    answer(&shared, id, wanted.format, lang).await
 }
 
 pub(super) async fn by_digest(
