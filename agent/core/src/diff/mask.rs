@@ -27,9 +27,15 @@ const COPIES: [&str; 3] =
 pub(super) fn masked(is_secret: bool, differences: Vec<Difference>) -> Vec<FieldChange> {
     let mut seen: Vec<Value> = Vec::new();
     let mut changes = Vec::with_capacity(differences.len());
-    for difference in differences {
-        let path = difference.path();
+    for mut difference in differences {
         let hidden = is_hidden(is_secret, &difference);
+        if hidden {
+            difference.segments.truncate(named(&difference.segments));
+        }
+        let path = difference.path();
+        if hidden && changes.iter().any(|change: &FieldChange| change.path == path) {
+            continue;
+        }
         let mut show = |value: Value| {
             if hidden { Shown::Secret(number(&mut seen, value)) } else { Shown::Value(value) }
         };
@@ -49,6 +55,13 @@ fn is_hidden(is_secret: bool, difference: &Difference) -> bool {
             || (is_secret && !name.starts_with(OUR_ANNOTATIONS));
     }
     is_secret && !SHOWN_OF_SECRETS.iter().any(|shown| difference.is_under(shown))
+}
+
+/// How many segments of a hidden field's path name it: `data.KEY`, `metadata.annotations.NAME`. What is below belongs to
+/// the value, and the key of a list's element quotes it; values of well-formed Secrets have nothing below.
+fn named(segments: &[String]) -> usize {
+    let most = if segments.first().is_some_and(|first| first == "metadata") { 3 } else { 2 };
+    segments.iter().take(most).take_while(|segment| !segment.starts_with('[')).count()
 }
 
 /// 1, 2, 3 … in the order of appearance; equal values share one.

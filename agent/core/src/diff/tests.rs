@@ -282,6 +282,8 @@ fn texts_of_secrets_equal_their_encoded_form() {
 #[case(json!({"metadata": {"name": "s", "namespace": "n", "annotations": {
     "kubectl.kubernetes.io/last-applied-configuration": "{\"data\":{\"a\":\"hunter2\""}}}))]
 #[case(json!({"data": "hunter2", "stringData": {"a": "hunter2"}}))]
+#[case(json!({"data": {"containers": [{"name": "hunter2"}]}}))]
+#[case(json!({"data": {"env": [{"name": "hunter2", "value": 1}]}}))]
 fn malformed_secrets_fail_closed(#[case] fields: Value) {
     let malformed = secret(&fields);
     let plain = secret(&json!({"data": {"x": "eA=="}}));
