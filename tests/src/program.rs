@@ -140,6 +140,11 @@ impl TestSite {
         self.agent = Some(child.expect("an agent"));
     }
 
+    /// The process of the agent that was started.
+    pub fn agent(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.current_dir(self.work()).args(arguments).env("LC_ALL", "C.UTF-8");

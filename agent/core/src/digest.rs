@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn equal_content_has_one_digest_whatever_the_order_of_keys() {
-        let left: serde_json::Value = serde_json::from_str(r#"{"a":1,"b":[1.0,"x"]}"#).unwrap();
-        let right: serde_json::Value = serde_json::from_str(r#"{"b":[1,"x"],"a":1}"#).unwrap();
+        let left: Value = serde_json::from_str(r#"{"a":1,"b":[1.0,"x"]}"#).unwrap();
+        let right: Value = serde_json::from_str(r#"{"b":[1,"x"],"a":1}"#).unwrap();
         assert_eq!(Digest::of(&left), Digest::of(&right));
         assert_ne!(Digest::of(&left), Digest::of(&serde_json::json!({"a": 2})));
     }

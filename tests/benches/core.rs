@@ -1,16 +1,22 @@
-//! How long `validate` takes over a large site: `cargo bench -p tidegate-tests --bench validate`.
+//! How long the pure steps take over a large site: `cargo bench --workspace --bench core`.
 //!
 //! Figures are printed and never asserted. `-- --write DIR` only writes the site, for the built program.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tidegate::source::Source;
+use tidegate_core::desired::DesiredState;
+use tidegate_core::diff::diff;
+use tidegate_core::live::{ClusterObservation, Inventory, LiveState, Observation, Prediction};
+use tidegate_core::planner::plan;
 use tidegate_core::render::render;
+use tidegate_core::site::ValidSite;
 use tidegate_core::validate::validate;
 
 const PRODUCTS: usize = 180;
@@ -169,6 +175,55 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
+/// What clusters answer that have all of it, with other images; or that are empty.
+fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: bool) -> LiveState {
+    let mut live = LiveState::default();
+    for cluster in site.clusters.keys() {
+        let observation = ClusterObservation {
+            uid: Some(format!("uid-{cluster}")),
+            version: Some("v1.29.3".to_owned()),
+            observed_at: now,
+            gap: None,
+            objects: BTreeMap::new(),
+        };
+        live.clusters.insert(cluster.clone(), observation);
+    }
+    for object in &desired.objects {
+        let older = || {
+            let mut older = object.body.clone();
+            if let Some(image) =
+                older.value_mut().pointer_mut("/spec/template/spec/containers/0/image")
+            {
+                *image = "core/older:1.0.0".into();
+            }
+            older
+        };
+        let observation = Observation {
+            live: is_there.then(older),
+            predicted: Prediction::Exact(Box::new(object.body.clone())),
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
+        cluster.objects.insert(object.reference.clone(), observation);
+    }
+    live
+}
+
+/// Takes the time of one step, several times.
+fn timed<T>(name: &str, mut step: impl FnMut() -> T) -> T {
+    let mut times = Vec::new();
+    loop {
+        let start = Instant::now();
+        let result = step();
+        times.push(start.elapsed());
+        if times.len() == RUNS {
+            println!("{name:<28}{:>9.1?}", median(times));
+            return result;
+        }
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, folder] = arguments.as_slice()
@@ -181,25 +236,25 @@ fn main() {
     let documents = write(folder.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let now = Timestamp::now();
-    let (mut load, mut check, mut make) = (Vec::new(), Vec::new(), Vec::new());
-    let mut objects = 0;
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        let snapshot = runtime.block_on(Source::folder(folder.path())).unwrap();
-        load.push(start.elapsed());
-        let start = Instant::now();
-        let (site, findings) = validate(&snapshot, now);
-        check.push(start.elapsed());
-        let Some(site) = site else {
-            println!("refused: {:#?}", findings.iter().take(5).collect::<Vec<_>>());
-            return;
-        };
-        let start = Instant::now();
-        objects = render(&site, now).objects.len();
-        make.push(start.elapsed());
+    println!("{documents} documents, medians of {RUNS} runs");
+    let snapshot = timed("load", || runtime.block_on(Source::folder(folder.path())).unwrap());
+    let (site, findings) = timed("validate", || validate(&snapshot, now));
+    let Some(site) = site else {
+        println!("refused: {:#?}", findings.iter().take(5).collect::<Vec<_>>());
+        return;
+    };
+    let desired = timed("render", || render(&site, now));
+    println!("{} objects in {} clusters", desired.objects.len(), site.clusters.len());
+    let (inventory, published) = (Inventory::default(), BTreeMap::new());
+    for (what, is_there) in [("everything is new", false), ("every image changes", true)] {
+        let live = observed(&site, &desired, now, is_there);
+        let changes =
+            timed(&format!("diff, {what}"), || diff(&desired, &live, &inventory, &published));
+        let revision = &snapshot.revision;
+        let (made, _) = timed(&format!("plan, {what}"), || {
+            plan(changes.clone(), &desired, &site, &live, None, &inventory, revision, &[])
+        });
+        let steps: usize = made.content.waves.iter().map(|wave| wave.steps.len()).sum();
+        println!("  {} changes, {steps} steps", made.content.changes.changes.len());
     }
-    println!("{documents} documents, {objects} objects; medians of {RUNS} runs");
-    println!("load      {:>8.1?}", median(load));
-    println!("validate  {:>8.1?}", median(check));
-    println!("render    {:>8.1?}", median(make));
 }
