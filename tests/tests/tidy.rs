@@ -11,6 +11,8 @@ use tidegate_schema::finding::Lang;
 
 #[path = "tidy/pages.rs"]
 mod pages;
+#[path = "tidy/shown.rs"]
+mod shown;
 
 /// What the core may stand on. None of it reads files, clocks or the network; jiff is for its types.
 const CORE_STANDS_ON: &[&str] = &[
