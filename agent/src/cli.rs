@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and one file for each command.
 
+mod adopt;
 mod agent;
 mod apply;
 mod approve;
@@ -91,6 +92,7 @@ enum Command {
     Releases(releases::Args),
     Baseline(baseline::Args),
     Drift(drift::Args),
+    Adopt(adopt::Args),
     Freeze(freeze::FreezeArgs),
     Unfreeze(freeze::UnfreezeArgs),
     Explain(explain::Args),
@@ -119,6 +121,7 @@ impl Command {
             Self::Releases(args) => releases::run(&args, printer).await,
             Self::Baseline(args) => baseline::run(&args, printer).await,
             Self::Drift(args) => drift::run(&args, printer).await,
+            Self::Adopt(args) => adopt::run(&args, printer).await,
             Self::Freeze(args) => freeze::freeze(&args, printer).await,
             Self::Unfreeze(args) => freeze::unfreeze(&args, printer).await,
             Self::Explain(args) => explain::run(&args, printer),

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use tidegate_core::change::Tool;
+use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
 use tidegate_core::live::Gap;
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
@@ -247,12 +249,47 @@ impl Cluster {
         let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", "true")]);
         let path = kind.path(object.namespace(), Some(object.name())) + &query;
         let answer = self.send(Verb::Apply, &path, Some(object.value())).await;
+        if answer.as_ref().is_err_and(ApiError::is_not_found) {
+            // The definition of its kind may have gone, and come back at another version.
+            self.kinds.forget_all();
+        }
         let applied = Object::new(answer.map_err(ApiError::failure)?.body);
         if applied.kind() == "CustomResourceDefinition" {
             self.kinds.forget_all();
         }
         self.watches.learn(&applied);
         Ok(applied)
+    }
+
+    /// Makes the fields ours that `kubectl apply`, or a tool that gave the object up, owned. Nothing else changes. Gives
+    /// the object as it is.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn hand_over(
+        &self,
+        reference: &ObjectRef,
+        api_version: &str,
+        given_up: Option<Tool>,
+    ) -> Result<Object, EffectFailure> {
+        let kind = self.kinds.readable(api_version, &reference.kind).await.map_err(transient)?;
+        let Some(kind) = kind else {
+            let gap = Gap { code: "CLUSTER/KIND_UNKNOWN".to_owned(), message: String::new() };
+            return Err(transient(gap));
+        };
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        let live = self.send(Verb::Get, &path, None).await.map_err(ApiError::failure)?;
+        let live = Object::new(live.body);
+        let Some(managers) = handed_over(&live, given_up) else { return Ok(live) };
+        // The version makes it fail when somebody writes meanwhile: ownership of what they wrote is never lost.
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": managers},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
+        ]);
+        let path = path + &api::query(&[("fieldManager", FIELD_MANAGER)]);
+        let answer = self.send(Verb::Patch, &path, Some(&patch)).await;
+        Ok(Object::new(answer.map_err(ApiError::failure)?.body))
     }
 
     /// Deletes an object while its uid is still this one; its dependents follow in the background. Being gone already is

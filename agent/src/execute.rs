@@ -1,9 +1,12 @@
 //! Executing a release: carries out what `progress` decides, and records it. It makes no choice of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use tidegate_core::backoff::Backoff;
 use tidegate_core::desired::{DesiredObject, DesiredState};
+use tidegate_core::diff::PRUNE_ANNOTATION;
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
 use tidegate_core::live::{Gap, Inventory, InventoryEntry};
 use tidegate_core::object::{Object, ObjectRef};
@@ -25,6 +28,21 @@ const ROUNDS: usize = 200;
 /// Lines of a failed pod's log that are kept with the failure.
 const LOG_LINES: u32 = 10;
 
+/// How long a failed effect is left alone.
+const RETRIES: Backoff =
+    Backoff { interval: Duration::from_secs(1), longest: Duration::from_mins(1), jitter: 100 };
+
+/// When an effect may be tried again.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    attempts: u32,
+    not_before: Timestamp,
+}
+
+fn key(reference: &ObjectRef) -> String {
+    format!("{reference:?}")
+}
+
 /// A release under way.
 #[derive(Debug)]
 pub struct Running {
@@ -44,6 +62,8 @@ pub struct Running {
     pub waits: Vec<Finding>,
     /// Effects that failed and were not successful since.
     pub failures: BTreeMap<ObjectRef, EffectFailure>,
+    /// When each effect that failed may be tried again.
+    retries: BTreeMap<String, Retry>,
     /// Why zones were not published.
     pub publish_failure: Option<String>,
 }
@@ -117,6 +137,7 @@ impl Running {
             state,
             waits: Vec::new(),
             failures: BTreeMap::new(),
+            retries: BTreeMap::new(),
             publish_failure: None,
         }
     }
@@ -167,9 +188,12 @@ impl Running {
             if effects.is_empty() {
                 return Ok(Advance::Waiting(next));
             }
-            let is_progress = self.carry_out(effects, hands, now()).await?;
+            let instant = now();
+            let due: Vec<_> = effects.into_iter().filter(|it| self.is_due(it, instant)).collect();
+            let is_progress = self.carry_out(due, hands, instant).await?;
             if !is_progress {
-                return Ok(Advance::Waiting(next));
+                let retries = self.retries.values().map(|retry| retry.not_before);
+                return Ok(Advance::Waiting(retries.chain(next).min()));
             }
         }
         Ok(Advance::Waiting(Some(now())))
@@ -191,7 +215,10 @@ impl Running {
                 self.add_logs(step, failure, hands.clusters).await;
             }
         }
-        let removed = removed(&events);
+        for event in &events {
+            self.forget_failures(event);
+        }
+        let removed = removed(&events, self.plan());
         let recorded = hands.journal.append(&self.row.id, &events, &removed, now).await?;
         fold_inventory(hands.inventory, &removed);
         for event in &recorded {
@@ -297,7 +324,7 @@ impl Running {
                                 // Never applied, so never ours to delete.
                                 None => Err(never_applied()),
                             };
-                            self.note(reference, result)
+                            self.note(reference, result, now)
                         }
                         None => false,
                     }
@@ -306,7 +333,7 @@ impl Running {
                     match hands.clusters.get(&cluster) {
                         Some(cluster) => {
                             let result = cluster.evict(&namespace, &name, &uid).await;
-                            self.note_pod(&namespace, &name, result)
+                            self.note_pod((&namespace, &name, &uid), result, now)
                         }
                         None => false,
                     }
@@ -315,7 +342,7 @@ impl Running {
                     match hands.clusters.get(&cluster) {
                         Some(cluster) => {
                             let result = cluster.delete_pod(&namespace, &name, &uid).await;
-                            self.note_pod(&namespace, &name, result)
+                            self.note_pod((&namespace, &name, &uid), result, now)
                         }
                         None => false,
                     }
@@ -341,11 +368,12 @@ impl Running {
         let applied = match cluster.apply(object).await {
             Ok(applied) => applied,
             Err(failure) => {
-                self.note(reference, Err(failure));
+                self.note(reference, Err(failure), now);
                 return Ok(false);
             }
         };
         self.failures.remove(&reference);
+        self.retries.remove(&key(&reference));
         if !is_final {
             return Ok(true);
         }
@@ -359,7 +387,12 @@ impl Running {
         let state = if self.state.rollback.is_some() { &self.before } else { &self.desired };
         let changes: Vec<_> = state
             .object(&reference)
-            .map(|desired| InventoryChange::Applied(reference, entry(desired, Some(&applied))))
+            .map(|desired| {
+                let known = hands.inventory.entries.get(&reference);
+                let adopted = known.and_then(|known| known.adopted.clone());
+                let entry = InventoryEntry { adopted, ..entry(desired, Some(&applied)) };
+                InventoryChange::Applied(reference, entry)
+            })
             .into_iter()
             .collect();
         let recorded = hands.journal.append(&self.row.id, &[event], &changes, now).await?;
@@ -379,23 +412,80 @@ impl Running {
     }
 
     /// Remembers a failed effect; says whether it was successful.
-    fn note(&mut self, reference: ObjectRef, result: Result<(), EffectFailure>) -> bool {
+    fn note(
+        &mut self,
+        reference: ObjectRef,
+        result: Result<(), EffectFailure>,
+        now: Timestamp,
+    ) -> bool {
         match result {
             Ok(()) => {
                 self.failures.remove(&reference);
+                self.retries.remove(&key(&reference));
                 true
             }
             Err(failure) => {
                 tracing::warn!(object = %reference, code = failure.code, failure.message, "effect failed");
+                self.try_later(key(&reference), now);
                 self.failures.insert(reference, failure);
                 false
             }
         }
     }
 
+    fn is_due(&self, effect: &Effect, now: Timestamp) -> bool {
+        let retry = match effect {
+            Effect::Apply { reference, .. } | Effect::Delete { reference, .. } => {
+                self.retries.get(&key(reference))
+            }
+            Effect::Evict { uid, .. } | Effect::DeletePod { uid, .. } => self.retries.get(uid),
+            Effect::Publish { .. } => None,
+        };
+        retry.is_none_or(|retry| now >= retry.not_before)
+    }
+
+    /// What failed is left alone for a while, longer with each failure: a server in trouble is not helped by more requests.
+    fn try_later(&mut self, key: String, now: Timestamp) {
+        let attempts = self.retries.get(&key).map_or(0, |retry| retry.attempts);
+        let wait = RETRIES.wait(attempts, u64::from(std::process::id()));
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+        let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        self.retries.insert(key, Retry { attempts: attempts.saturating_add(1), not_before });
+    }
+
+    /// A person who asks for another try, or for the way back, gets it: what the server said before counts no more.
+    fn forget_failures(&mut self, event: &Event) {
+        match event {
+            Event::Retried { step, .. } => {
+                let step = self.approved.plan().step(step);
+                let objects = step.into_iter().flat_map(|step| {
+                    step.apply.iter().chain(&step.replace).chain(&step.prune).cloned()
+                });
+                for reference in objects.collect::<Vec<_>>() {
+                    self.failures.remove(&reference);
+                    self.retries.remove(&key(&reference));
+                }
+            }
+            Event::RollbackStarted { .. } => {
+                self.failures.clear();
+                self.retries.clear();
+            }
+            _ => {}
+        }
+    }
+
     /// A pod that the server does not let go now (a disruption budget, most often): people see why it is waited for.
-    fn note_pod(&mut self, namespace: &str, name: &str, result: Result<(), EffectFailure>) -> bool {
-        let Err(failure) = result else { return true };
+    fn note_pod(
+        &mut self,
+        (namespace, name, uid): (&str, &str, &str),
+        result: Result<(), EffectFailure>,
+        now: Timestamp,
+    ) -> bool {
+        let Err(failure) = result else {
+            self.retries.remove(uid);
+            return true;
+        };
+        self.try_later(uid.to_owned(), now);
         let pod = format!("{namespace}/{name}");
         tracing::debug!(pod, code = failure.code, failure.message, "the pod is not let go");
         let finding = Finding::note("RELEASE/POD_HELD").with("pod", pod);
@@ -479,6 +569,8 @@ fn entry(desired: &DesiredObject, applied: Option<&Object>) -> InventoryEntry {
         uid: applied.map(|applied| applied.uid().to_owned()),
         applied: applied.map(|_| desired.digest.clone()),
         owner: desired.owner.clone(),
+        kept: desired.body.annotation(PRUNE_ANNOTATION) == Some("disabled"),
+        adopted: None,
     }
 }
 
@@ -492,14 +584,15 @@ fn intended(plan: &Plan, desired: &DesiredState, inventory: &Inventory) -> Vec<I
         .collect()
 }
 
-/// What is no longer ours after these events.
-fn removed(events: &[Event]) -> Vec<InventoryChange> {
+/// What is no longer ours after these events: what a rollback found there is.
+fn removed(events: &[Event], plan: &Plan) -> Vec<InventoryChange> {
     let gone = events.iter().filter_map(|event| {
         let (Event::ObjectsPruned { objects, .. } | Event::ObjectsReverted { objects, .. }) = event
         else {
             return None;
         };
-        Some(objects)
+        let is_reverted = matches!(event, Event::ObjectsReverted { .. });
+        Some(objects.iter().filter(move |it| !is_reverted || !progress::was_there(plan, it)))
     });
     gone.flatten().cloned().map(InventoryChange::Remove).collect()
 }

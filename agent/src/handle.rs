@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tidegate_core::baseline::Baseline;
+use tidegate_core::change::Tool;
 use tidegate_core::digest::Digest;
 use tidegate_core::live::Inventory;
+use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::{Command, ReleaseEvent};
 use tidegate_schema::finding::Finding;
@@ -42,6 +44,13 @@ pub enum Request {
         /// The answer.
         reply: oneshot::Sender<Result<(), Finding>>,
     },
+    /// Take objects over that exist and are not ours.
+    Adopt {
+        /// Which.
+        asked: Adopt,
+        /// The answer: those that are ours now, or why not all of them are.
+        reply: oneshot::Sender<Result<Vec<ObjectRef>, Vec<Finding>>>,
+    },
     /// Start nothing until it is lifted.
     Freeze {
         /// Who.
@@ -51,6 +60,25 @@ pub enum Request {
         /// The answer.
         reply: oneshot::Sender<Result<(), Finding>>,
     },
+}
+
+/// Which objects to take over. Only those that the plan of the last round names as not ours.
+#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopt {
+    /// Who asks.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// The objects as findings write them, such as `Deployment shop/web`; all of them when there is none.
+    #[serde(default)]
+    pub objects: Vec<String>,
+    /// Only those of this cluster.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// Tools that have given their objects up: without that theirs are refused, as they would change them back.
+    #[serde(default)]
+    pub from: Vec<Tool>,
 }
 
 /// Something that was recorded, for those who listen.
@@ -177,6 +205,16 @@ impl Handle {
     /// Why it does not count.
     pub async fn approve(&self, file: StoredApproval) -> Result<(), Vec<Finding>> {
         let answer = self.ask(|reply| Request::Approval { file, reply }).await;
+        answer.map_err(|finding| vec![finding])?
+    }
+
+    /// Takes objects over that exist and are not ours; gives those that are ours now.
+    ///
+    /// # Errors
+    ///
+    /// Why not all of them are.
+    pub async fn adopt(&self, asked: Adopt) -> Result<Vec<ObjectRef>, Vec<Finding>> {
+        let answer = self.ask(|reply| Request::Adopt { asked, reply }).await;
         answer.map_err(|finding| vec![finding])?
     }
 

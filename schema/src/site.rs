@@ -32,6 +32,19 @@ pub struct Site {
     /// What the storage classes that apps name are called here, such as `fast: open-local-lvm-default`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storage_classes: BTreeMap<Name, String>,
+    /// What is refused unless it is named here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<SiteAllowance>,
+}
+
+/// Something that a site must ask for in words.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum SiteAllowance {
+    /// No solution wants any product any more: everything that was delivered is deleted.
+    UninstallAll,
 }
 
 /// How much is at stake in a site.

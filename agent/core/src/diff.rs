@@ -21,14 +21,17 @@ mod keys;
 mod mask;
 mod normalise;
 mod ownership;
+mod stranger;
 mod zones;
 
 pub(crate) use effects::replicas;
+pub use stranger::handed_over;
 
 /// Annotation on a live object that says whether it may be pruned: `disabled` keeps it; `enabled` lets a claim or a
 /// namespace with data go.
 pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";
-/// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`.
+/// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`, and
+/// `data-loss` where what it holds would be lost.
 pub const REPLACE_ANNOTATION: &str = "tidegate.dev/replace";
 /// Code of the gap with which the server refuses to change a field that cannot change.
 pub const IMMUTABLE: &str = "CLUSTER/IMMUTABLE";
@@ -56,6 +59,7 @@ pub fn diff(
             unwanted(reference, entry, desired, live, &mut set);
         }
     }
+    keep_definitions_in_use(live, &mut set);
     keep_namespaces_with_data(live, &mut set);
     tell_that_nothing_restarts(&mut set);
     set.changes.sort_by(|left, right| left.object.cmp(&right.object));
@@ -100,7 +104,16 @@ fn compare(
         Ok(observation) => observation,
         Err(gap) => return set.gaps.push(*gap),
     };
-    let may_replace = desired.body.annotation(REPLACE_ANNOTATION) == Some("enabled");
+    let stranger = observation
+        .live
+        .as_ref()
+        .and_then(|object| stranger::stranger(&desired.body, object, entry));
+    // A namespace that was there before us is used as it is, and never ours to delete (model.md, "What an app becomes").
+    if stranger.is_some() && is_implied(desired) {
+        set.unchanged += 1;
+        return;
+    }
+    let may_replace = may_replace(desired, observation.live.as_ref());
     if let Prediction::Refused(gap) = &observation.predicted
         && !(may_replace && gap.code == IMMUTABLE && observation.live.is_some())
     {
@@ -119,9 +132,29 @@ fn compare(
         None => set.unchanged += 1,
         Some(mut change) => {
             change.drift = is_drift(desired, entry, change.action);
+            change.stranger = stranger;
             set.changes.push(change);
         }
     }
+}
+
+/// Whether the documents let the object be deleted and made anew. Definitions and namespaces never are, as everything in
+/// them would go along (A18); what holds data asks for its loss in words (A21).
+fn may_replace(desired: &DesiredObject, live: Option<&Object>) -> bool {
+    let is_container = effects::is_namespace(&desired.reference)
+        || desired.reference.kind == "CustomResourceDefinition";
+    let loses_data =
+        effects::is_volume(&desired.reference) || live.is_some_and(effects::takes_claims_along);
+    match desired.body.annotation(REPLACE_ANNOTATION) {
+        Some("enabled") => !is_container && !loses_data,
+        Some("data-loss") => !is_container,
+        _ => false,
+    }
+}
+
+/// Whether nobody wrote the object down: the namespace of a product, which no manifest declares.
+fn is_implied(desired: &DesiredObject) -> bool {
+    effects::is_namespace(&desired.reference) && desired.owner.product.is_none()
 }
 
 /// Drift: we applied exactly this once, so somebody else changed or deleted it.
@@ -222,6 +255,7 @@ fn blank(
         confidence,
         drift: false,
         fields: Vec::new(),
+        stranger: None,
         conflicts: observation.conflicts.clone(),
         warnings,
         effects: Vec::new(),
@@ -270,6 +304,7 @@ fn unwanted(
         drift: false,
         live: Some(fingerprint(object, &differences)),
         fields: mask::masked(object.is_secret(), differences),
+        stranger: None,
         conflicts: Vec::new(),
         warnings,
         effects,
@@ -298,13 +333,45 @@ fn reason_to_keep(
     match &entry.uid {
         Some(uid) if uid != live.uid() => return Some("made anew by somebody else"),
         None if ownership::owned_fields(live).is_none() => return Some("never applied by us"),
+        _ if entry.adopted.is_some() && entry.applied.is_none() => {
+            return Some("adopted and never applied by us");
+        }
         Some(_) | None => {}
     }
     if annotation == Some("disabled") {
         return Some("tidegate.dev/prune: disabled");
     }
+    if entry.kept {
+        return Some("tidegate.dev/prune: disabled when it was last applied");
+    }
     let holds_data = effects::is_volume(reference);
     (holds_data && annotation != Some("enabled")).then_some("holds data")
+}
+
+/// A definition takes all objects of its kind along: it stays while there are any that do not go with the same change
+/// (A9).
+fn keep_definitions_in_use(live: &LiveState, set: &mut ChangeSet) {
+    let going: BTreeSet<ObjectRef> = set
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Prune)
+        .map(|change| change.object.clone())
+        .collect();
+    for change in set.changes.iter_mut().filter(|change| change.action == Action::Prune) {
+        let Some(observation) = live.observation(&change.object) else { continue };
+        let stays = observation.holds.iter().filter(|held| !going.contains(*held)).count();
+        let annotation = observation.live.as_ref().and_then(|it| it.annotation(PRUNE_ANNOTATION));
+        if stays > 0 && annotation != Some("enabled") {
+            keep(change, format!("{stays} objects of its kind exist"));
+        }
+    }
+}
+
+fn keep(change: &mut Change, reason: String) {
+    change.action = Action::Keep;
+    change.warnings.push(reason);
+    change.fields.clear();
+    change.effects.clear();
 }
 
 /// A namespace takes everything in it along: it stays while something in it is kept, and while a pruned `StatefulSet`
@@ -336,10 +403,7 @@ fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
             object.and_then(|object| object.annotation(PRUNE_ANNOTATION)) == Some("enabled");
         let place = (change.object.cluster.clone(), change.object.name.clone());
         if kept.contains(&place) && !is_let_go {
-            change.action = Action::Keep;
-            change.warnings.push("holds data".to_owned());
-            change.fields.clear();
-            change.effects.clear();
+            keep(change, "holds data".to_owned());
         }
     }
 }

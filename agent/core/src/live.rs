@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Stranger;
 use crate::desired::Owner;
 use crate::digest::Digest;
 use crate::object::{Object, ObjectRef};
@@ -60,6 +61,8 @@ pub struct Observation {
     pub conflicts: Vec<Conflict>,
     /// Warnings that the server gave (deprecations, pod security).
     pub warnings: Vec<String>,
+    /// What would go with it when it is deleted: of a definition that nobody wants any more, the objects of its kind.
+    pub holds: Vec<ObjectRef>,
 }
 
 /// The server's answer to a dry run, with how far it can be trusted.
@@ -114,6 +117,27 @@ pub struct InventoryEntry {
     pub applied: Option<Digest>,
     /// Whose it is.
     pub owner: Owner,
+    /// Whether it said `tidegate.dev/prune: disabled` when it was last applied: taking the annotation off by hand does not
+    /// make it deletable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+    /// Who took it over, when it was there before us: a rollback never deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adoption>,
+}
+
+/// How an object that was there before us became ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adoption {
+    /// The person who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whose it was.
+    pub from: Stranger,
 }
 
 /// JSON has no maps with structured keys, so entries are written as a list.

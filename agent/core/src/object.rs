@@ -11,6 +11,9 @@ use crate::digest::Digest;
 /// The field manager of everything that Tidegate applies. Never changed: ownership of fields hangs on it.
 pub const FIELD_MANAGER: &str = "tidegate";
 
+/// Label of everything that we apply: the site.
+pub const SITE_LABEL: &str = "tidegate.dev/site";
+
 /// Annotation of every workload's pod template: the digest of the template, by which a pod's revision is known on every
 /// kind of workload.
 pub const REVISION: &str = "tidegate.dev/revision";

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_schema::finding::Finding;
 
+use crate::change::{Action, Change};
 use crate::desired::DesiredState;
 use crate::diff;
 use crate::gate::{Hold, ReleaseGate, WaveGate};
@@ -292,13 +293,10 @@ fn start_step(
     if let Some(gap) = observed.gaps.get(&step.cluster) {
         return unreachable(step, &gap.message);
     }
-    let changes = &work.plan.content.changes.changes;
     let concerned = step.apply.iter().chain(&step.replace).chain(&step.prune);
     let changed = concerned.filter(|reference| observed.objects.contains_key(*reference)).filter(
         |reference| {
-            let change = changes.binary_search_by(|change| change.object.cmp(reference)).ok();
-            change
-                .and_then(|index| changes.get(index))
+            change_of(work.plan, reference)
                 .is_some_and(|change| !diff::is_as_approved(change, observed.object(reference)))
         },
     );
@@ -307,6 +305,19 @@ fn start_step(
         return Decision { waits, ..Decision::default() };
     }
     Decision::event(Event::StepStarted { step: step.id.clone() })
+}
+
+/// Whether the object was there before the release: then a rollback keeps it, and the inventory does too.
+pub fn was_there(plan: &Plan, reference: &ObjectRef) -> bool {
+    change_of(plan, reference)
+        .is_some_and(|change| matches!(change.action, Action::Configure | Action::Move))
+}
+
+/// What was approved for an object.
+fn change_of<'a>(plan: &'a Plan, reference: &ObjectRef) -> Option<&'a Change> {
+    let changes = &plan.content.changes.changes;
+    let index = changes.binary_search_by(|change| change.object.cmp(reference)).ok()?;
+    changes.get(index)
 }
 
 /// Nothing new is opened while somebody paused the release, or the gate holds it.

@@ -340,6 +340,7 @@ impl World {
                 predicted,
                 conflicts: Vec::new(),
                 warnings: Vec::new(),
+                holds: Vec::new(),
             };
             let cluster = live.clusters.get_mut(&reference.cluster).unwrap();
             cluster.objects.insert(reference.clone(), observation);
@@ -417,6 +418,8 @@ impl World {
             uid: Some(stored.uid().to_owned()),
             applied: Some(wanted.digest.clone()),
             owner: wanted.owner.clone(),
+            kept: false,
+            adopted: None,
         };
         self.objects.insert(reference.clone(), stored);
         self.inventory.entries.insert(reference.clone(), entry);

@@ -1,13 +1,17 @@
 //! What people ask of the loop, answered at the start of a round.
 
+use tidegate_core::change::{Change, Stranger};
+use tidegate_core::live::{Adoption, InventoryEntry};
+use tidegate_core::object::ObjectRef;
 use tidegate_core::progress;
 use tidegate_core::release::{Command, ReleasePhase};
 use tidegate_schema::finding::Finding;
 
 use super::{Agent, Result};
 use crate::approve;
-use crate::handle::Request;
-use crate::journal::{StoredApproval, fact};
+use crate::execute::fold_inventory;
+use crate::handle::{Adopt, Request};
+use crate::journal::{InventoryChange, StoredApproval, fact};
 
 /// A freeze by an operator; others end by themselves or by acknowledgement.
 const FROZEN: &str = "AGENT/FROZEN";
@@ -30,6 +34,9 @@ impl Agent {
                 Request::Approval { file, reply } => {
                     let _sent = reply.send(self.take_approval(file).await?);
                 }
+                Request::Adopt { asked, reply } => {
+                    let _sent = reply.send(self.adopt(&asked).await?);
+                }
                 Request::Freeze { by, reason, reply } => {
                     self.freezes.retain(|freeze| freeze.code != FROZEN);
                     let freeze = Finding::error(FROZEN).with("by", by).with("reason", reason);
@@ -43,6 +50,61 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// Takes over what the last plan named as not ours. First everything is checked; then each object is handed over and
+    /// recorded, one after the other.
+    async fn adopt(
+        &mut self,
+        asked: &Adopt,
+    ) -> Result<std::result::Result<Vec<ObjectRef>, Vec<Finding>>> {
+        let plan = match &self.status.plan {
+            Some(plan) => self.journal.plan(&plan.id).await?,
+            None => None,
+        };
+        let changes = plan.map(|(plan, _)| plan.content.changes.changes).unwrap_or_default();
+        let (chosen, mut findings) = choose(&changes, asked);
+        if !findings.is_empty() {
+            return Ok(Err(findings));
+        }
+        let mut adopted = Vec::new();
+        for (change, stranger) in chosen {
+            let Some(cluster) = self.clusters.get(&change.object.cluster) else { continue };
+            let desired = self.meaning.as_ref().and_then(|it| it.desired.object(&change.object));
+            let Some(desired) = desired else { continue };
+            let version = desired.body.api_version().to_owned();
+            match cluster.hand_over(&change.object, &version, stranger.tool).await {
+                Ok(live) => {
+                    let adoption = Adoption {
+                        by: asked.by.clone(),
+                        reason: asked.reason.clone(),
+                        at: self.clock.now(),
+                        from: stranger.clone(),
+                    };
+                    tracing::info!(object = %change.object, by = asked.by, "adopted");
+                    let entry = InventoryEntry {
+                        api_version: version,
+                        uid: Some(live.uid().to_owned()),
+                        applied: None,
+                        owner: change.owner.clone(),
+                        kept: false,
+                        adopted: Some(adoption),
+                    };
+                    let applied = InventoryChange::Applied(change.object.clone(), entry);
+                    self.journal.change_inventory(std::slice::from_ref(&applied)).await?;
+                    fold_inventory(&mut self.inventory, &[applied]);
+                    adopted.push(change.object.clone());
+                }
+                Err(failure) => findings.push(
+                    Finding::error("AGENT/ADOPTION_FAILED")
+                        .with("object", change.object.to_string())
+                        .with("cluster", &change.object.cluster)
+                        .with("code", failure.code)
+                        .with("reason", failure.message),
+                ),
+            }
+        }
+        Ok(if findings.is_empty() { Ok(adopted) } else { Err(findings) })
     }
 
     fn own_freezes(&self) -> Vec<Finding> {
@@ -102,4 +164,46 @@ impl Agent {
         self.journal.keep_approvals(&[file], now).await?;
         Ok(Ok(()))
     }
+}
+
+/// The strangers that are asked for, and what speaks against it.
+fn choose<'a>(
+    changes: &'a [Change],
+    asked: &Adopt,
+) -> (Vec<(&'a Change, &'a Stranger)>, Vec<Finding>) {
+    let is_here = |change: &&Change| {
+        asked.cluster.as_ref().is_none_or(|cluster| *cluster == change.object.cluster)
+    };
+    let strangers: Vec<_> = changes
+        .iter()
+        .filter(is_here)
+        .filter_map(|change| Some((change, change.stranger.as_ref()?)))
+        .collect();
+    let is_named = |change: &Change, name: &String| change.object.to_string() == *name;
+    let unknown = asked
+        .objects
+        .iter()
+        .filter(|name| !strangers.iter().any(|(change, _)| is_named(change, name)))
+        .map(|name| Finding::error("AGENT/ADOPTS_NO_SUCH_OBJECT").with("object", name));
+    let mut findings: Vec<Finding> = unknown.collect();
+    let chosen: Vec<_> = strangers
+        .into_iter()
+        .filter(|(change, _)| {
+            asked.objects.is_empty() || asked.objects.iter().any(|name| is_named(change, name))
+        })
+        .collect();
+    if chosen.is_empty() && findings.is_empty() {
+        findings.push(Finding::error("AGENT/ADOPTS_NOTHING"));
+    }
+    for (change, stranger) in &chosen {
+        let Some(tool) = stranger.tool.filter(|tool| !asked.from.contains(tool)) else { continue };
+        findings.push(
+            Finding::error("AGENT/ADOPTION_NEEDS_TOOL")
+                .with("object", change.object.to_string())
+                .with("cluster", &change.object.cluster)
+                .with("tool", tool.name())
+                .with("by", &stranger.by),
+        );
+    }
+    (chosen, findings)
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tidegate_core::baseline::{Baseline, BaselineDifference};
 use tidegate_core::change::{Change, ChangeSet};
 use tidegate_core::digest::Digest;
-use tidegate_core::object::Object;
+use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::parameter::ParameterRow;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::ReleaseEvent;
@@ -142,6 +142,7 @@ forms! {
     BaselineChanges => "BaselineChanges", ["baseline diff"];
     Drift => "Drift", ["drift"];
     Frozen => "Frozen", ["freeze", "unfreeze"];
+    Adopted => "Adopted", ["adopt"];
     Explanation => "Explanation", ["explain CODE"];
     Codes => "Codes", ["explain", "explain CATEGORY"];
     Serving => "Serving", ["agent"];
@@ -313,6 +314,13 @@ pub(super) struct BaselineChanges {
 pub(super) struct Drift {
     /// By object.
     pub(super) changes: Vec<Change>,
+}
+
+/// What is ours from now on.
+#[derive(Debug, Serialize, serde::Deserialize, JsonSchema)]
+pub(super) struct Adopted {
+    /// The objects.
+    pub(super) adopted: Vec<ObjectRef>,
 }
 
 /// Whether something may start.

@@ -16,6 +16,10 @@ use crate::cause::chain;
 /// How long one request may take. Watches are not made here.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a busy server is asked, and how long it is waited for each time at the most.
+const BUSY_TRIES: u32 = 3;
+const LONGEST_BUSY: Duration = Duration::from_secs(5);
+
 /// What the server says of a field that cannot change.
 const IMMUTABLE: &str = "field is immutable";
 
@@ -29,6 +33,8 @@ pub(super) enum Verb {
     Create,
     /// Server-side apply.
     Apply,
+    /// A JSON patch (RFC 6902).
+    Patch,
     Delete,
 }
 
@@ -181,12 +187,15 @@ fn request(verb: Verb, path: &str, body: Option<&Value>) -> Result<Request<Body>
     let method = match verb {
         Verb::Get => Method::GET,
         Verb::Create => Method::POST,
-        Verb::Apply => Method::PATCH,
+        Verb::Apply | Verb::Patch => Method::PATCH,
         Verb::Delete => Method::DELETE,
     };
     // JSON is YAML, and every server takes this type.
-    let content =
-        if verb == Verb::Apply { "application/apply-patch+yaml" } else { "application/json" };
+    let content = match verb {
+        Verb::Apply => "application/apply-patch+yaml",
+        Verb::Patch => "application/json-patch+json",
+        Verb::Get | Verb::Create | Verb::Delete => "application/json",
+    };
     let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
     Request::builder()
         .method(method)
@@ -216,7 +225,19 @@ async fn exchange_json(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Answer, ApiError> {
-    let (status, warnings, bytes) = exchange(client, request(verb, path, body)?).await?;
+    let mut tries = 1;
+    let (status, warnings, bytes) = loop {
+        let answer = exchange(client, request(verb, path, body)?).await?;
+        match answer.retry_after {
+            // A server that is busy has done nothing yet. What it asks for is done here, a few times; then it is a failure
+            // like others. Evictions are refused the same way for reasons of their own, which the executor judges.
+            Some(wait) if answer.status == 429 && verb != Verb::Create && tries < BUSY_TRIES => {
+                tokio::time::sleep(wait.min(LONGEST_BUSY)).await;
+                tries += 1;
+            }
+            _ => break (answer.status, answer.warnings, answer.bytes),
+        }
+    };
     let value: Option<Value> = serde_json::from_slice(&bytes).ok();
     match value {
         Some(body) if status < 400 => Ok(Answer { body, warnings }),
@@ -235,7 +256,7 @@ async fn exchange_json(
 
 /// Sends one request whose answer is text.
 pub(super) async fn send_text(client: &Client, path: &str) -> Result<String, ApiError> {
-    let (status, _, bytes) = exchange(client, request(Verb::Get, path, None)?).await?;
+    let Exchanged { status, bytes, .. } = exchange(client, request(Verb::Get, path, None)?).await?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     if status < 400 {
         return Ok(text);
@@ -243,10 +264,16 @@ pub(super) async fn send_text(client: &Client, path: &str) -> Result<String, Api
     Err(refusal(status, &serde_json::from_str(&text).unwrap_or_default()))
 }
 
-async fn exchange(
-    client: &Client,
-    request: Request<Body>,
-) -> Result<(u16, Vec<String>, Vec<u8>), ApiError> {
+/// What came back.
+struct Exchanged {
+    status: u16,
+    warnings: Vec<String>,
+    /// After which time the server wants to be asked again.
+    retry_after: Option<Duration>,
+    bytes: Vec<u8>,
+}
+
+async fn exchange(client: &Client, request: Request<Body>) -> Result<Exchanged, ApiError> {
     let unreachable = |error: &dyn std::error::Error| ApiError::Unreachable(chain(error));
     let answer = async {
         let response = client.send(request).await.map_err(|error| unreachable(&error))?;
@@ -254,8 +281,15 @@ async fn exchange(
         let headers = response.headers().get_all(http::header::WARNING).iter();
         let warnings =
             headers.filter_map(|header| header.to_str().ok()).filter_map(warning).collect();
+        let retry_after = response.headers().get(http::header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.map_err(|error| unreachable(&error))?;
-        Ok((status, warnings, body.to_bytes().to_vec()))
+        Ok(Exchanged {
+            status,
+            warnings,
+            retry_after: retry_after.map(Duration::from_secs),
+            bytes: body.to_bytes().to_vec(),
+        })
     };
     match tokio::time::timeout(DEADLINE, answer).await {
         Ok(answer) => answer,

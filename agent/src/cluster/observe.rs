@@ -140,7 +140,8 @@ impl Cluster {
             Seen::Absent => None,
         };
         let Some(desired) = desired else {
-            return Ok(observed(live, Prediction::NotDesired));
+            let holds = self.instances(live.as_ref()).await?;
+            return Ok(Observation { holds, ..observed(live, Prediction::NotDesired) });
         };
         if let Some(live) = live.as_ref().filter(|live| self.is_verified(desired, live)) {
             return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
@@ -157,6 +158,40 @@ impl Cluster {
             return Ok(observed(None, simulated()));
         }
         self.dry_run(desired, &kind, live).await
+    }
+
+    /// The objects of a definition's kind; none for everything else.
+    async fn instances(&self, live: Option<&Object>) -> Result<Vec<ObjectRef>, Gap> {
+        let Some(definition) = live.filter(|it| it.kind() == "CustomResourceDefinition") else {
+            return Ok(Vec::new());
+        };
+        let group = definition.text("/spec/group");
+        let versions = definition.get("/spec/versions").and_then(Value::as_array);
+        let served =
+            versions.into_iter().flatten().find(|it| it.get("served") == Some(&Value::Bool(true)));
+        let Some(version) = served.and_then(|version| version.get("name")?.as_str()) else {
+            return Ok(Vec::new());
+        };
+        let plural = definition.text("/spec/names/plural");
+        let path = format!("/apis/{group}/{version}/{plural}");
+        let answer = match self.send(Verb::Get, &path, None).await {
+            Ok(answer) => answer,
+            // Not established, or on its way out.
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error.gap()),
+        };
+        let items = answer.body.get("items").and_then(Value::as_array);
+        let text = |item: &Value, pointer| {
+            item.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let instance = |item: &Value| ObjectRef {
+            cluster: self.name.clone(),
+            group: group.to_owned(),
+            kind: definition.text("/spec/names/kind").to_owned(),
+            namespace: text(item, "/metadata/namespace"),
+            name: text(item, "/metadata/name"),
+        };
+        Ok(items.into_iter().flatten().map(instance).collect())
     }
 
     /// Whether the object's kind does not exist yet at this version but comes with the same change.
@@ -210,6 +245,7 @@ impl Cluster {
                         predicted: prediction,
                         conflicts,
                         warnings: answer.warnings,
+                        holds: Vec::new(),
                     });
                 }
                 Err(error) if force == "false" && !error.conflicts().is_empty() => {
@@ -231,6 +267,7 @@ impl Cluster {
                         predicted: prediction,
                         conflicts,
                         warnings: Vec::new(),
+                        holds: Vec::new(),
                     });
                 }
             }
@@ -285,7 +322,13 @@ impl Coming {
 }
 
 fn observed(live: Option<Object>, prediction: Prediction) -> Observation {
-    Observation { live, predicted: prediction, conflicts: Vec::new(), warnings: Vec::new() }
+    Observation {
+        live,
+        predicted: prediction,
+        conflicts: Vec::new(),
+        warnings: Vec::new(),
+        holds: Vec::new(),
+    }
 }
 
 fn unverified(body: &Object, gap: Gap) -> Prediction {

@@ -11,16 +11,13 @@ use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt, watcher};
-use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
 use tokio::sync::watch as signal;
 
 use super::kinds::{Kinds, ServedKind};
 
 /// How long a first observation waits for a watch to have seen everything; after that objects are asked for one by one.
 const FIRST_SYNC: Duration = Duration::from_secs(10);
-
-/// Label whose value is the site: what we watch.
-pub(super) const SITE_LABEL: &str = "tidegate.dev/site";
 
 type Key = (String, String);
 

@@ -19,7 +19,7 @@ use super::openapi::{Content, Table};
 use super::plans::Shown;
 use super::{LARGEST_BODY, Options, Shared};
 use super::{approvals, events, guard, hooks, metrics, plans, releases, site};
-use crate::handle::Handle;
+use crate::handle::{Adopt, Handle};
 use crate::journal::ReleaseRow;
 use crate::status::Status;
 
@@ -147,6 +147,13 @@ pub(super) fn table() -> Table {
             Some(Content::json::<approvals::Given>()),
             Content::json::<approvals::Taken>(),
             post(approvals::take),
+        )
+        .post(
+            "/api/v1/adopt",
+            "Takes over objects that exist and are not ours, as the last plan names them.",
+            Some(Content::json::<Adopt>()),
+            Content::json::<site::Adopted>(),
+            post(site::adopt),
         )
         .post(
             "/api/v1/freeze",

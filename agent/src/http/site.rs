@@ -5,11 +5,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_core::object::ObjectRef;
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body, typed};
 use super::body::Body;
 use super::hooks::Woken;
+use crate::handle::Adopt;
 use crate::status::Condition;
 use crate::wake::Wake;
 
@@ -73,6 +75,23 @@ pub(super) async fn inventory(
 
 pub(super) async fn drift(State(shared): State<Shared>) -> Response {
     json_body(&shared.handle.status().drift)
+}
+
+/// What is ours from now on.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Adopted {
+    /// The objects.
+    adopted: Vec<ObjectRef>,
+}
+
+pub(super) async fn adopt(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Body(asked): Body<Adopt>,
+) -> Result<Response, Refusal> {
+    let done = shared.handle.adopt(asked).await;
+    let adopted = done.map_err(|findings| Refusal::conflict(findings, lang))?;
+    Ok(json_body(&Adopted { adopted }))
 }
 
 pub(super) async fn freeze(

@@ -48,8 +48,14 @@ fn now() -> Timestamp {
 #[tokio::test]
 async fn a_started_release_is_there_after_a_restart_with_approvals_and_inventory() {
     let folder = tempfile::tempdir().unwrap();
-    let entry =
-        InventoryEntry { api_version: "v1".to_owned(), uid: None, applied: None, owner: owner() };
+    let entry = InventoryEntry {
+        api_version: "v1".to_owned(),
+        uid: None,
+        applied: None,
+        owner: owner(),
+        kept: false,
+        adopted: None,
+    };
     {
         let journal = Journal::open(folder.path()).await.unwrap();
         journal.save_plan(&plan(), &PlanReport::default(), now()).await.unwrap();

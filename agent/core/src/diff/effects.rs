@@ -18,6 +18,12 @@ pub(super) fn is_volume(reference: &ObjectRef) -> bool {
         && matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "PersistentVolume")
 }
 
+/// Whether a set's claims are deleted with it (`persistentVolumeClaimRetentionPolicy`).
+pub(super) fn takes_claims_along(live: &Object) -> bool {
+    live.kind() == "StatefulSet"
+        && live.text("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == "Delete"
+}
+
 /// Whether the object is a namespace.
 pub(super) fn is_namespace(reference: &ObjectRef) -> bool {
     reference.group.is_empty() && reference.kind == "Namespace"
@@ -33,7 +39,7 @@ pub(super) fn effects(
 ) -> Vec<Effect> {
     let goes_away = matches!(action, Action::Prune | Action::Replace);
     let mut effects = Vec::new();
-    if goes_away && is_volume(reference) {
+    if goes_away && (is_volume(reference) || live.is_some_and(takes_claims_along)) {
         effects.push(Effect::VolumeLost);
     }
     if goes_away && is_namespace(reference) {

@@ -26,7 +26,8 @@ pub(super) fn owned_fields(live: &Object) -> Option<Value> {
     (!owned.is_empty()).then_some(Value::Object(owned))
 }
 
-fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+/// Adds the names of one set of fields to another.
+pub(super) fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (name, inner) in from {
         match (into.get_mut(name), inner) {
             (Some(Value::Object(mine)), Value::Object(theirs)) => unite(mine, theirs),

@@ -67,7 +67,7 @@ impl World {
     fn observe(&mut self, reference: &ObjectRef, live: Option<&Value>, predicted: Prediction) {
         let live = live.cloned().map(Object::new);
         let (conflicts, warnings) = (Vec::new(), Vec::new());
-        let observation = Observation { live, predicted, conflicts, warnings };
+        let observation = Observation { live, predicted, conflicts, warnings, holds: Vec::new() };
         self.cluster().objects.insert(reference.clone(), observation);
     }
 
@@ -77,6 +77,8 @@ impl World {
             uid: Some(uid.to_owned()),
             applied,
             owner: owner(),
+            kept: false,
+            adopted: None,
         };
         self.inventory.entries.insert(reference.clone(), entry);
     }
@@ -391,6 +393,52 @@ fn what_was_never_applied_by_us_is_not_pruned() {
 }
 
 #[test]
+fn what_said_that_it_is_kept_when_it_was_applied_is_kept_although_somebody_took_the_word_off() {
+    let mut world = World::new();
+    let mut live = pod_spec(&json!([{"name": "web"}]));
+    live["metadata"]["uid"] = json!("1");
+    let reference = Object::new(live.clone()).reference(CLUSTER);
+    world.observe(&reference, Some(&live), Prediction::NotDesired);
+    world.own(&reference, "1", None);
+    assert_eq!(world.diff().changes[0].action, Action::Prune);
+    world.inventory.entries.get_mut(&reference).unwrap().kept = true;
+    assert_eq!(world.diff().changes[0].action, Action::Keep);
+}
+
+#[test]
+fn a_definition_stays_while_objects_of_its_kind_do() {
+    let mut world = World::new();
+    let mut definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org", "uid": "1"}});
+    let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "shop", "uid": "2"}});
+    let actions = |world: &World| -> Vec<_> {
+        let set = world.diff();
+        set.changes.iter().map(|it| (it.object.kind.clone(), it.action)).collect()
+    };
+    let kind = Object::new(definition.clone()).reference(CLUSTER);
+    let held = Object::new(widget.clone()).reference(CLUSTER);
+    let holds = |world: &mut World| {
+        world.cluster().objects.get_mut(&kind).unwrap().holds = vec![held.clone()];
+    };
+    world.observe(&kind, Some(&definition), Prediction::NotDesired);
+    world.own(&kind, "1", None);
+    let goes = ("CustomResourceDefinition".to_owned(), Action::Prune);
+    let stays = ("CustomResourceDefinition".to_owned(), Action::Keep);
+    assert_eq!(actions(&world), [goes.clone()]);
+    holds(&mut world);
+    assert_eq!(actions(&world), [stays], "the widget of somebody else would go along");
+    world.observe(&held, Some(&widget), Prediction::NotDesired);
+    world.own(&held, "2", None);
+    assert_eq!(actions(&world), [goes.clone(), ("Widget".to_owned(), Action::Prune)]);
+    world.inventory.entries.remove(&held);
+    definition["metadata"]["annotations"] = json!({PRUNE_ANNOTATION: "enabled"});
+    world.observe(&kind, Some(&definition), Prediction::NotDesired);
+    holds(&mut world);
+    assert_eq!(actions(&world), [goes], "it was asked for in words");
+}
+
+#[test]
 fn claims_are_kept_and_so_is_the_namespace_around_them() {
     let mut world = World::new();
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop", "uid": "1"}});
@@ -480,6 +528,72 @@ fn what_the_server_refuses_is_a_gap_unless_it_may_be_replaced() {
     let set = world.diff();
     assert_eq!(set.changes[0].action, Action::Replace);
     assert_eq!(set.changes[0].effects, [Effect::PodsRestart { pods: 3 }]);
+}
+
+#[rstest]
+#[case::definition("apiextensions.k8s.io/v1", "CustomResourceDefinition", "data-loss", false)]
+#[case::namespace("v1", "Namespace", "data-loss", false)]
+#[case::claim("v1", "PersistentVolumeClaim", "enabled", false)]
+#[case::claim_in_words("v1", "PersistentVolumeClaim", "data-loss", true)]
+#[case::set_that_takes_its_claims_along("apps/v1", "StatefulSet", "enabled", false)]
+#[case::the_same_in_words("apps/v1", "StatefulSet", "data-loss", true)]
+#[case::service("v1", "Service", "enabled", true)]
+#[case::not_asked_for("v1", "Service", "no", false)]
+fn a_replacement_that_loses_more_than_the_object_is_asked_for_in_words(
+    #[case] api: &str,
+    #[case] kind: &str,
+    #[case] annotation: &str,
+    #[case] is_replaced: bool,
+) {
+    let mut body = json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x"},
+        "spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}});
+    let live = body.clone();
+    body["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: annotation});
+    let mut world = World::new();
+    let reference = world.want(&body);
+    world.own(&reference, "", None);
+    let gap = Gap { code: IMMUTABLE.to_owned(), message: "field is immutable".to_owned() };
+    world.observe(&reference, Some(&live), Prediction::Refused(gap));
+    let set = world.diff();
+    let replaced: Vec<_> = set.changes.iter().map(|change| change.action).collect();
+    assert_eq!(replaced == [Action::Replace], is_replaced, "{set:?}");
+    assert_eq!(set.gaps.is_empty(), is_replaced);
+    let loses = set.changes.iter().any(|it| it.effects.contains(&Effect::VolumeLost));
+    assert_eq!(loses, is_replaced && kind != "Service");
+}
+
+#[test]
+fn what_exists_and_is_not_ours_is_a_stranger_until_it_is_adopted() {
+    let mut world = World::new();
+    let body = pod_spec(&json!([{"name": "web", "image": "w:2"}]));
+    let mut live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    live["metadata"]["managedFields"] =
+        json!([{"manager": "kubectl-client-side-apply", "operation": "Update"}]);
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    let stranger = |world: &World| world.diff().changes[0].stranger.clone();
+    assert_eq!(stranger(&world).unwrap().by, "kubectl-client-side-apply");
+    // What was only intended is not ours either.
+    world.own(&reference, "", None);
+    world.inventory.entries.get_mut(&reference).unwrap().uid = None;
+    assert!(stranger(&world).is_some());
+    world.own(&reference, "1", None);
+    assert_eq!(stranger(&world), None);
+}
+
+#[test]
+fn a_namespace_that_was_there_is_used_as_it_is() {
+    let mut world = World::new();
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop",
+        "labels": {"tidegate.dev/site": "hz"}}});
+    let live = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let reference = world.want(&body);
+    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body))));
+    assert!(world.diff().changes[0].stranger.is_some(), "a manifest says what it should be");
+    world.desired.objects[0].owner.product = None;
+    let set = world.diff();
+    assert!(set.changes.is_empty(), "{set:?}");
+    assert_eq!(set.unchanged, 1);
 }
 
 #[test]

@@ -237,6 +237,8 @@ impl World {
                 uid: Some(String::new()),
                 applied: Some(there.digest.clone()),
                 owner: there.owner.clone(),
+                kept: false,
+                adopted: None,
             };
             inventory.entries.insert(there.reference.clone(), entry);
         }
@@ -249,6 +251,7 @@ impl World {
                 }),
                 conflicts: Vec::new(),
                 warnings: Vec::new(),
+                holds: Vec::new(),
             };
             let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
             cluster.objects.insert(object.reference.clone(), observation);
@@ -542,6 +545,72 @@ fn what_the_server_refuses_refuses_the_plan_unless_its_app_is_left_alone() {
     world.site.deployments.get_mut("iam").unwrap().exclude.insert("app-0".to_owned());
     let (_, report) = world.plan();
     assert_eq!(codes(&report), [""; 0]);
+}
+
+#[test]
+fn what_exists_and_is_not_ours_refuses_the_plan_and_is_named() {
+    let mut world = World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}));
+    assert!(!world.plan().1.is_refused());
+    let changed = world.changes().changes.iter().find(|it| it.action == Action::Configure).cloned();
+    let reference = changed.unwrap().object;
+    world.inventory.entries.remove(&reference);
+    let (_, report) = world.plan();
+    assert!(report.is_refused());
+    assert_eq!(codes(&report), ["PLAN/OBJECT_EXISTS"]);
+    assert_eq!(report.findings[0].args["object"], reference.to_string());
+    let live = world.live.clusters.get_mut(&reference.cluster).unwrap();
+    let live = live.objects.get_mut(&reference).unwrap().live.as_mut().unwrap();
+    live.set(&["metadata", "annotations", "meta.helm.sh/release-name"], json!("iam"));
+    let (_, report) = world.plan();
+    assert_eq!(codes(&report), ["PLAN/OBJECT_OF_ANOTHER_TOOL"]);
+    assert_eq!(report.findings[0].args["tool"], "Helm");
+}
+
+#[test]
+fn documents_that_want_nothing_at_all_are_refused_unless_the_site_says_so() {
+    let mut world = World::new(&[product("iam", "iam:1")], &[], &json!({}));
+    let (_, report) = world.plan();
+    assert!(report.is_refused());
+    assert!(codes(&report).contains(&"PLAN/EVERYTHING_GOES"), "{report:?}");
+    world.site.spec.allow = vec![tidegate_schema::site::SiteAllowance::UninstallAll];
+    assert!(!world.plan().1.is_refused());
+}
+
+#[test]
+fn many_deletions_are_a_risk_and_a_few_are_none() {
+    let with_many = |count: usize| {
+        let mut world =
+            World::new(&[product("iam", "iam:1")], &[product("iam", "iam:1")], &json!({}));
+        let owner = world.desired.objects[0].owner.clone();
+        for number in 0..count {
+            let body = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": format!("old-{number}"), "namespace": "iam", "uid": ""}}));
+            let reference = body.reference("room-a");
+            let entry = InventoryEntry {
+                api_version: "v1".to_owned(),
+                uid: Some(String::new()),
+                applied: None,
+                owner: owner.clone(),
+                kept: false,
+                adopted: None,
+            };
+            world.inventory.entries.insert(reference.clone(), entry);
+            let observation = Observation {
+                live: Some(body),
+                predicted: Prediction::NotDesired,
+                conflicts: Vec::new(),
+                warnings: Vec::new(),
+                holds: Vec::new(),
+            };
+            world.live.clusters.get_mut("room-a").unwrap().objects.insert(reference, observation);
+        }
+        let (plan, report) = world.plan();
+        let is_told = codes(&report).contains(&"PLAN/MANY_PRUNED");
+        assert_eq!(plan.content.risks.contains(&Risk::Destructive), is_told);
+        is_told
+    };
+    assert!(!with_many(10));
+    assert!(with_many(40));
 }
 
 #[test]

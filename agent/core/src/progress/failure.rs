@@ -18,7 +18,9 @@ pub(super) fn of(code: &str, object: &ObjectRef, reason: &str, pods: Vec<PodFail
 pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
     let awaited = waits.iter().filter_map(|wait| {
         let object = wait.args.get("object").cloned().unwrap_or_default();
-        let reason = wait.args.get("reason").cloned().unwrap_or_default();
+        let held = wait.args.get("finalizers").filter(|held| !held.is_empty());
+        let held = held.map(|held| format!("is held back by {held}"));
+        let reason = wait.args.get("reason").cloned().or(held).unwrap_or_default();
         Some(format!("{object} {reason}").trim().to_owned()).filter(|text| !text.is_empty())
     });
     let awaited: Vec<String> = awaited.take(5).collect();

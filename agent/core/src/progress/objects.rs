@@ -142,8 +142,8 @@ fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> 
     let mut left =
         step.prune.iter().filter(|reference| !own.pruned.contains(*reference)).peekable();
     let first = left.peek()?;
-    if observed.is_absent(first) {
-        let gone = left.take_while(|reference| observed.is_absent(reference)).cloned().collect();
+    if is_gone(first, observed) {
+        let gone = left.take_while(|reference| is_gone(reference, observed)).cloned().collect();
         return Some(Decision::event(Event::ObjectsPruned {
             step: step.id.clone(),
             objects: gone,
@@ -155,11 +155,21 @@ fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> 
     Some(Decision::deletion(step, first, observed, finding.with("finalizers", held)))
 }
 
+/// Ours is gone when nothing stands there, or something that somebody else made meanwhile.
+fn is_gone(reference: &ObjectRef, observed: &Observed) -> bool {
+    let is_another = || {
+        let live = observed.object(reference)?;
+        Some(observed.uids.get(reference)? != live.uid())
+    };
+    observed.is_absent(reference) || is_another().unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::desired::DesiredState;
     use crate::object::Object;
     use crate::progress::Seen;
 
@@ -179,22 +189,56 @@ mod tests {
         }
     }
 
+    fn pruned(metadata: serde_json::Value, uid: &str) -> Decision {
+        let live = Object::new(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": metadata,
+        }));
+        let reference = live.reference("room-a");
+        let objects = [(reference.clone(), Seen::Present(live))].into_iter().collect();
+        let uids = [(reference.clone(), uid.to_owned())].into_iter().collect();
+        let observed = Observed { objects, uids, ..Observed::default() };
+        prune(&step(&reference), &StepState::started(Timestamp::UNIX_EPOCH), &observed).unwrap()
+    }
+
     #[test]
     fn what_is_being_deleted_is_waited_for_and_not_deleted_again() {
-        let decided = |metadata: serde_json::Value| {
-            let live = Object::new(json!({
-                "apiVersion": "v1", "kind": "Namespace", "metadata": metadata,
-            }));
-            let reference = live.reference("room-a");
-            let objects = [(reference.clone(), Seen::Present(live))].into_iter().collect();
-            let observed = Observed { objects, ..Observed::default() };
-            let decision =
-                prune(&step(&reference), &StepState::started(Timestamp::UNIX_EPOCH), &observed)
-                    .unwrap();
+        let decided = |metadata| {
+            let decision = pruned(metadata, "1");
             (decision.effects.len(), decision.waits.len())
         };
-        assert_eq!(decided(json!({"name": "web"})), (1, 1));
-        let going = json!({"name": "web", "deletionTimestamp": "2026-03-02T09:00:00Z"});
+        assert_eq!(decided(json!({"name": "web", "uid": "1"})), (1, 1));
+        let going = json!({"name": "web", "uid": "1", "deletionTimestamp": "2026-03-02T09:00:00Z"});
         assert_eq!(decided(going), (0, 1));
+    }
+
+    #[test]
+    fn what_holds_a_deletion_back_is_named_until_the_deadline_and_in_the_failure() {
+        let live = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "web", "namespace": "shop", "uid": "1", "finalizers": ["example.org/hold"],
+            "deletionTimestamp": "2026-03-02T09:00:00Z"}}));
+        let reference = live.reference("room-a");
+        let objects = [(reference.clone(), Seen::Present(live))].into_iter().collect();
+        let uids = [(reference.clone(), "1".to_owned())].into_iter().collect();
+        let observed = Observed { objects, uids, ..Observed::default() };
+        let own = StepState::started(Timestamp::UNIX_EPOCH);
+        let (step, state) = (step(&reference), DesiredState::default());
+        let plan = crate::progress::tests::empty_plan();
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        let decided =
+            |seconds| decide(work, &step, &own, &observed, after(own.started_at, seconds));
+        let waits = decided(59).waits;
+        assert!(waits[0].args["finalizers"].contains("example.org/hold"), "{waits:?}");
+        let events = decided(60).events;
+        let [Event::StepFailed { failure, .. }] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert!(failure.args["reason"].contains("example.org/hold"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_successor_of_somebody_else_is_left_alone() {
+        let decision = pruned(json!({"name": "web", "uid": "2"}), "1");
+        assert!(decision.effects.is_empty(), "{decision:?}");
+        assert!(matches!(decision.events.as_slice(), [Event::ObjectsPruned { .. }]));
     }
 }

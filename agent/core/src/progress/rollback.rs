@@ -6,7 +6,7 @@
 use tidegate_schema::finding::Finding;
 
 use super::state::Rollback;
-use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work};
+use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
 use crate::driver;
 use crate::health::{Health, health, is_observed};
 use crate::object::ObjectRef;
@@ -101,7 +101,9 @@ fn revert_object(
         };
         return Decision::effects(vec![effect], finding);
     }
-    let is_kept = matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
+    // What was there before the release, though not by our documents, is not the release's to delete.
+    let is_kept = was_there(work.plan, reference)
+        || matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
     let is_somebody_elses = !own.applied.contains(reference)
         && observed.object(reference).is_some_and(|live| !live.is_applied_by_us());
     if is_kept || is_somebody_elses || observed.is_absent(reference) {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::approval::{ApprovalScope, VerifiedApproval};
-use crate::change::{Action, Change, ChangeSet, Confidence};
+use crate::change::{ChangeSet, Confidence};
 use crate::desired::{DesiredObject, Layer, Owner, UnitId};
 use crate::digest::Digest;
 use crate::driver;
@@ -104,6 +104,13 @@ fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
         confirm: false,
         steps: vec![step],
     };
+    let mut plan = empty_plan();
+    plan.content.waves.push(wave);
+    plan
+}
+
+/// A plan without waves.
+pub(super) fn empty_plan() -> Plan {
     Plan {
         revision: "c2".to_owned(),
         authors: Vec::new(),
@@ -117,7 +124,7 @@ fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
             tasks: Vec::new(),
             risks: BTreeSet::new(),
             changes: ChangeSet::default(),
-            waves: vec![wave],
+            waves: Vec::new(),
         },
     }
 }
@@ -564,19 +571,8 @@ fn what_somebody_makes_of_the_workload_between_two_groups_holds_the_next() {
 fn an_object_that_is_not_as_it_was_approved_is_not_touched() {
     let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
     // Approved as a creation, and there already.
-    world.plan.content.changes.changes.push(Change {
-        object: world.live.reference("room-a"),
-        action: Action::Create,
-        owner: world.desired.objects[0].owner.clone(),
-        confidence: Confidence::Exact,
-        drift: false,
-        fields: Vec::new(),
-        conflicts: Vec::new(),
-        warnings: Vec::new(),
-        effects: Vec::new(),
-        live: None,
-        desired: None,
-    });
+    let approved = change(&world, Action::Create);
+    world.plan.content.changes.changes.push(approved);
     for _ in 0..20 {
         world.round();
     }
@@ -710,4 +706,53 @@ fn a_new_object_is_deleted_by_a_rollback_only_when_we_applied_it(
     let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
     assert_eq!(deletes, is_deleted, "{decision:?}");
+}
+
+#[rstest]
+#[case::made_by_this_release(Action::Create, true)]
+#[case::there_before(Action::Configure, false)]
+#[case::there_before_and_as_wanted(Action::Move, false)]
+fn a_rollback_never_deletes_what_was_there_before_the_release(
+    #[case] action: Action,
+    #[case] is_deleted: bool,
+) {
+    let mut world = without_groups();
+    world.before = DesiredState::default();
+    let approved = change(&world, action);
+    world.plan.content.changes.changes.push(approved);
+    world.live.set(
+        &["metadata", "managedFields"],
+        json!([{"manager": "tidegate", "operation": "Apply"}]),
+    );
+    let reference = world.live.reference("room-a");
+    let step = STEP.to_owned();
+    world.record(vec![
+        Event::WaveStarted { wave: 0, approvals: Vec::new() },
+        Event::StepStarted { step: step.clone() },
+        Event::ObjectsApplied { step, objects: vec![reference] },
+    ]);
+    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
+    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
+    world.record(events);
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
+    let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
+    assert_eq!(deletes, is_deleted, "{decision:?}");
+}
+
+fn change(world: &World, action: Action) -> Change {
+    Change {
+        object: world.live.reference("room-a"),
+        action,
+        owner: world.desired.objects[0].owner.clone(),
+        confidence: Confidence::Exact,
+        drift: false,
+        fields: Vec::new(),
+        stranger: None,
+        conflicts: Vec::new(),
+        warnings: Vec::new(),
+        effects: Vec::new(),
+        live: None,
+        desired: None,
+    }
 }

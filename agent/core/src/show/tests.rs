@@ -38,6 +38,7 @@ fn change(cluster: &str, before: &str, after: &str) -> Change {
             before: Some(Shown::Value(json!(before))),
             after: Some(Shown::Value(json!(after))),
         }],
+        stranger: None,
         conflicts: Vec::new(),
         warnings: Vec::new(),
         effects: vec![Effect::PodsRestart { pods: 6 }],

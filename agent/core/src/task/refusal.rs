@@ -3,10 +3,12 @@
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Quantity;
+use tidegate_schema::site::SiteAllowance;
 use tidegate_schema::solution::Allowance;
 
 use super::Basis;
 use crate::baseline::BaselineProduct;
+use crate::change::{Action, Change};
 use crate::live::LiveState;
 use crate::object::Object;
 use crate::order;
@@ -27,6 +29,8 @@ pub fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
     apps(basis, &mut findings);
     claims(basis, live, &mut findings);
     cycles(basis, &mut findings);
+    strangers(basis, &mut findings);
+    nothing_wanted(basis, &mut findings);
     findings.sort();
     findings.dedup();
     findings
@@ -207,6 +211,36 @@ fn claim_difference(wanted: &Value, there: &Value) -> Option<&'static str> {
         Some("mode")
     } else {
         None
+    }
+}
+
+/// What exists and is not ours is never taken over by the way: somebody else counts on it, or would change it back.
+fn strangers(basis: Basis<'_>, findings: &mut Vec<Finding>) {
+    for change in &basis.changes.changes {
+        let Some(stranger) = &change.stranger else { continue };
+        let finding = match stranger.tool {
+            None => Finding::error("PLAN/OBJECT_EXISTS"),
+            Some(tool) => Finding::error("PLAN/OBJECT_OF_ANOTHER_TOOL").with("tool", tool.name()),
+        };
+        let place = basis.desired.object(&change.object).and_then(|object| object.place.clone());
+        findings.push(
+            finding
+                .at(place)
+                .with("object", change.object.to_string())
+                .with("cluster", &change.object.cluster)
+                .with("by", &stranger.by),
+        );
+    }
+}
+
+/// Documents that want no product at all are most often half of a repository: a branch gone wrong, a folder that moved.
+fn nothing_wanted(basis: Basis<'_>, findings: &mut Vec<Finding>) {
+    let is_any_wanted = basis.desired.objects.iter().any(|object| object.owner.product.is_some());
+    let goes = |change: &&Change| change.action == Action::Prune && change.owner.product.is_some();
+    let going = basis.changes.changes.iter().filter(goes).count();
+    let is_meant = basis.site.spec.allow.contains(&SiteAllowance::UninstallAll);
+    if !is_any_wanted && going > 0 && !is_meant {
+        findings.push(Finding::error("PLAN/EVERYTHING_GOES").with("objects", going));
     }
 }
 
