@@ -393,3 +393,6 @@ fn at_version(object: &Object, kind: &ServedKind) -> Object {
 fn transient(gap: Gap) -> EffectFailure {
     EffectFailure { code: gap.code, message: gap.message, is_transient: true }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,8 @@ pub struct Adopt {
     pub by: String,
     /// Why.
     pub reason: String,
-    /// The objects as findings write them, such as `Deployment shop/web`; all of them when there is none.
+    /// The objects as findings write them, such as `Deployment shop/web` or `Deployment/shop/web`; all of them when there
+    /// is none.
     #[serde(default)]
     pub objects: Vec<String>,
     /// Only those of this cluster.

@@ -64,6 +64,7 @@ const ALL: &[Behaviour] = behaviours! {
         objects {
             an_object_is_created_read_listed_and_deleted,
             creating_twice_is_refused,
+            a_taken_name_is_refused_after_everything_else,
             what_is_missing_is_not_found,
             a_stale_update_is_refused,
             an_update_without_a_change_writes_nothing,
@@ -110,6 +111,8 @@ const ALL: &[Behaviour] = behaviours! {
             applying_wrong_names_is_refused,
             applying_managed_fields_is_refused,
             applying_over_a_created_object,
+            ownership_can_be_handed_over,
+            ownership_is_not_handed_over_after_a_write,
         }
         defaults {
             a_deployment_is_completed,

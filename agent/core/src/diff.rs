@@ -114,7 +114,9 @@ fn compare(
         return;
     }
     let may_replace = may_replace(desired, observation.live.as_ref());
+    // What is not ours is refused anyway, and may be refused by the server for what is left of others in it.
     if let Prediction::Refused(gap) = &observation.predicted
+        && stranger.is_none()
         && !(may_replace && gap.code == IMMUTABLE && observation.live.is_some())
     {
         return set.gaps.push(ObjectGap {
@@ -126,7 +128,7 @@ fn compare(
     }
     let change = match &observation.live {
         None => Some(creation(desired, observation)),
-        Some(object) => configuration(desired, object, observation, entry),
+        Some(object) => configuration(desired, object, observation, entry, stranger.is_some()),
     };
     match change {
         None => set.unchanged += 1,
@@ -177,6 +179,7 @@ fn configuration(
     live: &Object,
     observation: &Observation,
     entry: Option<&InventoryEntry>,
+    is_strange: bool,
 ) -> Option<Change> {
     let reference = &desired.reference;
     let predicted = match &observation.predicted {
@@ -189,7 +192,7 @@ fn configuration(
     let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
     let differences = fields::differences(is_builtin(reference), &before, &after);
     let is_ours = entry.is_some_and(|entry| entry.owner == desired.owner);
-    let action = if matches!(observation.predicted, Prediction::Refused(_)) {
+    let action = if matches!(observation.predicted, Prediction::Refused(_)) && !is_strange {
         Action::Replace
     } else if !differences.is_empty() {
         Action::Configure

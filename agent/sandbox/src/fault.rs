@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::status::Refusal;
 
 /// Something that goes wrong from now on.
@@ -138,7 +140,12 @@ impl Faults {
                 Fault::Refuse { matching, code, reason, message, .. }
                     if refusal.is_none() && matching.matches(asked) =>
                 {
-                    refusal = Some(Refusal::plain(*code, reason, message.clone()));
+                    let mut refused = Refusal::plain(*code, reason, message.clone());
+                    if *code == 429 {
+                        // As the API server's own queues say it.
+                        refused.details = json!({"retryAfterSeconds": 1});
+                    }
+                    refusal = Some(refused);
                     *left -= 1;
                 }
                 Fault::Delay { .. }

@@ -179,7 +179,10 @@ fn choose<'a>(
         .filter(is_here)
         .filter_map(|change| Some((change, change.stranger.as_ref()?)))
         .collect();
-    let is_named = |change: &Change, name: &String| change.object.to_string() == *name;
+    let is_named = |change: &Change, name: &String| {
+        let written = change.object.to_string();
+        written == *name || written.replace(' ', "/") == *name
+    };
     let unknown = asked
         .objects
         .iter()

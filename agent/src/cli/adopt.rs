@@ -9,7 +9,7 @@ use super::printer::Printer;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate adopt 'Deployment shop/web' --reason 'made by hand' --data ../agent
+  tidegate adopt Deployment/shop/web --reason 'made by hand' --data ../agent
   tidegate adopt --all --cluster room-a --reason 'was kubectl' --data ../agent
   tidegate adopt --all --from helm --reason 'release given up' --data ../agent
 
@@ -21,7 +21,7 @@ become ours, and the next plan shows what differs from the documents.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The objects as findings write them, such as 'Deployment shop/web'.
+    /// The objects as findings write them, such as Deployment/shop/web.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     objects: Vec<String>,
     /// All that the plan names.

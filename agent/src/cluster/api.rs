@@ -23,6 +23,20 @@ const LONGEST_BUSY: Duration = Duration::from_secs(5);
 /// What the server says of a field that cannot change.
 const IMMUTABLE: &str = "field is immutable";
 
+/// The same in the words of single kinds (validation of Kubernetes 1.20 to 1.34): stateful sets, pods, services, claims and
+/// volumes, bindings of roles, classes.
+const IMMUTABLE_HERE: [&str; 9] = [
+    "updates to statefulset spec for fields other than",
+    "pod updates may not change fields other than",
+    "may not change once set",
+    "is immutable after creation",
+    "cannot change roleRef",
+    "updates to parameters are forbidden",
+    "updates to provisioner are forbidden",
+    "updates to reclaimPolicy are forbidden",
+    "may not be changed in an update",
+];
+
 /// Stands for the server's words about a Secret.
 const WITHHELD: &str = "the server's words are withheld, as they may quote the secret:";
 
@@ -157,8 +171,7 @@ impl ApiError {
 /// Whether every cause is a field that cannot change. Other causes would stay after a replacement (D40).
 fn is_immutable(message: &str, causes: &[Cause]) -> bool {
     let says = |text: &str| {
-        text.contains(IMMUTABLE)
-            || text.contains("updates to statefulset spec for fields other than")
+        text.contains(IMMUTABLE) || IMMUTABLE_HERE.iter().any(|words| text.contains(words))
     };
     if causes.is_empty() { says(message) } else { causes.iter().all(|cause| says(&cause.message)) }
 }
@@ -349,6 +362,28 @@ mod tests {
         assert_eq!(
             (conflicts[0].field.as_str(), conflicts[0].manager.as_str()),
             (".spec.replicas", "kubectl-edit")
+        );
+    }
+
+    #[test]
+    fn only_causes_that_are_all_fields_that_cannot_change_are_taken_for_such() {
+        let refused = |messages: &[&str]| {
+            let causes: Vec<Value> = messages
+                .iter()
+                .map(|message| json!({"reason": "FieldValueInvalid", "message": message}))
+                .collect();
+            let status = json!({"reason": "Invalid", "message": messages.join(", "),
+                "details": {"causes": causes}});
+            refusal(422, &status).code()
+        };
+        let address = "Invalid value: []string{\"10.0.0.2\"}: may not change once set";
+        assert_eq!(refused(&[address]), "CLUSTER/IMMUTABLE");
+        assert_eq!(refused(&["cannot change roleRef"]), "CLUSTER/IMMUTABLE");
+        assert_eq!(refused(&[address, "Invalid value: 0: must be positive"]), "CLUSTER/INVALID");
+        assert_eq!(refused(&["Invalid value: \"a b\": a DNS-1123 label"]), "CLUSTER/INVALID");
+        assert_eq!(
+            refusal(409, &json!({"message": "field is immutable"})).code(),
+            "CLUSTER/CONFLICT"
         );
     }
 

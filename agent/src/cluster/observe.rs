@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_core::desired::DesiredObject;
+use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION};
 use tidegate_core::digest::Digest;
 use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
@@ -252,7 +253,7 @@ impl Cluster {
                     conflicts = since(error.conflicts(), live.as_ref());
                 }
                 Err(error) => {
-                    let gap = error.gap();
+                    let gap = self.replaceable(desired, kind, error.gap()).await;
                     let prediction = match gap.code.as_str() {
                         "CLUSTER/INVALID" if gap.message.contains("dry run") => {
                             unverified(body, gap)
@@ -274,6 +275,24 @@ impl Cluster {
         }
         let message = "conflicts although forced".to_owned();
         Err(Gap { code: "CLUSTER/SERVER_ERROR".to_owned(), message })
+    }
+
+    /// A field that cannot change: before anybody is told that the object could be made anew, the server is asked whether
+    /// it would take it then (A17). Otherwise the object would be deleted and could not be created.
+    ///
+    /// A server checks everything else before it says that the name is taken.
+    async fn replaceable(&self, desired: &DesiredObject, kind: &ServedKind, gap: Gap) -> Gap {
+        if gap.code != IMMUTABLE || desired.body.annotation(REPLACE_ANNOTATION).is_none() {
+            return gap;
+        }
+        let body = at_version(&desired.body, kind);
+        let query = [("fieldManager", FIELD_MANAGER), ("dryRun", "All")];
+        let path = kind.path(body.namespace(), None) + &api::query(&query);
+        match self.send(Verb::Create, &path, Some(body.value())).await {
+            Ok(_) => gap,
+            Err(error) if error.is_conflict() => gap,
+            Err(error) => error.gap(),
+        }
     }
 
     fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {

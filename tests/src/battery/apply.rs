@@ -256,3 +256,35 @@ pub(super) async fn applying_over_a_created_object(ground: &mut Ground) {
     // What nobody applied stays.
     ground.apply("one", &config_map(&json!({}))).await;
 }
+
+/// The entry of a manager that has applied these fields of a ConfigMap.
+fn applied(manager: &str, fields: &Value) -> Value {
+    json!({"manager": manager, "operation": "Apply", "apiVersion": "v1",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:data": fields}})
+}
+
+/// What `kubectl apply` of old owned becomes the applier's, so that what it gives up goes.
+pub(super) async fn ownership_can_be_handed_over(ground: &mut Ground) {
+    let object = config_map(&json!({"a": "1", "b": "2"}));
+    let created = ground.create_with(&object, "&fieldManager=kubectl-client-side-apply").await;
+    let fields = json!({".": {}, "f:a": {}, "f:b": {}});
+    let patch = json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": [applied("one", &fields)]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": created.version()},
+    ]);
+    ground.patch("json", "configmaps/a", &patch).await;
+    ground.apply("one", &config_map(&json!({"a": "1"}))).await;
+    ground.get("configmaps/a").await;
+}
+
+pub(super) async fn ownership_is_not_handed_over_after_a_write(ground: &mut Ground) {
+    let created = ground.set_up(&config_map(&json!({"a": "1"}))).await;
+    ground.patch("merge", "configmaps/a", &json!({"data": {"a": "2"}})).await;
+    let patch = json!([
+        {"op": "replace", "path": "/metadata/managedFields",
+            "value": [applied("one", &json!({"f:a": {}}))]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": created.version()},
+    ]);
+    ground.patch("json", "configmaps/a", &patch).await;
+    ground.get("configmaps/a").await;
+}

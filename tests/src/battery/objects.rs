@@ -49,6 +49,17 @@ pub(super) async fn creating_twice_is_refused(ground: &mut Ground) {
     ground.create(&config_map("a", "2")).await;
 }
 
+/// So a dry run of creating tells whether an object that is there could be made anew.
+pub(super) async fn a_taken_name_is_refused_after_everything_else(ground: &mut Ground) {
+    ground.set_up(&deployment("a")).await;
+    let mut wrong = deployment("a");
+    wrong["spec"]["selector"]["matchLabels"]["app"] = json!("b");
+    for object in [deployment("a"), wrong] {
+        let answer = ground.create_with(&object, "&dryRun=All").await;
+        ground.note("answer", &json!([answer.code, answer.at("/reason")]));
+    }
+}
+
 pub(super) async fn what_is_missing_is_not_found(ground: &mut Ground) {
     ground.get("configmaps/a").await;
     ground.delete("deployments/a", &Value::Null).await;

@@ -573,6 +573,10 @@ fn what_exists_and_is_not_ours_is_a_stranger_until_it_is_adopted() {
     world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
     let stranger = |world: &World| world.diff().changes[0].stranger.clone();
     assert_eq!(stranger(&world).unwrap().by, "kubectl-client-side-apply");
+    // Refused for what is left of others in it: adopting is what helps, so it is not only a refusal.
+    let gap = Gap { code: "CLUSTER/INVALID".to_owned(), message: "left over".to_owned() };
+    world.observe(&reference, Some(&live), Prediction::Refused(gap));
+    assert!(stranger(&world).is_some());
     // What was only intended is not ours either.
     world.own(&reference, "", None);
     world.inventory.entries.get_mut(&reference).unwrap().uid = None;

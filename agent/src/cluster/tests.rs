@@ -1,0 +1,183 @@
+//! One cluster against a sandbox: definitions that come and go, objects that are handed over, a server that is busy.
+
+use serde_json::{Value, json};
+use tidegate_core::desired::{DesiredObject, Layer, Owner};
+use tidegate_core::diff::REPLACE_ANNOTATION;
+use tidegate_core::live::{InventoryEntry, Prediction};
+use tidegate_sandbox::fault::{Fault, Matching};
+use tidegate_sandbox::{Options, Sandbox};
+
+use super::*;
+
+const NAME: &str = "room-a";
+
+fn start() -> (Sandbox, Cluster) {
+    let sandbox = Sandbox::start(Options::default()).unwrap();
+    let cluster = Cluster::of_client(NAME, "hz", client_of_sandbox(&sandbox));
+    (sandbox, cluster)
+}
+
+fn config_map(data: &Value) -> Object {
+    Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "web", "namespace": "default"}, "data": data}))
+}
+
+fn definition() -> Object {
+    Object::new(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org"},
+        "spec": {
+            "group": "example.org", "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets", "singular": "widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    }))
+}
+
+fn widget() -> Object {
+    Object::new(json!({"apiVersion": "example.org/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "default"}, "spec": {"size": 1}}))
+}
+
+fn owner() -> Owner {
+    Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
+}
+
+fn desired(body: Object) -> DesiredObject {
+    DesiredObject {
+        reference: body.reference(NAME),
+        digest: body.digest(),
+        body,
+        owner: owner(),
+        place: None,
+    }
+}
+
+/// Applies until the server takes it: what is transient may be tried again.
+async fn applied(cluster: &Cluster, object: &Object) -> Object {
+    for _ in 0..600 {
+        match cluster.apply(object).await {
+            Ok(applied) => return applied,
+            Err(failure) => assert!(failure.is_transient, "{failure:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("{object:?} is never taken");
+}
+
+async fn data(cluster: &Cluster) -> Value {
+    let answer = cluster.send(Verb::Get, "/api/v1/namespaces/default/configmaps/web", None).await;
+    answer.unwrap().body["data"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kubectl_applied_is_handed_over_and_no_key_is_left_over() {
+    let (_sandbox, cluster) = start();
+    let theirs = config_map(&json!({"kept": "1", "left-over": "2"}));
+    let path = "/api/v1/namespaces/default/configmaps?fieldManager=kubectl-client-side-apply";
+    cluster.send(Verb::Create, path, Some(theirs.value())).await.unwrap();
+    let ours = config_map(&json!({"kept": "1"}));
+    cluster.apply(&ours).await.unwrap();
+    assert_eq!(data(&cluster).await, json!({"kept": "1", "left-over": "2"}), "nobody's to remove");
+    let before = data(&cluster).await;
+    let handed = cluster.hand_over(&ours.reference(NAME), "v1", None).await.unwrap();
+    assert_eq!(handed.get("/data"), Some(&before), "handing over changes nothing");
+    cluster.apply(&ours).await.unwrap();
+    assert_eq!(data(&cluster).await, json!({"kept": "1"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_comes_before_its_objects_goes_and_comes_back() {
+    let (_sandbox, cluster) = start();
+    assert!(cluster.apply(&widget()).await.unwrap_err().is_transient, "its kind is not there yet");
+    let made = applied(&cluster, &definition()).await;
+    applied(&cluster, &widget()).await;
+    // It goes, with all of its kind, and comes back.
+    let reference = definition().reference(NAME);
+    cluster.delete(&reference, "apiextensions.k8s.io/v1", made.uid()).await.unwrap();
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org";
+    while cluster.send(Verb::Get, path, None).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(cluster.apply(&widget()).await.unwrap_err().is_transient);
+    applied(&cluster, &definition()).await;
+    applied(&cluster, &widget()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_nobody_wants_is_seen_with_the_objects_of_its_kind() {
+    let (_sandbox, cluster) = start();
+    applied(&cluster, &definition()).await;
+    applied(&cluster, &widget()).await;
+    let entry = InventoryEntry {
+        api_version: "apiextensions.k8s.io/v1".to_owned(),
+        uid: None,
+        applied: None,
+        owner: owner(),
+        kept: false,
+        adopted: None,
+    };
+    let reference = definition().reference(NAME);
+    let observed = cluster.observe(&[], &[(&reference, &entry)], jiff::Timestamp::UNIX_EPOCH).await;
+    assert_eq!(observed.gap, None);
+    assert_eq!(observed.objects[&reference].holds, [widget().reference(NAME)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_is_asked_again_after_the_time_that_it_names_and_not_for_ever() {
+    let (sandbox, cluster) = start();
+    let busy = |times| Fault::Refuse {
+        matching: Matching { resource: Some("configmaps".to_owned()), ..Matching::default() },
+        code: 429,
+        reason: "TooManyRequests".to_owned(),
+        message: "too many".to_owned(),
+        times,
+    };
+    sandbox.fault(busy(2));
+    let began = tokio::time::Instant::now();
+    cluster.apply(&config_map(&json!({"a": "1"}))).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 2);
+    sandbox.fault(busy(3));
+    let failure = cluster.apply(&config_map(&json!({"a": "2"}))).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.is_transient), ("CLUSTER/BUSY", true));
+}
+
+/// What the server says of changing what cannot change, in an object that may be replaced.
+async fn prediction(cluster: &Cluster, immutable: &Value) -> Prediction {
+    let service = |spec: &Value| {
+        Object::new(json!({"apiVersion": "v1", "kind": "Service", "spec": spec, "metadata": {
+            "name": "web", "namespace": "default", "annotations": {REPLACE_ANNOTATION: "enabled"}}}))
+    };
+    applied(
+        cluster,
+        &service(&json!({"clusterIP": "None", "ports": [{"port": 80, "protocol": "TCP"}]})),
+    )
+    .await;
+    let wanted = desired(service(immutable));
+    let mut observed = cluster.observe(&[&wanted], &[], jiff::Timestamp::UNIX_EPOCH).await;
+    assert_eq!(observed.gap, None);
+    observed.objects.remove(&wanted.reference).unwrap().predicted
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_made_anew_is_no_replacement() {
+    let (_sandbox, cluster) = start();
+    let good = json!({"clusterIP": "10.96.0.77", "ports": [{"port": 80, "protocol": "TCP"}]});
+    let Prediction::Refused(gap) = prediction(&cluster, &good).await else { panic!("taken") };
+    assert_eq!(gap.code, "CLUSTER/IMMUTABLE", "{gap:?}");
+    // A webhook that would refuse the new one.
+    let (sandbox, cluster) = start();
+    sandbox.fault(Fault::Refuse {
+        matching: Matching { verb: Some("create".to_owned()), ..Matching::default() },
+        code: 403,
+        reason: "Forbidden".to_owned(),
+        message: "exceeded quota".to_owned(),
+        times: 1,
+    });
+    let told = prediction(&cluster, &good).await;
+    assert!(
+        !matches!(&told, Prediction::Refused(gap) if gap.code == "CLUSTER/IMMUTABLE"),
+        "{told:?}"
+    );
+}
