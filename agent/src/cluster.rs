@@ -13,10 +13,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
-use tidegate_core::change::Tool;
 use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
-use tidegate_core::live::Gap;
+use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{EffectFailure, Seen};

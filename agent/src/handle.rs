@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use tidegate_core::baseline::Baseline;
-use tidegate_core::change::Tool;
 use tidegate_core::digest::Digest;
-use tidegate_core::live::Inventory;
+use tidegate_core::live::{Inventory, Tool};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::{Command, ReleaseEvent};

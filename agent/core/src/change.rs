@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::desired::Owner;
 use crate::digest::Digest;
-use crate::live::{Conflict, Gap};
+use crate::live::{Conflict, Gap, Stranger};
 use crate::object::ObjectRef;
 use crate::zone::RecordSet;
 
@@ -82,48 +82,6 @@ pub struct Change {
     /// Digest of the desired object; `None` for a prune.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Digest>,
-}
-
-/// Whose an object is that exists and is not ours.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Stranger {
-    /// What looks after it, by its own marks; absent for what a person or program made once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<Tool>,
-    /// The release, application, site or owner that it belongs to; else the names of its field managers.
-    pub by: String,
-}
-
-/// What else looks after objects, and would change them back.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum Tool {
-    /// A release of Helm.
-    Helm,
-    /// A Kustomization or HelmRelease of Flux.
-    Flux,
-    /// An application of Argo CD.
-    ArgoCd,
-    /// Another site of Tidegate.
-    Tidegate,
-    /// A controller that made it for an object of its own.
-    Controller,
-}
-
-impl Tool {
-    /// As people call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Helm => "Helm",
-            Self::Flux => "Flux",
-            Self::ArgoCd => "Argo CD",
-            Self::Tidegate => "Tidegate",
-            Self::Controller => "controller",
-        }
-    }
 }
 
 /// What is done to an object.

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::change::Stranger;
 use crate::desired::Owner;
 use crate::digest::Digest;
 use crate::object::{Object, ObjectRef};
@@ -91,6 +90,48 @@ pub struct Conflict {
     /// When it last wrote, when the server says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+}
+
+/// Whose an object is that exists and is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stranger {
+    /// What looks after it, by its own marks; absent for what a person or program made once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<Tool>,
+    /// The release, application, site or owner that it belongs to; else the names of its field managers.
+    pub by: String,
+}
+
+/// What else looks after objects, and would change them back.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Tool {
+    /// A release of Helm.
+    Helm,
+    /// A Kustomization or HelmRelease of Flux.
+    Flux,
+    /// An application of Argo CD.
+    ArgoCd,
+    /// Another site of Tidegate.
+    Tidegate,
+    /// A controller that made it for an object of its own.
+    Controller,
+}
+
+impl Tool {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Helm => "Helm",
+            Self::Flux => "Flux",
+            Self::ArgoCd => "Argo CD",
+            Self::Tidegate => "Tidegate",
+            Self::Controller => "controller",
+        }
+    }
 }
 
 /// The objects that are ours because we applied them; never "what exists".

@@ -342,9 +342,6 @@ fn store_new(
 ) -> Result<Arc<Value>, Refusal> {
     let name = object::name(&value).to_owned();
     let key = ObjectKey::new(&resource.group, &resource.kind, object::namespace(&value), &name);
-    if !name.is_empty() && world.store.object(&key).is_some() {
-        return Err(Refusal::already_exists(resource.subject(&name)));
-    }
     let uid = world.draw_uid();
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         object::take_metadata(&mut value, field);
@@ -360,6 +357,10 @@ fn store_new(
     let mut causes = validate::metadata(resource, &value);
     causes.extend(validate::unqualified_finalizers(resource, &value));
     causes.extend(validate::object(resource, version, &value));
+    // A name that is taken is found at the store, after everything else was looked at.
+    if causes.is_empty() && !name.is_empty() && world.store.object(&key).is_some() {
+        return Err(Refusal::already_exists(resource.subject(&name)));
+    }
     causes.extend(prepare::allocate(world, resource, &mut value, None, terms.is_dry_run));
     refuse_invalid(resource, &name, &causes)?;
     finish(&mut value, resource, version);

@@ -1,7 +1,7 @@
 //! What people ask of the loop, answered at the start of a round.
 
-use tidegate_core::change::{Change, Stranger};
-use tidegate_core::live::{Adoption, InventoryEntry};
+use tidegate_core::change::Change;
+use tidegate_core::live::{Adoption, InventoryEntry, Stranger};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::progress;
 use tidegate_core::release::{Command, ReleasePhase};

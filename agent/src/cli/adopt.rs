@@ -57,7 +57,7 @@ enum Tool {
     Controller,
 }
 
-impl From<Tool> for tidegate_core::change::Tool {
+impl From<Tool> for tidegate_core::live::Tool {
     fn from(tool: Tool) -> Self {
         match tool {
             Tool::Helm => Self::Helm,
@@ -70,7 +70,7 @@ impl From<Tool> for tidegate_core::change::Tool {
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
-    let from: Vec<tidegate_core::change::Tool> = args.from.iter().map(|it| (*it).into()).collect();
+    let from: Vec<tidegate_core::live::Tool> = args.from.iter().map(|it| (*it).into()).collect();
     let body = json!({
         "by": args.who.name(), "reason": args.reason, "objects": args.objects,
         "cluster": args.cluster, "from": from,

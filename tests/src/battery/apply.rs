@@ -266,7 +266,7 @@ fn applied(manager: &str, fields: &Value) -> Value {
 /// What `kubectl apply` of old owned becomes the applier's, so that what it gives up goes.
 pub(super) async fn ownership_can_be_handed_over(ground: &mut Ground) {
     let object = config_map(&json!({"a": "1", "b": "2"}));
-    let created = ground.create_with(&object, "&fieldManager=kubectl-client-side-apply").await;
+    let created = ground.create(&object).await;
     let fields = json!({".": {}, "f:a": {}, "f:b": {}});
     let patch = json!([
         {"op": "replace", "path": "/metadata/managedFields", "value": [applied("one", &fields)]},

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ownership::unite;
-use crate::change::{Stranger, Tool};
-use crate::live::InventoryEntry;
+use crate::live::{InventoryEntry, Stranger, Tool};
 use crate::object::{FIELD_MANAGER, Object, SITE_LABEL};
 
 /// Managers by which `kubectl apply` is known when it works at the client's side (csaupgrade of client-go).

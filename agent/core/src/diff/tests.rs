@@ -516,6 +516,7 @@ fn what_the_server_refuses_is_a_gap_unless_it_may_be_replaced() {
     let live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
     let mut world = World::new();
     let reference = world.want(&body);
+    world.own(&reference, "", None);
     world.observe(&reference, Some(&live), refused());
     let set = world.diff();
     assert!(set.changes.is_empty());
@@ -524,6 +525,7 @@ fn what_the_server_refuses_is_a_gap_unless_it_may_be_replaced() {
     body["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
     let mut world = World::new();
     let reference = world.want(&body);
+    world.own(&reference, "", None);
     world.observe(&reference, Some(&live), refused());
     let set = world.diff();
     assert_eq!(set.changes[0].action, Action::Replace);
@@ -577,6 +579,7 @@ fn what_exists_and_is_not_ours_is_a_stranger_until_it_is_adopted() {
     let gap = Gap { code: "CLUSTER/INVALID".to_owned(), message: "left over".to_owned() };
     world.observe(&reference, Some(&live), Prediction::Refused(gap));
     assert!(stranger(&world).is_some());
+    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
     // What was only intended is not ours either.
     world.own(&reference, "", None);
     world.inventory.entries.get_mut(&reference).unwrap().uid = None;

@@ -43,10 +43,13 @@ impl Owner {
             "manager": self.manager,
             "operation": if self.applies { "Apply" } else { "Update" },
             "apiVersion": self.api_version,
-            "time": self.time,
             "fieldsType": "FieldsV1",
             "fieldsV1": self.set.to_value(),
         });
+        // Whoever writes the entries by hand may leave it out.
+        if !self.time.is_empty() {
+            object::set(&mut out, "time", self.time.as_str().into());
+        }
         if !self.subresource.is_empty() {
             object::set(&mut out, "subresource", self.subresource.as_str().into());
         }
