@@ -376,6 +376,20 @@ impl Cluster {
         Vec::new()
     }
 
+    /// The last warnings that Kubernetes has about an object, oldest first: what does not show in its status, such as a
+    /// volume that cannot be mounted. Empty when the server has none.
+    pub async fn warnings(&self, namespace: &str, uid: &str, count: usize) -> Vec<String> {
+        let selector = format!("involvedObject.uid={uid},type=Warning");
+        let query = api::query(&[("fieldSelector", &selector)]);
+        let path = format!("/api/v1/namespaces/{namespace}/events{query}");
+        let Ok(answer) = self.send(Verb::Get, &path, None).await else { return Vec::new() };
+        let items = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut events: Vec<Object> = items.into_iter().map(Object::new).collect();
+        events.sort_by(|left, right| left.text("/lastTimestamp").cmp(right.text("/lastTimestamp")));
+        let last = events.iter().skip(events.len().saturating_sub(count));
+        last.map(|event| format!("{}: {}", event.text("/reason"), event.text("/message"))).collect()
+    }
+
     async fn send(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
         api::send(&self.client, verb, path, body).await
     }

@@ -27,6 +27,8 @@ const ROUNDS: usize = 200;
 
 /// Lines of a failed pod's log that are kept with the failure.
 const LOG_LINES: u32 = 10;
+/// Warnings of a failed pod that are kept with the failure.
+const EVENTS: usize = 3;
 
 /// How long a failed effect is left alone.
 const RETRIES: Backoff =
@@ -504,6 +506,7 @@ impl Running {
         for pod in failure.pods.iter_mut().take(3) {
             if let Some((namespace, name)) = pod.pod.split_once('/') {
                 pod.log = cluster.log(namespace, name, LOG_LINES).await;
+                pod.events = cluster.warnings(namespace, &pod.uid, EVENTS).await;
             }
         }
     }

@@ -33,11 +33,16 @@ pub fn health(object: &Object) -> Health {
         ("apps", "Deployment") => deployment(object),
         ("apps", "StatefulSet") => stateful_set(object),
         ("apps", "DaemonSet") => daemon_set(object),
-        ("apps", "ReplicaSet") => replicas(object, count(object, "/status/readyReplicas")),
+        ("apps", "ReplicaSet") => match object.condition("ReplicaFailure") {
+            failure @ Some(_) if has_status(failure, "True") => Health::Failed(says(failure)),
+            _ => replicas(object, count(object, "/status/readyReplicas")),
+        },
         ("batch", "Job") => job(object),
         ("", "PersistentVolumeClaim") => claim(object),
         ("", "Pod") => pod(object),
         ("", "Service") => service(object),
+        ("", "PersistentVolume") => volume(object),
+        ("apiregistration.k8s.io", "APIService") => api_service(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
         // Existing is all that can be asked of Kubernetes' own kinds; an Ingress may never get an address on bare metal.
         (group, _) if group.is_empty() || !group.contains('.') || group.ends_with(".k8s.io") => {
@@ -95,6 +100,10 @@ fn replicas(object: &Object, ready: i64) -> Health {
 }
 
 fn deployment(object: &Object) -> Health {
+    // Its documents say that nothing happens for now.
+    if object.get("/spec/paused") == Some(&Value::Bool(true)) {
+        return Health::Healthy;
+    }
     let failure = object.condition("ReplicaFailure");
     if has_status(failure, "True") {
         return Health::Failed(says(failure));
@@ -163,8 +172,9 @@ fn job(object: &Object) -> Health {
     if has_status(object.condition("Complete"), "True") {
         return Health::Healthy;
     }
-    if has_status(object.condition("Suspended"), "True") {
-        return Health::progressing("is suspended");
+    // As its documents say: somebody else lets it run, such as a queue.
+    if object.get("/spec/suspend") == Some(&Value::Bool(true)) {
+        return Health::Healthy;
     }
     Health::progressing("has not completed")
 }
@@ -178,10 +188,31 @@ fn claim(object: &Object) -> Health {
     }
 }
 
+fn volume(object: &Object) -> Health {
+    match object.text("/status/phase") {
+        "Failed" => Health::Failed(says_of_status(object)),
+        _ => Health::Healthy,
+    }
+}
+
+fn says_of_status(object: &Object) -> String {
+    let (reason, message) = (object.text("/status/reason"), object.text("/status/message"));
+    [reason, message].iter().copied().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// While it is not available, everything that asks for all kinds of the server fails.
+fn api_service(object: &Object) -> Health {
+    match object.condition("Available") {
+        available @ Some(_) if has_status(available, "True") => Health::Healthy,
+        available @ Some(_) => Health::progressing(says(available)),
+        None => Health::progressing("is not available yet"),
+    }
+}
+
 fn pod(object: &Object) -> Health {
     match object.text("/status/phase") {
         "Succeeded" => Health::Healthy,
-        "Failed" => Health::Failed(object.text("/status/message").to_owned()),
+        "Failed" => Health::Failed(says_of_status(object)),
         "Running" if has_status(object.condition("Ready"), "True") => Health::Healthy,
         _ => Health::progressing("is not ready"),
     }
@@ -218,9 +249,19 @@ fn custom(object: &Object) -> Health {
         return Health::progressing("is reconciling");
     }
     match object.condition("Ready") {
+        Some(ready) if is_stale(object, ready) => {
+            Health::progressing("its controller has not seen the change yet")
+        }
         Some(ready) if !has_status(Some(ready), "True") => Health::progressing(says(Some(ready))),
         _ => Health::Healthy,
     }
+}
+
+/// A condition that was made of an earlier generation says nothing of this one.
+fn is_stale(object: &Object, condition: &Value) -> bool {
+    let observed = condition.get("observedGeneration").and_then(Value::as_i64);
+    let generation = object.integer("/metadata/generation");
+    observed.zip(generation).is_some_and(|(observed, generation)| observed < generation)
 }
 
 #[cfg(test)]

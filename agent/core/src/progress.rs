@@ -360,7 +360,7 @@ fn run_step(
         return unreachable(step, &gap.message);
     }
     match &step.kind {
-        StepKind::Zones => zones(work, step, own, observed),
+        StepKind::Zones => zones(work, step, own, observed, now),
         StepKind::Objects(_) | StepKind::Job(_) | StepKind::Prune => {
             objects::decide(work, step, own, observed, now)
         }
@@ -373,8 +373,14 @@ fn run_step(
     }
 }
 
-fn zones(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> Decision {
-    let open = objects::decide_objects(work, step, own, observed);
+fn zones(
+    work: Work<'_>,
+    step: &Step,
+    own: &StepState,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
+    let open = objects::decide_objects(work, step, own, observed, now);
     if let Some(decision) = open {
         return decision;
     }

@@ -245,6 +245,9 @@ pub struct PodFailure {
     /// The last lines of its log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// What Kubernetes last warned of it: reason and message, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
 }
 
 /// What a person asks of a running release.

@@ -210,6 +210,9 @@ fn show(found: &ReleaseShown, printer: &Printer) {
                     pod.reason.red(),
                     pod.message
                 ));
+                for event in &pod.events {
+                    printer.line(format!("              {event}"));
+                }
                 for log in &pod.log {
                     printer.line(format!("              {}", log.dimmed()));
                 }

@@ -244,7 +244,8 @@ fn release(page: &mut Page<'_>, status: &Status, now: Timestamp) {
             );
             for pod in failure.failure.pods.iter().take(2) {
                 lines.push(format!("  {}  {}", pod.pod, pod.reason.red()));
-                if let Some(last) = pod.log.last() {
+                // The log says what the program thought; without one, what Kubernetes did.
+                if let Some(last) = pod.log.last().or(pod.events.last()) {
                     let room = printer.width.saturating_sub(GUTTER + 4);
                     lines.push(format!("    {}", cut(last, room).dimmed()));
                 }

@@ -25,6 +25,13 @@ fn of(api: &str, kind: &str, rest: &Value) -> Health {
     "status": {"observedGeneration": 2, "replicas": 4, "readyReplicas": 4, "updatedReplicas": 1,
         "currentRevision": "a", "updateRevision": "b"}}))]
 #[case::resumed_job("batch/v1", "Job", json!({"status": {"conditions": [{"type": "Suspended", "status": "False"}]}}))]
+#[case::condition_of_an_earlier_generation("example.org/v1", "Widget", json!({"status": {"conditions":
+    [{"type": "Ready", "status": "True", "observedGeneration": 1}]}}))]
+#[case::names_not_looked_at("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}))]
+#[case::api_without_a_server("apiregistration.k8s.io/v1", "APIService", json!({"status": {"conditions":
+    [{"type": "Available", "status": "False", "reason": "ServiceNotFound"}]}}))]
+#[case::replicas("apps/v1", "ReplicaSet", json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "readyReplicas": 1}}))]
+#[case::going_away("v1", "ConfigMap", json!({"metadata": {"name": "x", "deletionTimestamp": "2026-03-02T09:00:00Z"}}))]
 #[case::no_cluster_address("v1", "Service", json!({"spec": {"type": "LoadBalancer"}}))]
 fn is_on_its_way(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
     assert!(matches!(of(api, kind, &rest), Health::Progressing(_)), "{:?}", of(api, kind, &rest));
@@ -40,6 +47,17 @@ fn is_on_its_way(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
 #[case::unused_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Pending"}}))]
 #[case::balancer_without_controller("v1", "Service", json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}}))]
 #[case::custom_without_conditions("example.org/v1", "Widget", json!({}))]
+#[case::suspended_job("batch/v1", "Job", json!({"spec": {"suspend": true}, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}))]
+#[case::paused_by_its_documents("apps/v1", "Deployment", json!({"spec": {"replicas": 2, "paused": true}, "status": {"observedGeneration": 2}}))]
+#[case::on_delete("apps/v1", "StatefulSet", json!({"spec": {"replicas": 1, "updateStrategy": {"type": "OnDelete"}},
+    "status": {"observedGeneration": 2, "readyReplicas": 1, "replicas": 1, "currentRevision": "a", "updateRevision": "b"}}))]
+#[case::established("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({"status": {"conditions":
+    [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]}}))]
+#[case::served_api("apiregistration.k8s.io/v1", "APIService", json!({"status": {"conditions": [{"type": "Available", "status": "True"}]}}))]
+#[case::released_volume("v1", "PersistentVolume", json!({"status": {"phase": "Released"}}))]
+#[case::cron_job("batch/v1", "CronJob", json!({"status": {"active": [{"name": "x-1"}]}}))]
+#[case::ingress_without_address("networking.k8s.io/v1", "Ingress", json!({}))]
+#[case::configuration("v1", "ConfigMap", json!({}))]
 #[case::finished_job("batch/v1", "Job", json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}}))]
 fn is_well(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
     assert_eq!(of(api, kind, &rest), Health::Healthy);
@@ -54,6 +72,11 @@ fn is_well(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
     [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}))]
 #[case::lost_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Lost"}}))]
 #[case::failed_pod("v1", "Pod", json!({"status": {"phase": "Failed", "message": "evicted"}}))]
+#[case::failed_volume("v1", "PersistentVolume", json!({"status": {"phase": "Failed", "reason": "RecycleFailed"}}))]
+#[case::names_taken("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({"status": {"conditions":
+    [{"type": "NamesAccepted", "status": "False", "reason": "PluralConflict"}]}}))]
+#[case::set_of_replicas("apps/v1", "ReplicaSet", json!({"spec": {"replicas": 1}, "status": {"observedGeneration": 2,
+    "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]}}))]
 #[case::stalled("example.org/v1", "Widget", json!({"status": {"conditions": [{"type": "Stalled", "status": "True"}]}}))]
 fn has_failed(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
     assert!(matches!(of(api, kind, &rest), Health::Failed(_)), "{:?}", of(api, kind, &rest));

@@ -45,15 +45,25 @@ pub(super) fn group<'a>(
 
 /// The pods that fail, with Kubernetes' own words. Log lines are added by who can read them.
 pub(super) fn pods<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodFailure> {
-    pods.filter(|pod| !pod.is_ready())
-        .map(|pod| PodFailure {
-            pod: format!("{}/{}", pod.namespace, pod.name),
-            uid: pod.uid.clone(),
-            reason: pod.trouble.as_ref().map_or("NotReady", |trouble| &trouble.reason).to_owned(),
-            message: pod.trouble.as_ref().map(|it| it.message.clone()).unwrap_or_default(),
-            log: Vec::new(),
-        })
-        .collect()
+    all(pods.filter(|pod| !pod.is_ready()))
+}
+
+/// These pods, ready or not.
+pub(super) fn all<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodFailure> {
+    let reason = |pod: &Pod| match &pod.trouble {
+        Some(trouble) => trouble.reason.clone(),
+        None if pod.is_ready() => "Running".to_owned(),
+        None => "NotReady".to_owned(),
+    };
+    pods.map(|pod| PodFailure {
+        pod: format!("{}/{}", pod.namespace, pod.name),
+        uid: pod.uid.clone(),
+        reason: reason(pod),
+        message: pod.trouble.as_ref().map(|it| it.message.clone()).unwrap_or_default(),
+        log: Vec::new(),
+        events: Vec::new(),
+    })
+    .collect()
 }
 
 fn arguments<const N: usize>(args: [(&str, String); N]) -> BTreeMap<String, String> {

@@ -1,13 +1,19 @@
 //! Steps that apply, await and delete objects; Jobs among them.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tidegate_schema::finding::Finding;
 
 use super::{Decision, Effect, Observed, StepState, Work, after, failure};
+use crate::driver;
 use crate::health::{Health, health};
-use crate::object::ObjectRef;
+use crate::object::{Object, ObjectRef};
 use crate::plan::{Step, StepKind};
-use crate::release::Event;
+use crate::pod::{Pod, Trouble, TroubleKind};
+use crate::release::{Event, Failure, PodFailure};
+
+/// So long pods may be in trouble that others of the step may still take from them.
+const PATIENCE_SECONDS: u64 = 60;
 
 /// A whole step of objects, to its end or its timeout.
 pub(super) fn decide(
@@ -17,12 +23,13 @@ pub(super) fn decide(
     observed: &Observed,
     now: Timestamp,
 ) -> Decision {
-    let Some(decision) = decide_objects(work, step, own, observed) else {
+    let Some(decision) = decide_objects(work, step, own, observed, now) else {
         return Decision::event(Event::StepDone { step: step.id.clone() });
     };
     let deadline = after(own.started_at, step.timeout_seconds);
     if decision.events.is_empty() && now >= deadline {
         let failure = failure::timeout(&decision.waits, step.timeout_seconds);
+        let failure = Failure { pods: unready(step, observed), ..failure };
         return Decision::event(Event::StepFailed { step: step.id.clone(), group: None, failure });
     }
     decision.and(Decision { next: Some(deadline), ..Decision::default() })
@@ -35,6 +42,7 @@ pub(super) fn decide_objects(
     step: &Step,
     own: &StepState,
     observed: &Observed,
+    now: Timestamp,
 ) -> Option<Decision> {
     let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
     let wanted = || step.apply.iter().chain(&step.replace).filter(|it| Some(*it) != workload);
@@ -51,7 +59,9 @@ pub(super) fn decide_objects(
         return unestablished(wanted(), own, observed)
             .or_else(|| Some(apply(work, step, run, observed)));
     }
-    let unhealthy = wanted().find_map(|reference| awaited(step, reference, observed));
+    let since = own.retry_at.unwrap_or(own.started_at);
+    let is_patient = now < after(since, PATIENCE_SECONDS);
+    let unhealthy = wanted().find_map(|reference| awaited(step, reference, observed, is_patient));
     unhealthy.or_else(|| prune(step, own, observed))
 }
 
@@ -110,13 +120,31 @@ fn waiting(reference: &ObjectRef, what: &str) -> Decision {
     Decision::wait(finding.with("object", reference.to_string()).with("reason", what))
 }
 
-fn awaited(step: &Step, reference: &ObjectRef, observed: &Observed) -> Option<Decision> {
+/// What is not ready of the step's objects: what a person looks at first when a step took too long (A33).
+fn unready(step: &Step, observed: &Observed) -> Vec<PodFailure> {
+    let wanted = step.apply.iter().chain(&step.replace);
+    let pods = wanted.flat_map(|reference| {
+        let is_job = reference.kind == "Job";
+        observed.pods(reference).iter().filter(move |pod| is_job || !pod.is_ready())
+    });
+    failure::all(pods)
+}
+
+fn awaited(
+    step: &Step,
+    reference: &ObjectRef,
+    observed: &Observed,
+    is_patient: bool,
+) -> Option<Decision> {
     let Some(live) = observed.object(reference) else {
         return Some(waiting(reference, "has not been seen yet"));
     };
     match health(live) {
         Health::Healthy => None,
-        Health::Progressing(what) => Some(waiting(reference, &what)),
+        Health::Progressing(what) => Some(
+            in_trouble(step, live, reference, observed, is_patient)
+                .unwrap_or_else(|trouble| waiting(reference, &[what.as_str(), &trouble].concat())),
+        ),
         Health::Failed(why) => {
             let pods = failure::pods(observed.pods(reference).iter());
             let is_job = matches!(step.kind, StepKind::Job(_));
@@ -125,6 +153,49 @@ fn awaited(step: &Step, reference: &ObjectRef, observed: &Observed) -> Option<De
             Some(Decision::event(Event::StepFailed { step: step.id.clone(), group: None, failure }))
         }
     }
+}
+
+/// An object on its way whose pods will not come up ends the step before its timeout (A37); else what troubles them, as it
+/// is told beside what is awaited.
+fn in_trouble(
+    step: &Step,
+    live: &Object,
+    reference: &ObjectRef,
+    observed: &Observed,
+    is_patient: bool,
+) -> Result<Decision, String> {
+    // Pods of an earlier revision may well be in trouble: that is what this release mends.
+    let revision = driver::revision(live);
+    let current: Vec<&Pod> =
+        observed.pods(reference).iter().filter(|pod| pod.revision == revision).collect();
+    let troubles = || current.iter().filter_map(|pod| Some((*pod, pod.trouble.as_ref()?)));
+    // A Job starts its pods again by its own rule, and says itself when it gives up.
+    let is_hopeless = |trouble: &Trouble| match trouble.kind {
+        TroubleKind::Image => true,
+        TroubleKind::Broken => {
+            let is_tried_again = matches!(trouble.reason.as_str(), "CrashLoopBackOff" | "Failed");
+            reference.kind != "Job" || !is_tried_again
+        }
+        TroubleKind::Unschedulable => false,
+    };
+    let hopeless = troubles().find(|(_, trouble)| is_hopeless(trouble));
+    if let Some((_, trouble)) = hopeless.filter(|_| !is_patient) {
+        let code = match trouble.kind {
+            TroubleKind::Image => "RELEASE/IMAGE_PULL_FAILS",
+            TroubleKind::Broken | TroubleKind::Unschedulable => "RELEASE/POD_CRASHES",
+        };
+        let failing = troubles().map(|(pod, _)| pod);
+        let failure = failure::group(code, reference, step.timeout_seconds, failing);
+        return Ok(Decision::event(Event::StepFailed {
+            step: step.id.clone(),
+            group: None,
+            failure,
+        }));
+    }
+    let told = troubles().next().map(|(pod, trouble)| {
+        format!("; {}: {} {}", pod.name, trouble.reason, trouble.message).trim_end().to_owned()
+    });
+    Err(told.unwrap_or_default())
 }
 
 /// What the server refused for good ends the step; what may pass is tried again until the timeout.
@@ -150,9 +221,25 @@ fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> 
         }));
     }
     let finding = Finding::note("RELEASE/DELETING").with("object", first.to_string());
-    let finalizers = observed.object(first).and_then(|live| live.get("/metadata/finalizers"));
-    let held = finalizers.map(ToString::to_string).unwrap_or_default();
+    let held = observed.object(first).map(held_by).unwrap_or_default();
     Some(Decision::deletion(step, first, observed, finding.with("finalizers", held)))
+}
+
+/// What holds a deletion back: finalizers, and what a namespace says of what is left in it.
+fn held_by(live: &Object) -> String {
+    let texts = |value: Option<&Value>| -> Vec<String> {
+        let items = value.and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+    };
+    let mut held = texts(live.get("/metadata/finalizers"));
+    let conditions = live.get("/status/conditions").and_then(Value::as_array);
+    for condition in conditions.into_iter().flatten().filter(|_| live.kind() == "Namespace") {
+        let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text("type").starts_with("Namespace") && text("status") == "True" {
+            held.push(text("message").to_owned());
+        }
+    }
+    held.join("; ")
 }
 
 /// Ours is gone when nothing stands there, or something that somebody else made meanwhile.
@@ -166,11 +253,12 @@ fn is_gone(reference: &ObjectRef, observed: &Observed) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
-    use crate::desired::DesiredState;
-    use crate::object::Object;
+    use crate::desired::{DesiredState, Layer};
+    use crate::object::REVISION;
     use crate::progress::Seen;
 
     fn step(reference: &ObjectRef) -> Step {
@@ -189,7 +277,7 @@ mod tests {
         }
     }
 
-    fn pruned(metadata: serde_json::Value, uid: &str) -> Decision {
+    fn pruned(metadata: Value, uid: &str) -> Decision {
         let live = Object::new(json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": metadata,
         }));
@@ -240,5 +328,93 @@ mod tests {
         let decision = pruned(json!({"name": "web", "uid": "2"}), "1");
         assert!(decision.effects.is_empty(), "{decision:?}");
         assert!(matches!(decision.events.as_slice(), [Event::ObjectsPruned { .. }]));
+    }
+
+    /// A step with one object whose pods are as given, so many seconds after its start.
+    fn awaiting(live: Object, pods: &[Value], seconds: u64) -> Decision {
+        let reference = live.reference("room-a");
+        let (kind, prune) = (StepKind::Objects(Layer::Workload), Vec::new());
+        let step = Step {
+            kind,
+            prune,
+            apply: vec![reference.clone()],
+            timeout_seconds: 600,
+            ..step(&reference)
+        };
+        let mut own = StepState::started(Timestamp::UNIX_EPOCH);
+        own.applied.insert(reference.clone());
+        let pods = pods.iter().map(|status| {
+            Pod::of(&Object::new(json!({"status": status, "metadata": {
+                "name": "p", "namespace": "shop", "uid": "1", "annotations": {REVISION: "new"}}})))
+        });
+        let observed = Observed {
+            objects: [(reference.clone(), Seen::Present(live))].into_iter().collect(),
+            pods: [(reference, pods.collect())].into_iter().collect(),
+            ..Observed::default()
+        };
+        let (plan, state) = (crate::progress::tests::empty_plan(), DesiredState::default());
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        decide(work, &step, &own, &observed, after(own.started_at, seconds))
+    }
+
+    fn workload(kind: &str, revision: &str) -> Object {
+        let api = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+        let annotations = if kind == "Job" { json!({}) } else { json!({REVISION: revision}) };
+        Object::new(
+            json!({"apiVersion": api, "kind": kind, "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 1, "template": {"metadata": {"annotations": annotations}}}}),
+        )
+    }
+
+    fn waiting_for(reason: &str) -> Value {
+        json!({"phase": "Pending", "containerStatuses": [
+            {"state": {"waiting": {"reason": reason, "message": "no such thing"}}}]})
+    }
+
+    #[rstest]
+    #[case::an_image("Deployment", "ImagePullBackOff", Some("RELEASE/IMAGE_PULL_FAILS"))]
+    #[case::a_crash("Deployment", "CrashLoopBackOff", Some("RELEASE/POD_CRASHES"))]
+    #[case::a_crash_of_a_task("Job", "CrashLoopBackOff", None)]
+    fn pods_that_will_not_come_up_end_the_step_before_its_timeout(
+        #[case] kind: &str,
+        #[case] reason: &str,
+        #[case] code: Option<&str>,
+    ) {
+        let mut live = workload(kind, "new");
+        if kind == "Job" {
+            live.set(
+                &["spec", "template"],
+                json!({"metadata": {"annotations": {REVISION: "new"}}}),
+            );
+        }
+        let decided = |seconds| awaiting(live.clone(), &[waiting_for(reason)], seconds);
+        let early = decided(59);
+        assert!(early.events.is_empty());
+        assert!(early.waits[0].args["reason"].contains(reason), "{:?}", early.waits);
+        let failure = decided(60).events.into_iter().find_map(|event| match event {
+            Event::StepFailed { failure, .. } => Some(failure),
+            _ => None,
+        });
+        assert_eq!(failure.as_ref().map(|failure| failure.code.as_str()), code);
+        assert!(failure.is_none_or(|failure| failure.pods[0].reason == reason));
+    }
+
+    #[test]
+    fn pods_that_the_release_replaces_may_be_in_trouble() {
+        let decision =
+            awaiting(workload("Deployment", "newer"), &[waiting_for("CrashLoopBackOff")], 300);
+        assert!(decision.events.is_empty(), "{decision:?}");
+    }
+
+    #[test]
+    fn a_job_that_does_not_end_fails_at_the_timeout_with_its_pods() {
+        let running =
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        let decision = awaiting(workload("Job", ""), &[running], 600);
+        let [Event::StepFailed { failure, .. }] = decision.events.as_slice() else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(failure.code, "RELEASE/STEP_TIMEOUT");
+        assert_eq!(failure.pods[0].pod, "shop/p");
     }
 }

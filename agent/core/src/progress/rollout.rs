@@ -37,7 +37,7 @@ impl Rolling<'_> {
         let has_begun = self.own.open.is_some() || self.own.groups_done > 0;
         if !has_begun
             && let Some(decision) =
-                objects::decide_objects(self.work, self.step, self.own, self.observed)
+                objects::decide_objects(self.work, self.step, self.own, self.observed, self.now)
         {
             return self.until_timeout(decision);
         }

@@ -756,3 +756,108 @@ fn change(world: &World, action: Action) -> Change {
         desired: None,
     }
 }
+
+/// A world with one wave of three steps of objects without pods: `a`, `b` that needs it, and `c` in another cluster.
+fn three_steps() -> (Plan, DesiredState) {
+    let mut plan = empty_plan();
+    let mut state = DesiredState::default();
+    let mut steps = Vec::new();
+    for (name, cluster, needs) in
+        [("a", "room-a", None), ("b", "room-a", Some("a")), ("c", "room-b", None)]
+    {
+        let body = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "shop"}}));
+        let reference = body.reference(cluster);
+        let (digest, owner) = (body.digest(), owner());
+        steps.push(Step {
+            id: name.to_owned(),
+            kind: StepKind::Objects(Layer::Support),
+            cluster: cluster.to_owned(),
+            product: None,
+            needs: needs.map(ToOwned::to_owned).into_iter().collect(),
+            apply: vec![reference.clone()],
+            replace: Vec::new(),
+            prune: Vec::new(),
+            zones: Vec::new(),
+            rollout: None,
+            timeout_seconds: 60,
+        });
+        state.objects.push(DesiredObject { reference, digest, body, owner, place: None });
+    }
+    state.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    plan.content.waves.push(Wave {
+        name: "all".to_owned(),
+        clusters: vec!["room-a".to_owned(), "room-b".to_owned()],
+        bake_seconds: 0,
+        confirm: false,
+        steps,
+    });
+    (plan, state)
+}
+
+fn owner() -> Owner {
+    Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
+}
+
+/// Goes on with the steps until nothing happens; every apply succeeds but those in clusters with a gap.
+fn steps_until_rest(observed: &mut Observed, events: Vec<Event>) -> ReleaseState {
+    let (plan, state) = three_steps();
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut recorded = Vec::new();
+    let mut record = |events: Vec<Event>| {
+        for event in events {
+            let number = recorded.len() as u64 + 1;
+            recorded.push(ReleaseEvent { number, at: now, event });
+        }
+        ReleaseState::of(&recorded)
+    };
+    let mut release = record(events);
+    for _ in 0..50 {
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        let decision = decide(work, &release, observed, &open(), now);
+        let mut events = decision.events;
+        for effect in decision.effects {
+            let Effect::Apply { step, reference, object, .. } = effect else {
+                panic!("{effect:?}")
+            };
+            observed.objects.insert(reference.clone(), Seen::Present(object));
+            events.push(Event::ObjectsApplied { step, objects: vec![reference] });
+        }
+        if events.is_empty() {
+            break;
+        }
+        release = record(events);
+    }
+    release
+}
+
+#[test]
+fn a_failed_step_holds_what_needs_it_and_nothing_else() {
+    let failure = failure::of(
+        "CLUSTER/INVALID",
+        &three_steps().0.content.waves[0].steps[0].apply[0],
+        "no",
+        Vec::new(),
+    );
+    let step = "a".to_owned();
+    let failed = vec![
+        Event::WaveStarted { wave: 0, approvals: Vec::new() },
+        Event::StepStarted { step: step.clone() },
+        Event::StepFailed { step, group: None, failure },
+    ];
+    let state = steps_until_rest(&mut Observed::default(), failed);
+    assert!(matches!(state.step("a").unwrap().status, StepStatus::Failed(_)));
+    assert_eq!(state.step("b"), None);
+    assert_eq!(state.step("c").unwrap().status, StepStatus::Done);
+}
+
+#[test]
+fn an_unreachable_cluster_does_not_hold_the_steps_of_another() {
+    let gap =
+        crate::live::Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "refused".to_owned() };
+    let gaps = BTreeMap::from([("room-a".to_owned(), gap)]);
+    let mut observed = Observed { gaps, ..Observed::default() };
+    let state = steps_until_rest(&mut observed, Vec::new());
+    assert_eq!((state.step("a"), state.step("b")), (None, None));
+    assert_eq!(state.step("c").unwrap().status, StepStatus::Done);
+}
