@@ -2,6 +2,7 @@
 //! plane and the fake kubelet that makes it live.
 
 pub mod battery;
+pub mod faults;
 pub mod kubelet;
 pub mod program;
 pub mod real_cluster;
