@@ -34,6 +34,9 @@ const EVENTS: usize = 3;
 const RETRIES: Backoff =
     Backoff { interval: Duration::from_secs(1), longest: Duration::from_mins(1), jitter: 100 };
 
+/// How long a pod is left alone that was not let go.
+const EVICTIONS: SignedDuration = SignedDuration::from_secs(1);
+
 /// When an effect may be tried again.
 #[derive(Clone, Copy, Debug)]
 struct Retry {
@@ -487,7 +490,9 @@ impl Running {
             self.retries.remove(uid);
             return true;
         };
-        self.try_later(uid.to_owned(), now);
+        // A budget lets it go as soon as others are ready: that is asked for steadily.
+        let not_before = now.checked_add(EVICTIONS).unwrap_or(Timestamp::MAX);
+        self.retries.insert(uid.to_owned(), Retry { attempts: 1, not_before });
         let pod = format!("{namespace}/{name}");
         tracing::debug!(pod, code = failure.code, failure.message, "the pod is not let go");
         let finding = Finding::note("RELEASE/POD_HELD").with("pod", pod);

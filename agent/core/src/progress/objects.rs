@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 
-use super::{Decision, Effect, Observed, StepState, Work, after, failure};
+use super::{
+    Decision, Effect, Observed, StepState, Work, after, change_of, failure, live_changed,
+};
+use crate::change::{Action, Confidence};
 use crate::driver;
 use crate::health::{Health, health};
 use crate::object::{Object, ObjectRef};
@@ -74,7 +77,9 @@ fn apply<'a>(
     let mut decision = Decision::default();
     for reference in run {
         let finding = Finding::note("RELEASE/APPLYING").with("object", reference.to_string());
-        let own = if must_go_first(step, reference, observed) {
+        let own = if is_taken(work, reference, observed) {
+            Decision::wait(live_changed(step, reference, ""))
+        } else if must_go_first(step, reference, observed) {
             Decision::deletion(step, reference, observed, finding)
         } else if let Some(desired) = work.desired.object(reference) {
             let effect = Effect::Apply {
@@ -90,6 +95,14 @@ fn apply<'a>(
         decision = decision.and(own);
     }
     decision
+}
+
+/// Whether somebody has made, since the step began, what was approved as a creation: it is not taken over by the way.
+pub(super) fn is_taken(work: Work<'_>, reference: &ObjectRef, observed: &Observed) -> bool {
+    let is_creation = change_of(work.plan, reference).is_some_and(|change| {
+        change.action == Action::Create && change.confidence == Confidence::Exact
+    });
+    is_creation && observed.object(reference).is_some_and(|live| !live.is_applied_by_us())
 }
 
 /// A replaced object goes while it is still the one that we made: its successor has another uid.

@@ -55,6 +55,7 @@ impl Rolling<'_> {
         }
         if self.own.groups_done < self.rollout.groups.len() {
             return held(self.state, self.hold)
+                .or_else(|| self.taken_by_others())
                 .or_else(|| self.changed_by_others(&desired.body))
                 .unwrap_or_else(|| {
                     Decision::event(Event::GroupOpened {
@@ -65,6 +66,13 @@ impl Rolling<'_> {
                 });
         }
         self.finish(&desired.body)
+    }
+
+    fn taken_by_others(&self) -> Option<Decision> {
+        let workload = &self.rollout.workload;
+        let is_taken =
+            self.own.groups_done == 0 && objects::is_taken(self.work, workload, self.observed);
+        is_taken.then(|| Decision::wait(live_changed(self.step, workload, "")))
     }
 
     /// Between groups the workload must still be as we left it: what somebody else made of it meanwhile nobody approved.

@@ -861,3 +861,23 @@ fn an_unreachable_cluster_does_not_hold_the_steps_of_another() {
     assert_eq!((state.step("a"), state.step("b")), (None, None));
     assert_eq!(state.step("c").unwrap().status, StepStatus::Done);
 }
+
+#[rstest]
+#[case::somebody("kubectl", true)]
+#[case::our_own_that_was_not_recorded("tidegate", false)]
+fn what_somebody_makes_between_the_start_of_a_step_and_its_apply_is_not_taken_over(
+    #[case] manager: &str,
+    #[case] is_held: bool,
+) {
+    let mut world = without_groups();
+    let approved = change(&world, Action::Create);
+    world.plan.content.changes.changes.push(approved);
+    world.record(vec![
+        Event::WaveStarted { wave: 0, approvals: Vec::new() },
+        Event::StepStarted { step: STEP.to_owned() },
+    ]);
+    let managed = json!([{"manager": manager, "operation": "Apply"}]);
+    world.live.set(&["metadata", "managedFields"], managed);
+    let is_live_changed = world.waits() == ["APPROVAL/LIVE_CHANGED"];
+    assert_eq!(is_live_changed, is_held, "{:?}", world.waits());
+}

@@ -57,6 +57,9 @@ fn one(
     if kind == "Pod" && group.is_empty() {
         report(Finding::warning("MANIFEST/BARE_POD"));
     }
+    if kind == "Job" && group == "batch" && body.get("/spec/ttlSecondsAfterFinished").is_some() {
+        report(Finding::error("MANIFEST/JOB_EXPIRES"));
+    }
     if !is_name(body.name(), &group) {
         report(Finding::error("MANIFEST/BAD_NAME"));
     }
