@@ -244,11 +244,12 @@ impl Source {
     }
 
     /// Everybody who wrote or committed anything after `from` up to `to`, with those whom
-    /// `Co-authored-by` trailers name; all of history when `from` is none.
+    /// `Co-authored-by` trailers name; all of history when `from` is none, or when the copy has no such commit: a branch
+    /// that was rewritten while the copy was lost may have been written by anybody who is in it.
     pub async fn authors(&self, from: Option<&str>, to: &str) -> Result<Vec<Identity>, Error> {
         let (from, to) = (from.map(str::to_owned), to.to_owned());
         self.reading(move |mirror, repository| {
-            let from = from.as_deref().map(|from| mirror.id(repository, from)).transpose()?;
+            let from = from.and_then(|from| mirror.id(repository, &from).ok());
             let to = mirror.id(repository, &to)?;
             history::authors(repository, from, to).map_err(|source| mirror.broken(source))
         })

@@ -82,28 +82,22 @@ fn document(kind: &str, name: &str, spec: &str) -> String {
 }
 
 /// One product of plain manifests in one cluster, where nobody has to approve anything.
-fn write(site: &TestSite, count: usize, image: &str) {
+fn write(site: &TestSite, product: &str, count: usize, image: &str) {
+    let solution = format!("{{products: [{{product: {product}, version: 1.0.0}}]}}");
+    let cluster = "{access: {kubeconfig: {path: main.yaml}}, room: r, zone: z, region: g}";
     let text = [
         document("Site", "bench", "{tier: development, resourcePrefix: b, domain: b.internal}"),
-        document(
-            "Cluster",
-            "main",
-            "{access: {kubeconfig: {path: main.yaml}}, room: r, zone: z, region: g}",
-        ),
+        document("Cluster", "main", cluster),
         document("ApprovalPolicy", "open", "{rules: []}"),
-        document("Product", "ours", "{title: Ours}"),
-        document("Solution", "all", "{products: [{product: ours, version: 1.0.0}]}"),
+        document("Product", product, "{title: Bench}"),
+        document("Solution", "all", &solution),
     ];
     site.write("site.yaml", &text.join("---\n"));
-    let version = document(
-        "ProductVersion",
-        "ours",
-        "{version: 1.0.0, verbatimManifests: [manifests/*.yaml]}",
-    );
-    site.write("catalog/ours/version.yaml", &version);
+    let spec = "{version: 1.0.0, verbatimManifests: [manifests/*.yaml]}";
+    site.write("catalog/version.yaml", &document("ProductVersion", product, spec));
     // Files as people have them: an app each.
     for index in 0..count {
-        site.write(&format!("catalog/ours/manifests/app-{index}.yaml"), &app(index, image));
+        site.write(&format!("catalog/manifests/app-{index}.yaml"), &app(index, image));
     }
 }
 
@@ -202,9 +196,9 @@ fn memory(pid: u32) -> u64 {
 }
 
 /// A site whose data folder knows the cluster.
-fn site(server: &Server, count: usize) -> TestSite {
+fn site(server: &Server, product: &str, count: usize) -> TestSite {
     let site = TestSite::new();
-    write(&site, count, "web:1");
+    write(&site, product, count, "web:1");
     std::fs::create_dir_all(site.data()).unwrap();
     std::fs::copy(server.kubeconfig(), site.data().join("main.yaml")).unwrap();
     site
@@ -236,7 +230,7 @@ fn commands(site: &TestSite, kubectl: Option<&Kubectl>) {
     let ours = time(site, &["diff"], &[0]);
     tell("difference, nothing changed (kubectl: apply)", ours, theirs, "-");
     for index in 0..APPS {
-        site.write(&format!("catalog/ours/manifests/app-{index}.yaml"), &app(index, "web:2"));
+        site.write(&format!("catalog/manifests/app-{index}.yaml"), &app(index, "web:2"));
     }
     let theirs = kubectl.map(|kubectl| {
         let file = file("two.yaml", "web:2");
@@ -248,7 +242,7 @@ fn commands(site: &TestSite, kubectl: Option<&Kubectl>) {
 
 /// The agent while nothing, something small, or one app changes.
 async fn agent(site: &mut TestSite, server: &Server) {
-    site.push(WHO, "web:2");
+    site.push(WHO, "web:1");
     site.start_agent(&[]);
     settled(site).await;
     let there = Whereabouts::read(&site.data()).unwrap();
@@ -278,7 +272,7 @@ async fn agent(site: &mut TestSite, server: &Server) {
 
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
     let kube = real_cluster::client(&server.kubeconfig()).await;
-    let deployments: Api<kube::api::DynamicObject> = Api::namespaced_with(kube, "ours", &kind);
+    let deployments: Api<kube::api::DynamicObject> = Api::namespaced_with(kube, "followed", &kind);
     let patch = Patch::Merge(
         json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:by-hand"}]}}}}),
     );
@@ -295,7 +289,7 @@ async fn agent(site: &mut TestSite, server: &Server) {
         .post("/api/v1/freeze", &json!({"by": "bench", "reason": "to see the plan"}))
         .await
         .unwrap();
-    site.write("catalog/ours/manifests/app-7.yaml", &app(7, "web:3"));
+    site.write("catalog/manifests/app-7.yaml", &app(7, "web:3"));
     site.push(WHO, "web:3");
     let start = Instant::now();
     client.post("/api/v1/wake", &json!({})).await.unwrap();
@@ -343,14 +337,12 @@ async fn main() {
             .display()
             .to_string()),
     );
-    let mut small = site(&server, APPS);
-    commands(&small, kubectl.as_ref());
-    agent(&mut small, &server).await;
-    drop(small);
+    commands(&site(&server, "applied", APPS), kubectl.as_ref());
+    agent(&mut site(&server, "followed", APPS), &server).await;
     drop(server);
 
     let server = Server::sandbox().await;
-    let mut large = site(&server, MANY_APPS);
+    let mut large = site(&server, "many", MANY_APPS);
     large.push(WHO, "ten thousand objects");
     large.start_agent(&[]);
     settled(&mut large).await;

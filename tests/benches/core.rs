@@ -203,6 +203,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
             predicted: Prediction::Exact(Box::new(object.body.clone())),
             conflicts: Vec::new(),
             warnings: Vec::new(),
+            holds: Vec::new(),
         };
         let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
         cluster.objects.insert(object.reference.clone(), observation);

@@ -174,6 +174,14 @@ async fn a_force_push_is_reported_and_the_old_commit_stays_readable() {
     assert!(!source.descends_from(&evil, &accepted).await.unwrap());
     assert!(source.descends_from(&evil, &first).await.unwrap());
     assert_eq!(source.snapshot(&accepted).await.unwrap().files["a.yaml"], b"a");
+
+    // A copy that is made anew has never seen what was accepted; the head is read all the same, and everybody wrote it.
+    fs::remove_dir_all(place.cache()).unwrap();
+    let source = place.source();
+    let rewritten = source.fetch(Some(&accepted)).await.unwrap();
+    assert_eq!(rewritten.finding().unwrap().code, "SOURCE/HISTORY_REWRITTEN");
+    let everybody = source.authors(None, &evil).await.unwrap();
+    assert_eq!(source.authors(Some(&accepted), &evil).await.unwrap(), everybody);
 }
 
 #[tokio::test]

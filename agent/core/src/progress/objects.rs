@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 
-use super::{
-    Decision, Effect, Observed, StepState, Work, after, change_of, failure, live_changed,
-};
+use super::{Decision, Effect, Observed, StepState, Work, after, change_of, failure, live_changed};
 use crate::change::{Action, Confidence};
 use crate::driver;
 use crate::health::{Health, health};
