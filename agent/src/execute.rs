@@ -25,6 +25,10 @@ use crate::publish::Publisher;
 /// Rounds of one call at the most: the loop must come back to look at git, approvals and commands.
 const ROUNDS: usize = 200;
 
+/// Objects that are applied at once, and recorded in one transaction: a server answers so many about as fast as one, and
+/// so many may have to be applied again when the agent is killed.
+const SIDE_BY_SIDE: usize = 16;
+
 /// Lines of a failed pod's log that are kept with the failure.
 const LOG_LINES: u32 = 10;
 /// Warnings of a failed pod that are kept with the failure.
@@ -84,6 +88,14 @@ pub struct Hands<'a> {
     pub publisher: &'a mut Publisher,
     /// What is ours.
     pub inventory: &'a mut Inventory,
+}
+
+/// An object to be applied.
+struct Write {
+    step: String,
+    reference: ObjectRef,
+    object: Object,
+    is_final: bool,
 }
 
 /// How far one call came.
@@ -315,10 +327,15 @@ impl Running {
         now: Timestamp,
     ) -> Result<bool, journal::Error> {
         let mut is_progress = false;
+        let mut writes = Vec::new();
         for effect in effects {
+            if !matches!(effect, Effect::Apply { .. }) || writes.len() == SIDE_BY_SIDE {
+                is_progress |= self.apply(&std::mem::take(&mut writes), hands, now).await?;
+            }
             is_progress |= match effect {
                 Effect::Apply { step, reference, object, is_final } => {
-                    self.apply(&step, reference, &object, is_final, hands, now).await?
+                    writes.push(Write { step, reference, object, is_final });
+                    continue;
                 }
                 Effect::Delete { reference, .. } => {
                     let version = self.api_version(&reference, hands.inventory);
@@ -357,55 +374,64 @@ impl Running {
                 }
             };
         }
+        is_progress |= self.apply(&writes, hands, now).await?;
         Ok(is_progress)
     }
 
+    /// Applies objects side by side, since a step hands out one kind at a time, and records in one transaction what the
+    /// server took.
     async fn apply(
         &mut self,
-        step: &str,
-        reference: ObjectRef,
-        object: &Object,
-        is_final: bool,
+        writes: &[Write],
         hands: &mut Hands<'_>,
         now: Timestamp,
     ) -> Result<bool, journal::Error> {
-        let Some(cluster) = hands.clusters.get(&reference.cluster) else { return Ok(false) };
-        let applied = match cluster.apply(object).await {
-            Ok(applied) => applied,
-            Err(failure) => {
-                self.note(reference, Err(failure), now);
-                return Ok(false);
+        let sent = writes.iter().filter_map(|write| {
+            let cluster = hands.clusters.get(&write.reference.cluster)?;
+            Some(async move { (write, cluster.apply(&write.object).await) })
+        });
+        let answers = futures::future::join_all(sent).await;
+        let is_rollback = self.state.rollback.is_some();
+        let state = if is_rollback { &self.before } else { &self.desired };
+        let (mut events, mut changes, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let is_progress = answers.iter().any(|(_, answer)| answer.is_ok());
+        for (Write { step, reference, is_final, .. }, answer) in answers {
+            let applied = match answer {
+                Ok(applied) => applied,
+                Err(failure) => {
+                    failed.push((reference.clone(), failure));
+                    continue;
+                }
+            };
+            self.failures.remove(reference);
+            self.retries.remove(&key(reference));
+            if !is_final {
+                continue;
             }
-        };
-        self.failures.remove(&reference);
-        self.retries.remove(&key(&reference));
-        if !is_final {
-            return Ok(true);
-        }
-        let step = step.to_owned();
-        let objects = vec![reference.clone()];
-        let event = if self.state.rollback.is_some() {
-            Event::ObjectsReverted { step, objects }
-        } else {
-            Event::ObjectsApplied { step, objects }
-        };
-        let state = if self.state.rollback.is_some() { &self.before } else { &self.desired };
-        let changes: Vec<_> = state
-            .object(&reference)
-            .map(|desired| {
-                let known = hands.inventory.entries.get(&reference);
+            let (step, objects) = (step.clone(), vec![reference.clone()]);
+            events.push(if is_rollback {
+                Event::ObjectsReverted { step, objects }
+            } else {
+                Event::ObjectsApplied { step, objects }
+            });
+            if let Some(desired) = state.object(reference) {
+                let known = hands.inventory.entries.get(reference);
                 let adopted = known.and_then(|known| known.adopted.clone());
                 let entry = InventoryEntry { adopted, ..entry(desired, Some(&applied)) };
-                InventoryChange::Applied(reference, entry)
-            })
-            .into_iter()
-            .collect();
-        let recorded = hands.journal.append(&self.row.id, &[event], &changes, now).await?;
-        fold_inventory(hands.inventory, &changes);
-        for event in &recorded {
-            self.state.apply(event);
+                changes.push(InventoryChange::Applied(reference.clone(), entry));
+            }
         }
-        Ok(true)
+        for (reference, failure) in failed {
+            self.note(reference, Err(failure), now);
+        }
+        if !events.is_empty() {
+            let recorded = hands.journal.append(&self.row.id, &events, &changes, now).await?;
+            fold_inventory(hands.inventory, &changes);
+            for event in &recorded {
+                self.state.apply(event);
+            }
+        }
+        Ok(is_progress)
     }
 
     async fn publish(&mut self, zones: &[String], is_before: bool, hands: &mut Hands<'_>) -> bool {
