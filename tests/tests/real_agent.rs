@@ -5,6 +5,8 @@
     reason = "a test is to stop at what it did not expect"
 )]
 
+#[path = "real_agent/adopted.rs"]
+mod adopted;
 #[path = "real_agent/bank.rs"]
 mod bank;
 #[path = "real_agent/foreign.rs"]

@@ -123,9 +123,8 @@ impl Cluster {
             served.extend(self.kinds.readable(api_version, kind).await?);
         }
         self.watches.keep_only(&served);
-        for kind in &served {
-            self.watches.start(kind).await;
-        }
+        // Side by side: on a connection that fails each may take its time.
+        futures::future::join_all(served.iter().map(|kind| self.watches.start(kind))).await;
         Ok(())
     }
 
