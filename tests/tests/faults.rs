@@ -23,7 +23,9 @@ use tidegate::source::{
 use tidegate::status::{Condition, Status};
 use tidegate::wake::Wake;
 use tidegate_core::object::Object;
+use tidegate_core::release::Command;
 use tidegate_core::snapshot::Identity;
+use tidegate_sandbox::fault::{Fault, Matching};
 use tidegate_sandbox::{Options, Sandbox};
 use tidegate_tests::faults::Faults;
 
@@ -212,8 +214,8 @@ async fn until(handle: &mut Handle, commit: &str, told: &str) {
     }
 }
 
-/// What a site is after its installation and an upgrade over this connection.
-async fn course(faults: Arc<Faults>, told: String) -> BTreeMap<String, Value> {
+/// A site at its first version, and an agent that follows it over this connection; gives the commit too.
+async fn start(faults: &Arc<Faults>) -> (Place, Running, String) {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(Options {
         nodes: 3,
@@ -230,9 +232,6 @@ async fn course(faults: Arc<Faults>, told: String) -> BTreeMap<String, Value> {
     init_bare_repository(&bare).unwrap();
     clone_repository(&bare, &place.work()).unwrap();
     let commit = place.push("1.0.0");
-    let before = place.bystanders();
-    assert_eq!(before.len(), bystanders().len());
-
     let options = SourceOptions::new(bare.display().to_string(), data.join("mirror.git"));
     let client = faults.client(&place.sandbox);
     let parts = Parts {
@@ -244,17 +243,36 @@ async fn course(faults: Arc<Faults>, told: String) -> BTreeMap<String, Value> {
         interval: Duration::from_millis(500),
         connector: Arc::new(move |_, _| Some(client.clone())),
     };
-    let (agent, mut handle) = Agent::open(parts).await.unwrap();
-    let running = tokio::spawn(agent.run());
-    until(&mut handle, &commit, &told).await;
+    let (agent, handle) = Agent::open(parts).await.unwrap();
+    let task = tokio::spawn(async move { agent.run().await.unwrap() });
+    (place, Running { handle, task }, commit)
+}
+
+/// An agent and how to speak to it.
+struct Running {
+    handle: Handle,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    async fn end(self) {
+        self.handle.wake(Wake::Shutdown);
+        self.task.await.unwrap();
+    }
+}
+
+/// What a site is after its installation and an upgrade over this connection.
+async fn course(faults: Arc<Faults>, told: String) -> BTreeMap<String, Value> {
+    let (place, mut agent, commit) = start(&faults).await;
+    let before = place.bystanders();
+    assert_eq!(before.len(), bystanders().len());
+    until(&mut agent.handle, &commit, &told).await;
     assert!(is_there(&place, "notes"), "{told}");
     let commit = place.push("1.1.0");
-    handle.wake(Wake::Pushed);
-    until(&mut handle, &commit, &told).await;
+    agent.handle.wake(Wake::Pushed);
+    until(&mut agent.handle, &commit, &told).await;
     assert!(!is_there(&place, "notes"), "{told}: what nobody wants is gone");
-    handle.wake(Wake::Shutdown);
-    running.await.unwrap().unwrap();
-
+    agent.end().await;
     assert_eq!(place.bystanders(), before, "{told}: what is not ours was touched");
     place.applied()
 }
@@ -304,4 +322,37 @@ async fn whatever_the_connection_does_the_site_ends_the_same_and_nothing_of_othe
     }
     eprintln!("{happened:?}");
     assert!(happened.len() > 5, "every kind of fault happens: {happened:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_tries_again_what_the_server_had_refused() {
+    let none = Faults::new(0, 0);
+    let (place, mut agent, commit) = start(&none).await;
+    // Its namespace comes with the plan, so that no dry run asks before the apply does.
+    place.sandbox.fault(Fault::Refuse {
+        matching: Matching {
+            verb: Some("patch".to_owned()),
+            resource: Some("configmaps".to_owned()),
+            ..Matching::default()
+        },
+        code: 422,
+        reason: "Invalid".to_owned(),
+        message: "not today".to_owned(),
+        times: 1,
+    });
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let failed = |status: &Status| status.condition == Condition::NeedsPerson;
+    while !failed(&agent.handle.status()) {
+        let changed = tokio::time::timeout_at(deadline, agent.handle.changed()).await;
+        assert!(changed.is_ok(), "{:#?}", agent.handle.status());
+    }
+    let retry = Command::Retry { step: None };
+    agent.handle.command(None, retry, "wang-wei").await.unwrap();
+    let is_over = |status: &Status| status.source.accepted.as_ref() == Some(&commit);
+    while !is_over(&agent.handle.status()) {
+        let changed = tokio::time::timeout_at(deadline, agent.handle.changed()).await;
+        assert!(changed.is_ok(), "{:#?}", agent.handle.status());
+    }
+    assert!(is_there(&place, "notes"));
+    agent.end().await;
 }
