@@ -108,7 +108,6 @@ fn compare(
         .live
         .as_ref()
         .and_then(|object| stranger::stranger(&desired.body, object, entry));
-    // A namespace that was there before us is used as it is, and never ours to delete (model.md, "What an app becomes").
     if stranger.is_some() && is_implied(desired) {
         set.unchanged += 1;
         return;
@@ -152,6 +151,12 @@ fn may_replace(desired: &DesiredObject, live: Option<&Object>) -> bool {
         Some("data-loss") => !is_container,
         _ => false,
     }
+}
+
+/// Whether a namespace was there before us: it is used as it is, and never ours to change or delete (model.md, "What an
+/// app becomes").
+pub fn is_used_as_it_is(desired: &DesiredObject, live: &Object) -> bool {
+    is_implied(desired) && stranger::stranger(&desired.body, live, None).is_some()
 }
 
 /// Whether nobody wrote the object down: the namespace of a product, which no manifest declares.

@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_core::desired::DesiredObject;
-use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION};
+use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_used_as_it_is};
 use tidegate_core::digest::Digest;
 use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
@@ -143,7 +143,9 @@ impl Cluster {
             let holds = self.instances(live.as_ref()).await?;
             return Ok(Observation { holds, ..observed(live, Prediction::NotDesired) });
         };
-        if let Some(live) = live.as_ref().filter(|live| self.is_verified(desired, live)) {
+        let is_known =
+            |live: &&Object| self.is_verified(desired, live) || is_used_as_it_is(desired, live);
+        if let Some(live) = live.as_ref().filter(is_known) {
             return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
         }
         let simulated = || Prediction::Simulated(Box::new(desired.body.clone()));

@@ -1,4 +1,4 @@
-//! Watches over what carries our label, and the objects that they have seen.
+//! Watches over what carries our label, and over all namespaces; and the objects that they have seen.
 //!
 //! Only presence is trusted. An object that is not here may have lost its label; whether it is absent is asked of the
 //! server.
@@ -103,7 +103,10 @@ impl Watches {
         };
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let selector = format!("{SITE_LABEL}={}", self.site);
-        let config = watcher::Config::default().labels(&selector);
+        // Namespaces that were there before us are used as they are, and do not carry the label. There are few of them.
+        let is_namespace = group.is_empty() && kind.kind == "Namespace";
+        let config = watcher::Config::default();
+        let config = if is_namespace { config } else { config.labels(&selector) };
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (synced_sender, synced) = signal::channel(false);
         let (own_seen, changed) = (Arc::clone(&seen), Arc::clone(&self.changed));

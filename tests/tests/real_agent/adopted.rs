@@ -9,7 +9,7 @@ use tidegate_core::object::FIELD_MANAGER;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, kubectl};
 
-use super::steps::{api, settled};
+use super::steps::{api, rests, settled};
 
 const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
 
@@ -114,6 +114,7 @@ async fn what_kubectl_applied_is_taken_over_without_a_rest_and_nothing_else_is()
     let entry = &inventory[0]["entry"];
     assert_eq!(entry["adopted"]["by"], "maria", "{inventory}");
     assert_eq!(entry["adopted"]["reason"], "CHG-2041");
+    rests(&mut site, &[&cluster]).await;
     let by_hand = PatchParams::apply("kubectl-edit").force();
     let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
         "data": {"colour": "green"}});
