@@ -486,22 +486,19 @@ impl Running {
 
     /// A person who asks for another try, or for the way back, gets it: what the server said before counts no more.
     fn forget_failures(&mut self, event: &Event) {
-        match event {
-            Event::Retried { step, .. } => {
-                let step = self.approved.plan().step(step);
-                let objects = step.into_iter().flat_map(|step| {
-                    step.apply.iter().chain(&step.replace).chain(&step.prune).cloned()
-                });
-                for reference in objects.collect::<Vec<_>>() {
-                    self.failures.remove(&reference);
-                    self.retries.remove(&key(&reference));
-                }
+        if let Event::Retried { step, .. } = event {
+            let step = self.approved.plan().step(step);
+            let objects = step.into_iter().flat_map(|step| {
+                step.apply.iter().chain(&step.replace).chain(&step.prune).cloned()
+            });
+            for reference in objects.collect::<Vec<_>>() {
+                self.failures.remove(&reference);
+                self.retries.remove(&key(&reference));
             }
-            Event::RollbackStarted { .. } => {
-                self.failures.clear();
-                self.retries.clear();
-            }
-            _ => {}
+        }
+        if let Event::RollbackStarted { .. } = event {
+            self.failures.clear();
+            self.retries.clear();
         }
     }
 

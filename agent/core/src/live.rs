@@ -111,7 +111,7 @@ pub struct Stranger {
 pub enum Tool {
     /// A release of Helm.
     Helm,
-    /// A Kustomization or HelmRelease of Flux.
+    /// A `Kustomization` or `HelmRelease` of Flux.
     Flux,
     /// An application of Argo CD.
     ArgoCd,

@@ -425,7 +425,7 @@ fn a_definition_stays_while_objects_of_its_kind_do() {
     world.own(&kind, "1", None);
     let goes = ("CustomResourceDefinition".to_owned(), Action::Prune);
     let stays = ("CustomResourceDefinition".to_owned(), Action::Keep);
-    assert_eq!(actions(&world), [goes.clone()]);
+    assert_eq!(actions(&world), std::slice::from_ref(&goes));
     holds(&mut world);
     assert_eq!(actions(&world), [stays], "the widget of somebody else would go along");
     world.observe(&held, Some(&widget), Prediction::NotDesired);

@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    fn pruned(metadata: Value, uid: &str) -> Decision {
+    fn pruned(metadata: &Value, uid: &str) -> Decision {
         let live = Object::new(json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": metadata,
         }));
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_being_deleted_is_waited_for_and_not_deleted_again() {
         let decided = |metadata| {
-            let decision = pruned(metadata, "1");
+            let decision = pruned(&metadata, "1");
             (decision.effects.len(), decision.waits.len())
         };
         assert_eq!(decided(json!({"name": "web", "uid": "1"})), (1, 1));
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_successor_of_somebody_else_is_left_alone() {
-        let decision = pruned(json!({"name": "web", "uid": "2"}), "1");
+        let decision = pruned(&json!({"name": "web", "uid": "2"}), "1");
         assert!(decision.effects.is_empty(), "{decision:?}");
         assert!(matches!(decision.events.as_slice(), [Event::ObjectsPruned { .. }]));
     }
@@ -402,9 +402,9 @@ mod tests {
         let early = decided(59);
         assert!(early.events.is_empty());
         assert!(early.waits[0].args["reason"].contains(reason), "{:?}", early.waits);
-        let failure = decided(60).events.into_iter().find_map(|event| match event {
-            Event::StepFailed { failure, .. } => Some(failure),
-            _ => None,
+        let failure = decided(60).events.into_iter().find_map(|event| {
+            let Event::StepFailed { failure, .. } = event else { return None };
+            Some(failure)
         });
         assert_eq!(failure.as_ref().map(|failure| failure.code.as_str()), code);
         assert!(failure.is_none_or(|failure| failure.pods[0].reason == reason));
