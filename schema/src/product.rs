@@ -96,12 +96,36 @@ pub struct ProductVersion {
     /// somebody else publishes. Where both match a file, this one counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbatim_manifests: Vec<String>,
+    /// How objects of kinds that are not Kubernetes' own are judged, where `Ready`, `Stalled` and `Reconciling` of their
+    /// status do not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
     /// The ways to deploy it. Default: one with every app.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topologies: Vec<Topology>,
     /// How many instances of each app, and how large. Default: one of each, without limits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<Size>,
+}
+
+/// When objects of a kind are healthy: expressions in CEL (cel.dev) that see the object as `object`. What cannot be worked
+/// out, such as a field that is not there yet, says that the object is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthRule {
+    /// The API group of the kind, such as `kafka.strimzi.io`.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// When it is on its way, such as `object.status.phase == 'Creating'`. Asked first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressing: Option<String>,
+    /// When it has failed and will not get well by waiting. Asked second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// When it is healthy. Default: when it is neither on its way nor failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<String>,
 }
 
 /// Another product that must be there before.

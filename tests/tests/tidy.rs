@@ -17,6 +17,7 @@ mod shown;
 /// What the core may stand on. None of it reads files, clocks or the network; jiff is for its types.
 const CORE_STANDS_ON: &[&str] = &[
     "base64",
+    "cel",
     "globset",
     "jiff",
     "minijinja",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
+use tidegate_schema::product::HealthRule;
 
 use crate::digest::Digest;
 use crate::object::{Object, ObjectRef};
@@ -19,6 +20,8 @@ pub struct DesiredState {
     pub units: Vec<Unit>,
     /// All zones, ordered by name.
     pub zones: Vec<ZoneData>,
+    /// How objects of kinds that are not Kubernetes' own are judged, in order.
+    pub health: Vec<HealthRule>,
 }
 
 impl DesiredState {
@@ -32,7 +35,7 @@ impl DesiredState {
     pub fn digest(&self) -> Digest {
         let objects: Vec<_> =
             self.objects.iter().map(|object| (&object.reference, &object.digest)).collect();
-        Digest::of(&(objects, &self.units, &self.zones))
+        Digest::of(&(objects, &self.units, &self.zones, &self.health))
     }
 }
 

@@ -1,6 +1,11 @@
 //! Health of one object, by kind: rules after `kstatus`, without its known holes (research: gitops.md, section 5).
 
+mod rule;
+
+pub use rule::mistake;
+
 use serde_json::Value;
+use tidegate_schema::product::HealthRule;
 
 use crate::object::Object;
 
@@ -23,6 +28,11 @@ impl Health {
 
 /// The health of an object as observed. Pods of workloads are looked at apart: see `progress`.
 pub fn health(object: &Object) -> Health {
+    health_by(&[], object)
+}
+
+/// The same, where documents have rules for kinds that are not Kubernetes' own.
+pub fn health_by(rules: &[HealthRule], object: &Object) -> Health {
     if object.get("/metadata/deletionTimestamp").is_some() {
         return Health::progressing("is going away");
     }
@@ -48,7 +58,12 @@ pub fn health(object: &Object) -> Health {
         (group, _) if group.is_empty() || !group.contains('.') || group.ends_with(".k8s.io") => {
             Health::Healthy
         }
-        _ => custom(object),
+        (group, kind) => {
+            match rules.iter().find(|it| (it.group.as_str(), it.kind.as_str()) == (group, kind)) {
+                Some(rule) => rule::judge(rule, object),
+                None => custom(object),
+            }
+        }
     }
 }
 

@@ -38,7 +38,9 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
         })
         .collect();
     units.sort();
-    DesiredState { objects, units, zones: zones(site) }
+    let rules = site.deployments.values().flat_map(|deployment| &deployment.health);
+    let health: BTreeSet<_> = rules.cloned().collect();
+    DesiredState { objects, units, zones: zones(site), health: health.into_iter().collect() }
 }
 
 /// Hands out all objects in the order of the documents. A reference may occur twice, which `validate` refuses.

@@ -100,6 +100,7 @@ fn deployment(product: &Product) -> Deployment {
         placements: product.clusters.iter().map(|it| (it.clone(), Placement::default())).collect(),
         requires: product.requires.iter().map(requirement).collect(),
         upgrades_from: None,
+        health: Vec::new(),
         maturity: serde_json::from_value(json!("mature")).unwrap(),
         allow: Vec::new(),
         exclude: BTreeSet::new(),

@@ -7,7 +7,7 @@ use tidegate_schema::finding::Finding;
 use super::{Decision, Effect, Observed, StepState, Work, after, change_of, failure, live_changed};
 use crate::change::{Action, Confidence};
 use crate::driver;
-use crate::health::{Health, health};
+use crate::health::{Health, health, health_by};
 use crate::object::{Object, ObjectRef};
 use crate::plan::{Step, StepKind};
 use crate::pod::{Pod, Trouble, TroubleKind};
@@ -62,7 +62,8 @@ pub(super) fn decide_objects(
     }
     let since = own.retry_at.unwrap_or(own.started_at);
     let is_patient = now < after(since, PATIENCE_SECONDS);
-    let unhealthy = wanted().find_map(|reference| awaited(step, reference, observed, is_patient));
+    let unhealthy =
+        wanted().find_map(|reference| awaited(work, step, reference, observed, is_patient));
     unhealthy.or_else(|| prune(step, own, observed))
 }
 
@@ -142,6 +143,7 @@ fn unready(step: &Step, observed: &Observed) -> Vec<PodFailure> {
 }
 
 fn awaited(
+    work: Work<'_>,
     step: &Step,
     reference: &ObjectRef,
     observed: &Observed,
@@ -150,7 +152,7 @@ fn awaited(
     let Some(live) = observed.object(reference) else {
         return Some(waiting(reference, "has not been seen yet"));
     };
-    match health(live) {
+    match health_by(&work.desired.health, live) {
         Health::Healthy => None,
         Health::Progressing(what) => Some(
             in_trouble(step, live, reference, observed, is_patient)
@@ -266,6 +268,7 @@ fn is_gone(reference: &ObjectRef, observed: &Observed) -> bool {
 mod tests {
     use rstest::rstest;
     use serde_json::json;
+    use tidegate_schema::product::HealthRule;
 
     use super::*;
     use crate::desired::{DesiredState, Layer};
@@ -363,7 +366,11 @@ mod tests {
             pods: [(reference, pods.collect())].into_iter().collect(),
             ..Observed::default()
         };
-        let (plan, state) = (crate::progress::tests::empty_plan(), DesiredState::default());
+        let plan = crate::progress::tests::empty_plan();
+        let rule: HealthRule = serde_json::from_value(json!({"group": "example.org",
+            "kind": "Database", "failed": "object.status.phase == 'Broken'"}))
+        .unwrap();
+        let state = DesiredState { health: vec![rule], ..DesiredState::default() };
         let work = Work { plan: &plan, desired: &state, before: &state };
         decide(work, &step, &own, &observed, after(own.started_at, seconds))
     }
@@ -415,6 +422,17 @@ mod tests {
         let decision =
             awaiting(workload("Deployment", "newer"), &[waiting_for("CrashLoopBackOff")], 300);
         assert!(decision.events.is_empty(), "{decision:?}");
+    }
+
+    #[test]
+    fn a_rule_of_the_documents_judges_kinds_of_others() {
+        let database = |phase: &str| {
+            Object::new(json!({"apiVersion": "example.org/v1", "kind": "Database",
+                "metadata": {"name": "x", "namespace": "shop"}, "status": {"phase": phase}}))
+        };
+        let decided = |phase: &str| awaiting(database(phase), &[], 1).events;
+        assert!(matches!(decided("Running").as_slice(), [Event::StepDone { .. }]));
+        assert!(matches!(decided("Broken").as_slice(), [Event::StepFailed { .. }]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tidegate_schema::finding::Finding;
 use super::state::Rollback;
 use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
 use crate::driver;
-use crate::health::{Health, health, is_observed};
+use crate::health::{Health, health_by, is_observed};
 use crate::object::ObjectRef;
 use crate::plan::Step;
 use crate::release::Event;
@@ -156,7 +156,7 @@ fn recover(
             return Some(waiting("new pods are going away"));
         }
     }
-    match health(live) {
+    match health_by(&work.before.health, live) {
         Health::Healthy => None,
         Health::Progressing(why) | Health::Failed(why) => Some(waiting(&why)),
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tidegate_schema::app::App;
 use tidegate_schema::finding::Place;
 use tidegate_schema::parameters::SecretReference;
-use tidegate_schema::product::{LoadBalancer, Maturity, Requirement};
+use tidegate_schema::product::{HealthRule, LoadBalancer, Maturity, Requirement};
 use tidegate_schema::scalar::Quantity;
 use tidegate_schema::solution::Allowance;
 
@@ -35,6 +35,8 @@ pub struct Deployment {
     pub requires: Vec<Requirement>,
     /// The versions that may be upgraded to this one directly; all lower ones when absent.
     pub upgrades_from: Option<semver::VersionReq>,
+    /// How objects of other kinds are judged.
+    pub health: Vec<HealthRule>,
     /// Whether it may be installed unattended.
     pub maturity: Maturity,
     /// What the solution allows that is otherwise refused.

@@ -187,6 +187,7 @@ fn one(
         placements: BTreeMap::new(),
         requires: version.requires.clone(),
         upgrades_from: version.upgrades_from.clone(),
+        health: version.health.clone(),
         maturity: metadata.map(|(_, product)| product.maturity).unwrap_or_default(),
         allow: wanted.spec.allow.clone(),
         exclude: product.exclude.iter().map(ToString::to_string).collect(),

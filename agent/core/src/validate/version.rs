@@ -11,6 +11,7 @@ use tidegate_schema::scalar::{Name, PortReference};
 use super::documents::Documents;
 use super::references::unknown;
 use crate::digest::Digest;
+use crate::health;
 use crate::render::file_key;
 use crate::snapshot::{Snapshot, resolve};
 
@@ -26,6 +27,7 @@ pub(super) fn check(documents: &Documents, snapshot: &Snapshot, findings: &mut V
         }
         checker.parts();
         checker.order();
+        checker.health();
         let folder = documents.folder_of(document);
         files(document, version, folder, snapshot, checker.findings);
     }
@@ -40,6 +42,23 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn report(&mut self, finding: Finding, path: &str) {
         self.findings.push(finding.at(self.document.place(path)));
+    }
+
+    fn health(&mut self) {
+        for (index, rule) in self.version.health.iter().enumerate() {
+            let expressions = [
+                ("progressing", &rule.progressing),
+                ("failed", &rule.failed),
+                ("healthy", &rule.healthy),
+            ];
+            for (name, expression) in expressions {
+                if let Some(reason) = expression.as_deref().and_then(health::mistake) {
+                    let finding = Finding::error("VERSION/HEALTH_RULE").with("kind", &rule.kind);
+                    let path = format!("spec.health[{index}].{name}");
+                    self.report(finding.with("reason", reason), &path);
+                }
+            }
+        }
     }
 
     fn app_name(&mut self, name: &Name, path: &str) {
