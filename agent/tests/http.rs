@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hmac::Mac as _;
 use serde_json::{Value, json};
 use tidegate::agent::{Agent, Parts};
 use tidegate::client::{Client, Error};
@@ -281,6 +282,19 @@ async fn a_hook_wakes_only_with_the_shared_secret() {
     assert_eq!(line, "HTTP/1.1 200 OK");
     assert!(answer.contains("\"woken\": true"), "{answer}");
     let (line, _) = stage.raw(&hook("guess")).await;
+    assert_eq!(line, "HTTP/1.1 401 Unauthorized");
+    // GitHub signs the body instead of showing the secret.
+    let signed = |secret: &str| {
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        let digits: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        hook("").replace("X-Gitlab-Token: ", &format!("X-Hub-Signature-256: sha256={digits}"))
+    };
+    let (line, answer) = stage.raw(&signed(HOOK)).await;
+    assert_eq!(line, "HTTP/1.1 200 OK");
+    assert!(answer.contains("\"woken\": true"), "{answer}");
+    let (line, _) = stage.raw(&signed("guess")).await;
     assert_eq!(line, "HTTP/1.1 401 Unauthorized");
     stage.end().await;
 }

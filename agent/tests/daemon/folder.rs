@@ -36,6 +36,20 @@ async fn a_second_agent_refuses_and_leaves_the_first_alone() {
     assert!(first.code().is_none());
 }
 
+/// A push to a repository of this machine is seen by itself, long before the repository would be asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_local_repository_is_seen_without_asking() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::small(folder.path());
+    let data = folder.path().join("data");
+    let _room = Outside::start("room-a", &data).await;
+    let given = Given { poll: "1h", ..Given::new(&repository.bare, &data) };
+    let _agent = given.start();
+    given.until("settled", settled(&repository.head())).await;
+    repository.set_small_level(2);
+    given.until("settled", settled(&repository.push("Level 2"))).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_journal_cannot_be_written_ends_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 pub(crate) struct Given {
     pub(crate) repository: String,
     pub(crate) data: PathBuf,
+    /// How often the repository is asked.
+    pub(crate) poll: &'static str,
     /// `ulimit -f`, in blocks of 512 bytes: no file of the process grows beyond it.
     pub(crate) largest_file: Option<u64>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Given {
 impl Given {
     pub(crate) fn new(repository: &Path, data: &Path) -> Self {
         let repository = repository.display().to_string();
-        Self { repository, data: data.to_owned(), largest_file: None }
+        Self { repository, data: data.to_owned(), poll: "1s", largest_file: None }
     }
 
     /// Where the agent's log goes; all lives of one folder share it.
@@ -67,7 +69,7 @@ impl Given {
             .args(["agent", "--repo", &self.repository, "--data"])
             .arg(&self.data)
             .args(["--listen", "127.0.0.1:0", "--dns-listen", "127.0.0.1:0"])
-            .args(["--poll-interval", "1s", "--log-format", "text", "--format", "json"])
+            .args(["--poll-interval", self.poll, "--log-format", "text", "--format", "json"])
             .env("TIDEGATE_HOOK_SECRET", HOOK_SECRET)
             .stdin(Stdio::null())
             .stdout(append(&self.said()))
