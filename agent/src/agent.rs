@@ -822,6 +822,7 @@ fn unobserved(gap: Option<Gap>, now: Timestamp) -> ClusterObservation {
         version: None,
         observed_at: now,
         gap: Some(gap.unwrap_or_else(unknown)),
+        gaps: BTreeMap::new(),
         objects: BTreeMap::new(),
     }
 }

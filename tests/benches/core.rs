@@ -184,6 +184,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
             version: Some("v1.29.3".to_owned()),
             observed_at: now,
             gap: None,
+            gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
         };
         live.clusters.insert(cluster.clone(), observation);

@@ -20,6 +20,7 @@ const CORE_STANDS_ON: &[&str] = &[
     "cel",
     "globset",
     "jiff",
+    "jsonschema",
     "minijinja",
     "schemars",
     "semver",

@@ -69,6 +69,9 @@ pub struct Change {
     /// Fields taken from other managers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Conflict>,
+    /// Fields that we gave up and that stay, because somebody else has set them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Conflict>,
     /// What the server warned of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -163,7 +166,10 @@ pub enum Effect {
     /// A claim and what it holds go away.
     VolumeLost,
     /// Everything in the namespace goes away.
-    NamespaceLost,
+    NamespaceLost {
+        /// What of it is not ours, by kind, as `2 ConfigMap, 1 Service`; empty when nothing is.
+        others: String,
+    },
     /// A Service changes its address.
     AddressChanges,
     /// Somebody gains a permission.

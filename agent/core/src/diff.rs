@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
+use crate::definition::{self, Definition};
 use crate::desired::{DesiredObject, DesiredState, Unit};
 use crate::digest::Digest;
 use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
@@ -33,6 +34,8 @@ pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";
 /// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`, and
 /// `data-loss` where what it holds would be lost.
 pub const REPLACE_ANNOTATION: &str = "tidegate.dev/replace";
+/// Code of the gap of an object that is wanted and being deleted all the same.
+pub const TERMINATING: &str = "CLUSTER/TERMINATING";
 /// Code of the gap with which the server refuses to change a field that cannot change.
 pub const IMMUTABLE: &str = "CLUSTER/IMMUTABLE";
 
@@ -50,13 +53,15 @@ pub fn diff(
     published: &BTreeMap<String, PublishedZone>,
 ) -> ChangeSet {
     let mut set = ChangeSet::default();
+    let mut definitions = Definitions { desired, known: BTreeMap::new() };
     for object in &desired.objects {
-        compare(object, live, inventory.entries.get(&object.reference), &mut set);
+        let entry = inventory.entries.get(&object.reference);
+        compare(object, live, entry, &mut definitions, &mut set);
     }
     let wanted: BTreeSet<&ObjectRef> = desired.objects.iter().map(|o| &o.reference).collect();
     for (reference, entry) in &inventory.entries {
         if !wanted.contains(reference) {
-            unwanted(reference, entry, desired, live, &mut set);
+            unwanted(reference, entry, desired, live, inventory, &mut set);
         }
     }
     keep_definitions_in_use(live, &mut set);
@@ -86,6 +91,9 @@ fn observed<'a>(
     let Some(cluster) = live.clusters.get(&reference.cluster) else {
         return Err(gap(None, not_observed()));
     };
+    if let Some(own) = cluster.gaps.get(reference) {
+        return Err(gap(Some(reference), own.clone()));
+    }
     match (cluster.objects.get(reference), &cluster.gap) {
         (Some(observation), _) => Ok(observation),
         (None, Some(whole)) => Err(gap(None, whole.clone())),
@@ -93,17 +101,77 @@ fn observed<'a>(
     }
 }
 
+/// The definitions that are desired too, by what their objects are; each is made ready once, and only when it is needed.
+struct Definitions<'a> {
+    desired: &'a DesiredState,
+    known: BTreeMap<[String; 4], Option<Definition>>,
+}
+
+impl Definitions<'_> {
+    /// The definition of an object's kind in its cluster and at its version.
+    fn of(&mut self, object: &DesiredObject) -> Option<&Definition> {
+        let ObjectRef { cluster, group, kind, .. } = &object.reference;
+        let version = object.body.version();
+        let key = [cluster, group, kind, version].map(str::to_owned);
+        let desired = self.desired;
+        let make = || {
+            let is_own = |other: &&DesiredObject| {
+                other.reference.cluster == *cluster && definition::is_of(&other.body, group, kind)
+            };
+            Definition::new(&desired.objects.iter().find(is_own)?.body, version)
+        };
+        self.known.entry(key).or_insert_with(make).as_ref()
+    }
+}
+
+/// What is simulated of a kind whose definition comes with the change is judged and completed by that.
+fn judged(
+    desired: &DesiredObject,
+    observation: &Observation,
+    definitions: &mut Definitions<'_>,
+) -> Option<Observation> {
+    let Prediction::Simulated(object) = &observation.predicted else { return None };
+    let judged = definitions.of(desired)?.judge(object);
+    let mut observation = observation.clone();
+    if judged.rules > 0 {
+        observation.warnings.push(format!("{}: {}", definition::RULES_NOT_JUDGED, judged.rules));
+    }
+    observation.predicted = if judged.violations.is_empty() {
+        Prediction::Simulated(Box::new(judged.object))
+    } else {
+        let message = judged.violations.join("; ");
+        Prediction::Refused(Gap { code: definition::VIOLATED.to_owned(), message })
+    };
+    Some(observation)
+}
+
+/// The gap of an object that is wanted while the server is still deleting it: it can be made anew only when it is gone.
+fn terminating(live: Option<&Object>) -> Option<Gap> {
+    let live = live.filter(|live| !live.text("/metadata/deletionTimestamp").is_empty())?;
+    let holders = live.get("/metadata/finalizers").and_then(Value::as_array);
+    let holders: Vec<&str> = holders.into_iter().flatten().filter_map(Value::as_str).collect();
+    Some(Gap { code: TERMINATING.to_owned(), message: holders.join(", ") })
+}
+
 /// Adds what has to be done to one desired object.
 fn compare(
     desired: &DesiredObject,
     live: &LiveState,
     entry: Option<&InventoryEntry>,
+    definitions: &mut Definitions<'_>,
     set: &mut ChangeSet,
 ) {
     let observation = match observed(&desired.reference, live) {
         Ok(observation) => observation,
         Err(gap) => return set.gaps.push(*gap),
     };
+    if let Some(gap) = terminating(observation.live.as_ref()) {
+        let (cluster, object) =
+            (desired.reference.cluster.clone(), Some(desired.reference.clone()));
+        return set.gaps.push(ObjectGap { cluster, object, gap, refused: false });
+    }
+    let judged = judged(desired, observation, definitions);
+    let observation = judged.as_ref().unwrap_or(observation);
     let stranger = observation
         .live
         .as_ref()
@@ -171,7 +239,15 @@ fn is_drift(desired: &DesiredObject, entry: Option<&InventoryEntry>, action: Act
 }
 
 fn creation(desired: &DesiredObject, observation: &Observation) -> Change {
-    let content = normalise::normalised(&desired.body);
+    let body = match &observation.predicted {
+        // With the defaults of the definition that comes with it.
+        Prediction::Simulated(object) => object,
+        Prediction::Exact(_)
+        | Prediction::Unverified(..)
+        | Prediction::NotDesired
+        | Prediction::Refused(_) => &desired.body,
+    };
+    let content = normalise::normalised(body);
     let differences = fields::leaves(is_builtin(&desired.reference), &content);
     let mut change = blank(&desired.reference, Action::Create, desired, observation);
     change.effects = access::effects(&desired.reference, None, Some(&content));
@@ -197,9 +273,14 @@ fn configuration(
     let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
     let differences = fields::differences(is_builtin(reference), &before, &after);
     let is_ours = entry.is_some_and(|entry| entry.owner == desired.owner);
+    // What was applied last has nothing that was given up since; that is every object of a quiet site.
+    let kept = match entry.and_then(|entry| entry.applied.as_ref()) {
+        Some(applied) if *applied == desired.digest => Vec::new(),
+        Some(_) | None => ownership::kept(live, &desired.body),
+    };
     let action = if matches!(observation.predicted, Prediction::Refused(_)) && !is_strange {
         Action::Replace
-    } else if !differences.is_empty() {
+    } else if !differences.is_empty() || !kept.is_empty() {
         Action::Configure
     } else if !is_ours {
         Action::Move
@@ -210,6 +291,7 @@ fn configuration(
     change.effects = effects::effects(reference, action, Some(live), Some(&after), &differences);
     change.effects.extend(access::effects(reference, Some(&before), Some(&after)));
     change.live = Some(fingerprint(live, &differences));
+    change.kept = kept;
     change.fields = mask::masked(live.is_secret() || desired.body.is_secret(), differences);
     Some(change)
 }
@@ -265,6 +347,7 @@ fn blank(
         fields: Vec::new(),
         stranger: None,
         conflicts: observation.conflicts.clone(),
+        kept: Vec::new(),
         warnings,
         effects: Vec::new(),
         live: None,
@@ -278,6 +361,7 @@ fn unwanted(
     entry: &InventoryEntry,
     desired: &DesiredState,
     live: &LiveState,
+    inventory: &Inventory,
     set: &mut ChangeSet,
 ) {
     let observation = match observed(reference, live) {
@@ -299,6 +383,8 @@ fn unwanted(
     };
     let before = normalise::normalised(object);
     let mut effects = effects::effects(reference, action, Some(object), None, &[]);
+    let others = observation.holds.iter().filter(|it| !inventory.entries.contains_key(it));
+    effects::tell_what_is_lost(&mut effects, others);
     let mut differences = Vec::new();
     if action == Action::Prune {
         effects.extend(access::effects(reference, Some(&before), None));
@@ -314,6 +400,7 @@ fn unwanted(
         fields: mask::masked(object.is_secret(), differences),
         stranger: None,
         conflicts: Vec::new(),
+        kept: Vec::new(),
         warnings,
         effects,
         desired: None,
@@ -365,7 +452,11 @@ fn keep_definitions_in_use(live: &LiveState, set: &mut ChangeSet) {
         .filter(|change| change.action == Action::Prune)
         .map(|change| change.object.clone())
         .collect();
-    for change in set.changes.iter_mut().filter(|change| change.action == Action::Prune) {
+    let is_definition = |change: &&mut Change| change.object.kind == "CustomResourceDefinition";
+    for change in set.changes.iter_mut().filter(is_definition) {
+        if change.action != Action::Prune {
+            continue;
+        }
         let Some(observation) = live.observation(&change.object) else { continue };
         let stays = observation.holds.iter().filter(|held| !going.contains(*held)).count();
         let annotation = observation.live.as_ref().and_then(|it| it.annotation(PRUNE_ANNOTATION));
@@ -382,8 +473,8 @@ fn keep(change: &mut Change, reason: String) {
     change.effects.clear();
 }
 
-/// A namespace takes everything in it along: it stays while something in it is kept, and while a pruned `StatefulSet`
-/// leaves its claims there (they are not in our inventory).
+/// A namespace takes everything in it along: it stays while something in it is kept, while a claim is in it, whoever made
+/// it, and while a pruned `StatefulSet` leaves its claims there.
 fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
     let leaves_data = |change: &Change| match change.action {
         Action::Keep => true,
@@ -410,7 +501,8 @@ fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
         let is_let_go =
             object.and_then(|object| object.annotation(PRUNE_ANNOTATION)) == Some("enabled");
         let place = (change.object.cluster.clone(), change.object.name.clone());
-        if kept.contains(&place) && !is_let_go {
+        let holds_claims = observation.is_some_and(|it| it.holds.iter().any(effects::is_volume));
+        if (kept.contains(&place) || holds_claims) && !is_let_go {
             keep(change, "holds data".to_owned());
         }
     }

@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod digest;
 pub mod object;
+pub mod definition;
 pub mod served;
 pub mod health;
 pub mod template;

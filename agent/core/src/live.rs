@@ -35,6 +35,8 @@ pub struct ClusterObservation {
     pub observed_at: Timestamp,
     /// Why nothing or not everything could be observed. While there is one, nothing is pruned in this cluster.
     pub gap: Option<Gap>,
+    /// Why single objects could not be observed. The others are as they are told here.
+    pub gaps: BTreeMap<ObjectRef, Gap>,
     /// One entry for each desired object and each object of the inventory that was looked at.
     pub objects: BTreeMap<ObjectRef, Observation>,
 }
@@ -60,7 +62,9 @@ pub struct Observation {
     pub conflicts: Vec<Conflict>,
     /// Warnings that the server gave (deprecations, pod security).
     pub warnings: Vec<String>,
-    /// What would go with it when it is deleted: of a definition that nobody wants any more, the objects of its kind.
+    /// What would go with it when it is deleted, of what nobody wants any more: of a definition the objects of its kind; of
+    /// a namespace what somebody put into it, whoever it was, without what controllers keep there and what belongs to
+    /// another object.
     pub holds: Vec<ObjectRef>,
 }
 
@@ -71,7 +75,8 @@ pub enum Prediction {
     NotDesired,
     /// The server said it: *exact*.
     Exact(Box<Object>),
-    /// Made without the server, because its namespace or its kind comes with the same change: *simulated*.
+    /// Made without the server, because its namespace, its kind or its kind's schema comes with the same change:
+    /// *simulated*.
     Simulated(Box<Object>),
     /// The server could not say (webhook without dry run, no permission): *unverified*; the desired object stands in.
     Unverified(Box<Object>, Gap),

@@ -8,7 +8,9 @@ use tidegate_schema::finding::Finding;
 
 use crate::baseline::Baseline;
 use crate::change::{Action, ChangeSet};
+use crate::definition;
 use crate::desired::{DesiredState, Owner};
+use crate::diff;
 use crate::live::{Inventory, LiveState};
 use crate::plan::{Plan, PlanContent, PlanReport, Wave};
 use crate::served;
@@ -20,6 +22,10 @@ mod risk;
 mod rollout;
 mod steps;
 mod waves;
+
+/// Codes of refusals that we found ourselves, in the server's discovery and in definitions of the same change.
+const FOUND_BY_US: [&str; 3] =
+    [served::VERSION_NOT_SERVED, served::KIND_UNKNOWN, definition::VIOLATED];
 
 /// Makes the plan and says beside it what is refused, what is left out and why.
 ///
@@ -82,10 +88,11 @@ fn leave_out_unobserved(
         let is_left_alone = object.is_some_and(|object| is_excluded(&object.owner, site));
         let mut finding = match &gap.object {
             Some(_) if gap.refused && is_left_alone => continue,
-            // Found by us in the server's discovery, so there are no words of the server to quote.
-            Some(_) if gap.refused && served::CODES.contains(&gap.gap.code.as_str()) => {
+            // Found by us, so there are no words of the server to quote.
+            Some(_) if gap.refused && FOUND_BY_US.contains(&gap.gap.code.as_str()) => {
                 Finding::error(gap.gap.code.clone())
             }
+            Some(_) if gap.gap.code == diff::TERMINATING => Finding::warning(diff::TERMINATING),
             Some(_) if gap.refused => Finding::error("PLAN/SERVER_REFUSES"),
             Some(_) => Finding::warning("PLAN/OBJECT_UNOBSERVED"),
             None => {

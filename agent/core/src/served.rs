@@ -12,8 +12,6 @@ use crate::object::Object;
 pub const VERSION_NOT_SERVED: &str = "CLUSTER/VERSION_NOT_SERVED";
 /// The cluster does not have the kind at any version.
 pub const KIND_UNKNOWN: &str = "CLUSTER/KIND_UNKNOWN";
-/// The codes of this module.
-pub const CODES: [&str; 2] = [VERSION_NOT_SERVED, KIND_UNKNOWN];
 
 /// Kinds of a group whose versions differ in nothing but their name.
 struct Same {

@@ -325,6 +325,7 @@ impl World {
                 version: None,
                 observed_at: now(),
                 gap: None,
+                gaps: BTreeMap::new(),
                 objects: BTreeMap::new(),
             };
             live.clusters.insert(name.to_owned(), observation);

@@ -165,6 +165,7 @@ fn unobserved(message: String, now: Timestamp) -> ClusterObservation {
         version: None,
         observed_at: now,
         gap: Some(Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message }),
+        gaps: std::collections::BTreeMap::new(),
         objects: std::collections::BTreeMap::new(),
     }
 }

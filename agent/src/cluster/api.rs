@@ -36,6 +36,11 @@ const IMMUTABLE_HERE: [&str; 9] = [
     "updates to reclaimPolicy are forbidden",
     "may not be changed in an update",
 ];
+/// What the server says of a webhook that it cannot ask in a dry run, as the webhook would do more than answer.
+const NO_DRY_RUN: &str = "does not support dry run";
+
+/// What the server says of a webhook that did not answer.
+const SILENT: &str = "failed calling webhook";
 
 /// Stands for the server's words about a Secret.
 const WITHHELD: &str = "the server's words are withheld, as they may quote the secret:";
@@ -43,6 +48,7 @@ const WITHHELD: &str = "the server's words are withheld, as they may quote the s
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
+    /// One object, or all at a path.
     Get,
     Create,
     /// Server-side apply.
@@ -67,6 +73,17 @@ pub(super) enum ApiError {
     Refused { code: u16, reason: String, message: String, causes: Vec<Cause> },
     /// No answer that could be understood.
     Unreachable(String),
+}
+
+/// What a refused dry run says of applying the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It would be refused too.
+    Refused,
+    /// Nothing: this object could not be tried.
+    Unknown,
+    /// Nothing, of no object: the server is not there, or busy.
+    NotAsked,
 }
 
 /// One cause of a refusal.
@@ -96,9 +113,16 @@ impl ApiError {
         if !quotes {
             return Self::Refused { code, reason, message, causes };
         }
-        let words = if is_immutable(&message, &causes) { IMMUTABLE } else { WITHHELD };
+        let known = [NO_DRY_RUN, SILENT].into_iter().find(|words| message.contains(words));
+        let words = match (is_immutable(&message, &causes), known) {
+            (true, _) => IMMUTABLE,
+            (false, Some(words)) => words,
+            (false, None) => WITHHELD,
+        };
+        let name = webhook(&message).map(|name| format!("webhook \"{name}\""));
         let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
-        let message = [words, &fields.join(", ")].join(" ").trim_end().to_owned();
+        let parts = [words, name.as_deref().unwrap_or_default(), &fields.join(", ")];
+        let message = parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ");
         let causes =
             causes.into_iter().map(|cause| Cause { message: words.to_owned(), ..cause }).collect();
         Self::Refused { code, reason, message, causes }
@@ -118,15 +142,64 @@ impl ApiError {
         }
     }
 
+    /// Whether the account may not do it, rather than the object not be admitted (quotas, pod security, webhooks).
+    fn is_no_permission(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::Refused { code: 401, .. } => true,
+            // `deployments.apps "web" is forbidden: User "x" cannot patch resource "deployments" in API group "apps"`
+            Self::Refused { code: 403, message, .. } => {
+                message.is_empty()
+                    || (message.contains("\" cannot ") && !message.contains("webhook"))
+            }
+            Self::Refused { .. } => false,
+        }
+    }
+
+    /// The resource takes no requests of this kind.
+    pub(super) fn is_method_unknown(&self) -> bool {
+        matches!(self, Self::Refused { code: 405, .. })
+    }
+
+    /// Whether the object itself is refused, wherever it would be: by its decoder or its validation.
+    pub(super) fn is_about_the_object(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::Refused { code, message, .. } => {
+                matches!(code, 400 | 413 | 422) && webhook(message).is_none()
+            }
+        }
+    }
+
+    /// What the refusal of a dry run says of applying the same.
+    pub(super) fn verdict(&self) -> Verdict {
+        let Self::Refused { code, message, .. } = self else { return Verdict::NotAsked };
+        match (code, self.code()) {
+            (_, "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN" | "CLUSTER/WEBHOOK_SILENT") => Verdict::Unknown,
+            // Room is made for a successor: it may be there a moment later.
+            (403, _) if message.contains("being terminated") => Verdict::Unknown,
+            (_, "CLUSTER/FORBIDDEN") => Verdict::Unknown,
+            (400 | 403 | 404 | 413 | 422, _) => Verdict::Refused,
+            (408 | 409 | 410 | 429 | 502..=504, _) => Verdict::NotAsked,
+            _ => Verdict::Unknown,
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "CLUSTER/UNREACHABLE",
-            Self::Refused { code: 401 | 403, .. } => "CLUSTER/FORBIDDEN",
+            Self::Refused { message, .. } if message.contains(NO_DRY_RUN) => {
+                "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN"
+            }
+            Self::Refused { code: 500.., message, .. } if message.contains(SILENT) => {
+                "CLUSTER/WEBHOOK_SILENT"
+            }
+            Self::Refused { code: 401 | 403, .. } if self.is_no_permission() => "CLUSTER/FORBIDDEN",
             Self::Refused { code: 404, .. } => "CLUSTER/NOT_FOUND",
             Self::Refused { code: 422, causes, message, .. } if is_immutable(message, causes) => {
                 "CLUSTER/IMMUTABLE"
             }
-            Self::Refused { code: 400 | 422, .. } => "CLUSTER/INVALID",
+            Self::Refused { code: 400 | 403 | 413 | 422, .. } => "CLUSTER/INVALID",
             Self::Refused { code: 409, .. } => "CLUSTER/CONFLICT",
             Self::Refused { code: 429, .. } => "CLUSTER/BUSY",
             Self::Refused { .. } => "CLUSTER/SERVER_ERROR",
@@ -139,9 +212,17 @@ impl ApiError {
         }
     }
 
-    /// As a gap of an observation.
+    /// As a gap of an observation. Of a webhook only its name: what else is said of a connection that failed differs
+    /// from time to time, and would make another plan each time.
     pub(super) fn gap(&self) -> Gap {
-        Gap { code: self.code().to_owned(), message: self.message() }
+        let code = self.code();
+        let is_webhooks =
+            matches!(code, "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN" | "CLUSTER/WEBHOOK_SILENT");
+        let message = match webhook(&self.message()) {
+            Some(name) if is_webhooks => name.to_owned(),
+            Some(_) | None => self.message(),
+        };
+        Gap { code: code.to_owned(), message }
     }
 
     /// As a failed effect.
@@ -166,6 +247,11 @@ impl ApiError {
             })
             .collect()
     }
+}
+
+/// The name of the webhook that a message is about.
+fn webhook(message: &str) -> Option<&str> {
+    message.split("webhook \"").nth(1)?.split('"').next()
 }
 
 /// Whether every cause is a field that cannot change. Other causes would stay after a replacement (D40).
@@ -408,6 +494,102 @@ mod tests {
         assert_eq!(refusal(422, &immutable).without_values().code(), "CLUSTER/IMMUTABLE");
         let gone = json!({"message": "namespaces \"iam\" not found"});
         assert_eq!(refusal(404, &gone).without_values().message(), "namespaces \"iam\" not found");
+    }
+
+    #[test]
+    fn a_refused_dry_run_says_something_of_the_apply_or_nothing() {
+        let cases = [
+            (
+                403,
+                "deployments.apps \"web\" is forbidden: User \"agent\" cannot patch resource \"deployments\"",
+                Verdict::Unknown,
+                "CLUSTER/FORBIDDEN",
+            ),
+            (
+                403,
+                "pods \"a\" is forbidden: exceeded quota: small, requested: pods=1",
+                Verdict::Refused,
+                "CLUSTER/INVALID",
+            ),
+            (
+                403,
+                "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\"",
+                Verdict::Refused,
+                "CLUSTER/INVALID",
+            ),
+            (
+                403,
+                "configmaps \"a\" is forbidden: unable to create new content in namespace x because it is being terminated",
+                Verdict::Unknown,
+                "CLUSTER/INVALID",
+            ),
+            (
+                400,
+                "admission webhook \"a.example\" denied the request: User \"x\" cannot",
+                Verdict::Refused,
+                "CLUSTER/INVALID",
+            ),
+            (
+                400,
+                "admission webhook \"a.example\" does not support dry run",
+                Verdict::Unknown,
+                "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN",
+            ),
+            (
+                500,
+                "Internal error occurred: failed calling webhook \"a.example\": Post \"https://10.0.0.1\": dial tcp",
+                Verdict::Unknown,
+                "CLUSTER/WEBHOOK_SILENT",
+            ),
+            (
+                413,
+                "Request entity too large: limit is 3145728",
+                Verdict::Refused,
+                "CLUSTER/INVALID",
+            ),
+            (
+                500,
+                "failed to create typed live object: .spec.x: field not declared in schema",
+                Verdict::Unknown,
+                "CLUSTER/SERVER_ERROR",
+            ),
+            (429, "too many requests", Verdict::NotAsked, "CLUSTER/BUSY"),
+            (503, "service unavailable", Verdict::NotAsked, "CLUSTER/SERVER_ERROR"),
+        ];
+        for (status, message, verdict, code) in cases {
+            let error = || refusal(status, &json!({"message": message}));
+            for error in [error(), error().without_values()] {
+                assert_eq!((error.verdict(), error.code()), (verdict.clone(), code), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_fields_that_cannot_change_make_a_refusal_immutable() {
+        let cause = |message: &str| json!({"reason": "FieldValueInvalid", "field": "spec", "message": message});
+        let code = |causes: &Value| {
+            refusal(
+                422,
+                &json!({"message": "invalid: field is immutable", "details": {"causes": causes}}),
+            )
+            .code()
+        };
+        let (immutable, negative) =
+            (cause("Invalid value: field is immutable"), cause("must be greater than 0"));
+        assert_eq!(code(&json!([immutable])), "CLUSTER/IMMUTABLE");
+        assert_eq!(code(&json!([immutable, negative])), "CLUSTER/INVALID");
+        assert_eq!(code(&json!([negative])), "CLUSTER/INVALID");
+    }
+
+    #[test]
+    fn what_is_told_of_a_webhook_is_the_same_each_time() {
+        let told = |port: u16| {
+            let message =
+                format!("failed calling webhook \"a.example\": read tcp 10.0.0.1:{port}: timeout");
+            refusal(500, &json!({"message": message})).gap()
+        };
+        assert_eq!(told(1), told(2));
+        assert_eq!(told(1).message, "a.example");
     }
 
     #[test]

@@ -146,6 +146,26 @@ impl Kinds {
         Ok(served.iter().find(|served| served.kind == kind).cloned())
     }
 
+    /// Every kind that has a namespace, each once: at the version that its group prefers.
+    ///
+    /// # Errors
+    ///
+    /// A gap when any group cannot say: then nobody knows what there is.
+    pub(super) async fn all_namespaced(&self) -> Result<Vec<ServedKind>, Gap> {
+        let answer = api::send(&self.client, Verb::Get, "/apis", None).await;
+        let body = answer.map_err(|error| error.gap())?.body;
+        let groups = body.get("groups").and_then(Value::as_array);
+        let preferred = groups.into_iter().flatten().filter_map(|group| {
+            group.pointer("/preferredVersion/groupVersion")?.as_str().map(str::to_owned)
+        });
+        let mut kinds = Vec::new();
+        for version in std::iter::once("v1".to_owned()).chain(preferred) {
+            let served = self.ask(&version).await?;
+            kinds.extend(served.into_iter().filter(|kind| kind.is_namespaced));
+        }
+        Ok(kinds)
+    }
+
     /// Asks again next time: a definition was applied, a kind was not there a moment ago, or a watch broke, as it does
     /// when the server is replaced by a newer one.
     pub(super) fn forget_all(&self) {

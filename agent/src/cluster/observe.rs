@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_used_as_it_is};
 use tidegate_core::digest::Digest;
@@ -13,9 +13,15 @@ use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, 
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
 use tidegate_core::progress::Seen;
 
-use super::api::{self, Verb};
+use super::api::{self, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
 use super::{Cluster, Verified, at_version};
+
+/// The kind whose objects define kinds.
+const DEFINITION: &str = "CustomResourceDefinition";
+
+/// The namespace in which objects are tried whose own does not exist yet.
+const STAND_IN: &str = "default";
 
 /// Requests side by side to one API server.
 const WIDTH: usize = 16;
@@ -34,6 +40,7 @@ impl Cluster {
             version: None,
             observed_at: now,
             gap: None,
+            gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
         };
         match self.remembered_identity().await {
@@ -46,7 +53,7 @@ impl Cluster {
                 return observation;
             }
         }
-        let coming = Coming::of(desired);
+        let mut coming = Coming::of(desired);
         let wanted: BTreeSet<&ObjectRef> = desired.iter().map(|object| &object.reference).collect();
         let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
         let tasks: Vec<_> = desired
@@ -59,11 +66,40 @@ impl Cluster {
             observation.gap = Some(gap);
             return observation;
         }
+        // Definitions first: what they change of a schema decides how its objects are observed.
+        let (definitions, others): (Vec<_>, Vec<_>) =
+            tasks.into_iter().partition(|(reference, ..)| reference.kind == DEFINITION);
+        for tasks in [definitions, others] {
+            for (reference, answer) in self.observe_each(tasks, &coming).await {
+                match answer {
+                    Ok(object) => {
+                        observation.objects.insert(reference, object);
+                    }
+                    // The server is not there, which concerns all.
+                    Err(gap) if is_of_all(&gap) => {
+                        let message = format!("{reference}: {}", gap.message);
+                        observation.gap = observation.gap.or(Some(Gap { message, ..gap }));
+                    }
+                    Err(gap) => {
+                        observation.gaps.insert(reference, gap);
+                    }
+                }
+            }
+            coming.note_changes(&observation.objects);
+        }
+        observation
+    }
+
+    /// Observes some objects side by side.
+    async fn observe_each(
+        &self,
+        tasks: Vec<(&ObjectRef, &str, Option<&DesiredObject>)>,
+        coming: &Coming,
+    ) -> Vec<(ObjectRef, Result<Observation, Gap>)> {
         // Collected and boxed first: a lazy chain of closures over references is not `Send` for the compiler.
         let asked: Vec<BoxFuture<'_, _>> = tasks
             .into_iter()
             .map(|(reference, api_version, object)| {
-                let coming = &coming;
                 async move {
                     let answer = self.observe_one(reference, api_version, object, coming).await;
                     (reference.clone(), answer)
@@ -71,20 +107,7 @@ impl Cluster {
                 .boxed()
             })
             .collect();
-        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
-        for (reference, answer) in answers {
-            match answer {
-                Ok(object) => {
-                    observation.objects.insert(reference, object);
-                }
-                // Nothing is left out silently: the whole cluster counts as partly observed.
-                Err(gap) => {
-                    let message = format!("{reference}: {}", gap.message);
-                    observation.gap = observation.gap.or(Some(Gap { message, ..gap }));
-                }
-            }
-        }
-        observation
+        futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await
     }
 
     /// Objects as they are now, from the watches where they have them.
@@ -120,7 +143,13 @@ impl Cluster {
     async fn watch_all(&self, kinds: BTreeSet<(&str, &str)>) -> Result<(), Gap> {
         let mut served = Vec::new();
         for (api_version, kind) in kinds {
-            served.extend(self.kinds.readable(api_version, kind).await?);
+            match self.kinds.readable(api_version, kind).await {
+                Ok(kind) => served.extend(kind),
+                Err(gap) if is_of_all(&gap) => return Err(gap),
+                // Discovery fails in part, as when the service behind an `APIService` is down: the objects of that kind
+                // are asked for one by one, and say so.
+                Err(gap) => tracing::warn!(kind, reason = gap.message, "cannot watch a kind"),
+            }
         }
         self.watches.keep_only(&served);
         // Side by side: on a connection that fails each may take its time.
@@ -140,8 +169,12 @@ impl Cluster {
             Seen::Absent => None,
         };
         let Some(desired) = desired else {
-            let holds = self.instances(live.as_ref()).await?;
-            return Ok(Observation { holds, ..observed(live, Prediction::NotDesired) });
+            let mut observation = observed(live, Prediction::NotDesired);
+            observation.holds = match &observation.live {
+                Some(_) if is_namespace(reference) => self.contents(reference).await?,
+                live => self.instances(live.as_ref()).await?,
+            };
+            return Ok(observation);
         };
         let is_known =
             |live: &&Object| self.is_verified(desired, live) || is_used_as_it_is(desired, live);
@@ -156,8 +189,11 @@ impl Cluster {
             Writable::At(kind) => kind,
             Writable::Nowhere(gap) => return Ok(observed(live, Prediction::Refused(gap))),
         };
+        if coming.changing.contains(&(reference.group.clone(), reference.kind.clone())) {
+            return Ok(observed(live, simulated()));
+        }
         if live.is_none() && self.namespace_comes_first(reference, coming).await? {
-            return Ok(observed(None, simulated()));
+            return self.rehearse(desired, &kind).await;
         }
         self.dry_run(desired, &kind, live).await
     }
@@ -254,15 +290,16 @@ impl Cluster {
                     conflicts = since(error.conflicts(), live.as_ref());
                 }
                 Err(error) => {
-                    let gap = self.replaceable(desired, kind, error.gap()).await;
-                    let prediction = match gap.code.as_str() {
-                        "CLUSTER/INVALID" if gap.message.contains("dry run") => {
-                            unverified(body, gap)
+                    let prediction = match error.verdict() {
+                        Verdict::Refused => {
+                            let gap = self.replaceable(desired, kind, error.gap()).await;
+                            if is_of_all(&gap) {
+                                return Err(gap);
+                            }
+                            Prediction::Refused(gap)
                         }
-                        "CLUSTER/FORBIDDEN" => unverified(body, gap),
-                        "CLUSTER/INVALID" | "CLUSTER/IMMUTABLE" | "CLUSTER/NOT_FOUND"
-                        | "CLUSTER/CONFLICT" => Prediction::Refused(gap),
-                        _ => return Err(gap),
+                        Verdict::Unknown => unverified(body, error.gap()),
+                        Verdict::NotAsked => return Err(error.gap()),
                     };
                     return Ok(Observation {
                         live,
@@ -296,6 +333,81 @@ impl Cluster {
         }
     }
 
+    /// Tries a new object whose namespace comes with the same change: under another name in the namespace that every
+    /// cluster has. Only what is wrong with the object itself counts; quotas, webhooks and permissions of that namespace
+    /// say nothing of the other.
+    async fn rehearse(
+        &self,
+        desired: &DesiredObject,
+        kind: &ServedKind,
+    ) -> Result<Observation, Gap> {
+        let stand_in = format!("tidegate-{}", desired.digest.short());
+        let mut body = at_version(&desired.body, kind);
+        body.set(&["metadata", "name"], json!(stand_in));
+        body.set(&["metadata", "namespace"], json!(STAND_IN));
+        let query = api::query(&[
+            ("fieldManager", FIELD_MANAGER),
+            ("force", "true"),
+            ("dryRun", "All"),
+            ("fieldValidation", "Strict"),
+        ]);
+        let path = kind.path(STAND_IN, Some(&stand_in)) + &query;
+        let simulated = Prediction::Simulated(Box::new(desired.body.clone()));
+        let mut observation = observed(None, simulated);
+        match self.send(Verb::Apply, &path, Some(body.value())).await {
+            Ok(answer) => observation.warnings = answer.warnings,
+            Err(error) if error.is_about_the_object() => {
+                let Gap { code, message } = error.gap();
+                let message = message.replace(&stand_in, desired.body.name());
+                observation.predicted = Prediction::Refused(Gap { code, message });
+            }
+            Err(error) if error.verdict() == Verdict::NotAsked => return Err(error.gap()),
+            Err(_) => {}
+        }
+        Ok(observation)
+    }
+
+    /// What is in a namespace, whoever made it: every object but those that belong to another one, and those that
+    /// controllers put into each namespace.
+    async fn contents(&self, namespace: &ObjectRef) -> Result<Vec<ObjectRef>, Gap> {
+        let kinds = self.kinds.all_namespaced().await?;
+        let asked: Vec<BoxFuture<'_, Result<Vec<ObjectRef>, Gap>>> =
+            kinds.iter().map(|kind| self.contents_of_kind(namespace, kind).boxed()).collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
+        let answers: Result<Vec<_>, Gap> = answers.into_iter().collect();
+        let found: BTreeSet<ObjectRef> = answers?.into_iter().flatten().collect();
+        Ok(found.into_iter().collect())
+    }
+
+    async fn contents_of_kind(
+        &self,
+        namespace: &ObjectRef,
+        kind: &ServedKind,
+    ) -> Result<Vec<ObjectRef>, Gap> {
+        let path = kind.path(&namespace.name, None);
+        let answer = match self.send(Verb::Get, &path, None).await {
+            Ok(answer) => answer,
+            // Not to be listed at all, or gone in between.
+            Err(error) if error.is_not_found() || error.is_method_unknown() => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.gap()),
+        };
+        let group = kind.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let items = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let items =
+            items.into_iter().map(Object::new).filter(|item| is_somebodys(&kind.kind, item));
+        Ok(items
+            .map(|item| ObjectRef {
+                cluster: namespace.cluster.clone(),
+                group: group.to_owned(),
+                kind: kind.kind.clone(),
+                namespace: namespace.name.clone(),
+                name: item.name().to_owned(),
+            })
+            .collect())
+    }
+
     fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {
         let verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         verified
@@ -319,16 +431,17 @@ impl Cluster {
 /// Namespaces and kinds that come with the change.
 struct Coming {
     namespaces: BTreeMap<String, ObjectRef>,
+    /// By group and kind.
     kinds: BTreeSet<(String, String)>,
+    /// Kinds that are there and whose versions or schemas the change alters: what the server says of their objects now
+    /// is not what it will say.
+    changing: BTreeSet<(String, String)>,
 }
 
 impl Coming {
     fn of(desired: &[&DesiredObject]) -> Self {
-        let namespaces = desired.iter().filter(|object| {
-            object.reference.kind == "Namespace" && object.reference.group.is_empty()
-        });
-        let definitions =
-            desired.iter().filter(|object| object.reference.kind == "CustomResourceDefinition");
+        let namespaces = desired.iter().filter(|object| is_namespace(&object.reference));
+        let definitions = desired.iter().filter(|object| object.reference.kind == DEFINITION);
         let text = |object: &DesiredObject, pointer| object.body.text(pointer).to_owned();
         Self {
             namespaces: namespaces
@@ -337,18 +450,52 @@ impl Coming {
             kinds: definitions
                 .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
                 .collect(),
+            changing: BTreeSet::new(),
+        }
+    }
+
+    /// Learns from the definitions that were observed which of them change.
+    fn note_changes(&mut self, observed: &BTreeMap<ObjectRef, Observation>) {
+        for observation in observed.values() {
+            let (Some(live), Prediction::Exact(predicted)) =
+                (&observation.live, &observation.predicted)
+            else {
+                continue;
+            };
+            let versions = |object: &Object| object.get("/spec/versions").cloned();
+            if live.kind() == DEFINITION && versions(live) != versions(predicted) {
+                let text = |pointer| live.text(pointer).to_owned();
+                self.changing.insert((text("/spec/group"), text("/spec/names/kind")));
+            }
         }
     }
 }
 
+/// Whether a gap is one of the server, so that it concerns everything in it.
+fn is_of_all(gap: &Gap) -> bool {
+    matches!(gap.code.as_str(), "CLUSTER/UNREACHABLE" | "CLUSTER/BUSY")
+}
+
+fn is_namespace(reference: &ObjectRef) -> bool {
+    reference.kind == "Namespace" && reference.group.is_empty()
+}
+
+/// Whether somebody made an object for itself: it belongs to no other, and is none that each namespace has.
+fn is_somebodys(kind: &str, item: &Object) -> bool {
+    let owners = item.get("/metadata/ownerReferences").and_then(Value::as_array);
+    let is_kept_by_controllers = match kind {
+        "Event" | "Endpoints" | "EndpointSlice" | "Lease" => true,
+        "ServiceAccount" => item.name() == "default",
+        "ConfigMap" => item.name() == "kube-root-ca.crt",
+        "Secret" => item.text("/type") == "kubernetes.io/service-account-token",
+        _ => false,
+    };
+    owners.is_none_or(Vec::is_empty) && !is_kept_by_controllers
+}
+
 fn observed(live: Option<Object>, prediction: Prediction) -> Observation {
-    Observation {
-        live,
-        predicted: prediction,
-        conflicts: Vec::new(),
-        warnings: Vec::new(),
-        holds: Vec::new(),
-    }
+    let (conflicts, warnings, holds) = (Vec::new(), Vec::new(), Vec::new());
+    Observation { live, predicted: prediction, conflicts, warnings, holds }
 }
 
 fn unverified(body: &Object, gap: Gap) -> Prediction {

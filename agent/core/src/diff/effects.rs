@@ -1,5 +1,7 @@
 //! What a change of one object means for pods, data and addresses.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::fields::Difference;
@@ -43,7 +45,7 @@ pub(super) fn effects(
         effects.push(Effect::VolumeLost);
     }
     if goes_away && is_namespace(reference) {
-        effects.push(Effect::NamespaceLost);
+        effects.push(Effect::NamespaceLost { others: String::new() });
     }
     if address_changes(reference, action, differences) {
         effects.push(Effect::AddressChanges);
@@ -52,6 +54,23 @@ pub(super) fn effects(
         effects.extend(pods(action, live, after, differences));
     }
     effects
+}
+
+/// Says of a namespace that goes what goes with it that is not ours, by kind: `2 ConfigMap, 1 Service`.
+pub(super) fn tell_what_is_lost<'a>(
+    effects: &mut [Effect],
+    others: impl Iterator<Item = &'a ObjectRef>,
+) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for other in others {
+        *counts.entry(&other.kind).or_default() += 1;
+    }
+    let told: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    for effect in effects {
+        if let Effect::NamespaceLost { others } = effect {
+            *others = told.join(", ");
+        }
+    }
 }
 
 /// Services keep their address unless they are made anew or these fields change (Kubernetes API, `ServiceSpec`).

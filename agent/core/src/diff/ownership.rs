@@ -8,6 +8,7 @@ use super::fields::{self, Difference};
 use super::keys;
 use super::normalise::normalised;
 use crate::digest::Digest;
+use crate::live::Conflict;
 use crate::object::{FIELD_MANAGER, Object};
 
 /// The set of fields that we own, in the form of `fieldsV1`. `None` when the object was never applied by us.
@@ -36,6 +37,79 @@ pub(super) fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
             }
         }
     }
+}
+
+/// Fields that we applied once and no longer want, and that stay because another manager has set them too (Kubernetes,
+/// `Server-Side Apply`, shared ownership).
+pub(super) fn kept(live: &Object, desired: &Object) -> Vec<Conflict> {
+    let Some(entries) = live.get("/metadata/managedFields").and_then(Value::as_array) else {
+        return Vec::new();
+    };
+    let text = |entry: &Value, field: &str| {
+        entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let is_main = |entry: &&Value| text(entry, "subresource").is_empty();
+    let is_applied = |entry: &&Value| {
+        text(entry, "manager") == FIELD_MANAGER && text(entry, "operation") == "Apply"
+    };
+    let given_up: Vec<Vec<String>> = entries
+        .iter()
+        .filter(is_main)
+        .filter(is_applied)
+        .filter_map(|entry| entry.get("fieldsV1"))
+        .flat_map(leaves)
+        .filter(|path| {
+            reach(desired.value(), path).is_none() && reach(live.value(), path).is_some()
+        })
+        .collect();
+    let others = entries.iter().filter(is_main).filter(|it| text(it, "manager") != FIELD_MANAGER);
+    let mut kept = Vec::new();
+    for other in others {
+        let theirs: Vec<Vec<String>> = other.get("fieldsV1").into_iter().flat_map(leaves).collect();
+        for path in given_up.iter().filter(|path| theirs.contains(path)) {
+            kept.push(Conflict {
+                field: shown(path),
+                manager: text(other, "manager"),
+                since: other.get("time").and_then(Value::as_str).map(str::to_owned),
+            });
+        }
+    }
+    kept.sort();
+    kept
+}
+
+/// The paths of a set of fields that lead to no others.
+fn leaves(fields: &Value) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (name, inner) in fields.as_object().into_iter().flatten().filter(|(name, _)| *name != ".") {
+        if inner.as_object().is_none_or(|inner| inner.keys().all(|name| name == ".")) {
+            found.push(vec![name.clone()]);
+        }
+        for mut rest in leaves(inner) {
+            rest.insert(0, name.clone());
+            found.push(rest);
+        }
+    }
+    found
+}
+
+fn reach<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| find(value, name))
+}
+
+/// A path of `fieldsV1` as the server writes it in conflicts: `.spec.containers[name="web"].image`.
+fn shown(path: &[String]) -> String {
+    let part = |name: &String| match name.split_once(':') {
+        Some(("k", key)) => {
+            let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
+            let parts: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("[{}]", parts.join(","))
+        }
+        Some(("f", field)) => format!(".{field}"),
+        Some((_, value)) => format!("[={value}]"),
+        None => String::new(),
+    };
+    path.iter().map(part).collect()
 }
 
 /// The digest of what matters to a change: which object it is, what of it is ours, and what now stands at the paths that

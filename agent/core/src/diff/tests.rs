@@ -39,6 +39,7 @@ impl World {
             version: None,
             observed_at: jiff::Timestamp::UNIX_EPOCH,
             gap: None,
+            gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
         };
         world.live.clusters.insert(CLUSTER.to_owned(), cluster);
@@ -360,6 +361,63 @@ fn a_gap_is_never_read_as_absent() {
 }
 
 #[test]
+fn an_object_that_cannot_be_observed_stops_no_other() {
+    let mut world = World::new();
+    let (web, other) = (pod_spec(&json!([{"name": "web"}])), secret(&json!({})));
+    let lost = world.want(&web);
+    let seen = world.want(&other);
+    world.observe(&seen, None, Prediction::Exact(Box::new(Object::new(other))));
+    world.own(&lost, "1", None);
+    let gap = Gap { code: "CLUSTER/SERVER_ERROR".to_owned(), message: String::new() };
+    world.cluster().gaps.insert(lost.clone(), gap.clone());
+    let set = world.diff();
+    assert_eq!((set.changes.len(), set.changes[0].action), (1, Action::Create));
+    assert_eq!((set.gaps.len(), set.gaps[0].object.as_ref()), (1, Some(&lost)));
+    world.desired.objects.retain(|object| object.reference != lost);
+    let set = world.diff();
+    assert!(set.changes.iter().all(|change| change.object != lost), "never pruned");
+    assert_eq!(set.gaps[0].gap, gap);
+}
+
+#[test]
+fn what_is_invalid_is_never_replaced() {
+    let mut body = pod_spec(&json!([{"name": "web", "image": "w:2"}]));
+    body["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
+    let live = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
+    for code in ["CLUSTER/INVALID", "CLUSTER/CONFLICT", "CLUSTER/SCHEMA_VIOLATED"] {
+        let mut world = World::new();
+        let reference = world.want(&body);
+        let gap = Gap { code: code.to_owned(), message: "no".to_owned() };
+        world.observe(&reference, Some(&live), Prediction::Refused(gap));
+        world.own(&reference, "", None);
+        let set = world.diff();
+        assert!(set.changes.is_empty() && set.gaps[0].refused, "{set:?}");
+    }
+}
+
+#[test]
+fn rules_of_a_new_definition_are_left_to_the_server_and_that_is_told() {
+    let mut world = World::new();
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "x-kubernetes-validations": [{"rule": "self.a > 0"}],
+        "properties": {"a": {"type": "integer", "default": 1}}}}});
+    world.want(
+        &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "backups.ops.example"}, "spec": {"group": "ops.example",
+            "names": {"kind": "Backup"},
+            "versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}),
+    );
+    let body = json!({"apiVersion": "ops.example/v1", "kind": "Backup",
+        "metadata": {"name": "b", "namespace": "n"}, "spec": {}});
+    let reference = world.want(&body);
+    world.observe(&reference, None, Prediction::Simulated(Box::new(Object::new(body))));
+    let set = world.diff();
+    let change = set.changes.iter().find(|change| change.object == reference).unwrap();
+    assert_eq!(change.warnings, ["CLUSTER/RULES_NOT_JUDGED: 1"]);
+    assert!(change.fields.iter().any(|field| field.path == "spec.a"), "the default");
+}
+
+#[test]
 fn only_what_is_ours_is_pruned() {
     let mut world = World::new();
     let mut live = pod_spec(&json!([{"name": "web"}]));
@@ -457,7 +515,7 @@ fn claims_are_kept_and_so_is_the_namespace_around_them() {
     let set = world.diff();
     let of_namespace = set.changes.iter().find(|c| c.object.kind == "Namespace").unwrap();
     assert_eq!(of_namespace.action, Action::Prune);
-    assert_eq!(of_namespace.effects, [Effect::NamespaceLost]);
+    assert_eq!(of_namespace.effects, [Effect::NamespaceLost { others: String::new() }]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn of_change(basis: Basis<'_>, change: &Change) -> BTreeSet<Risk> {
     }
     for effect in &change.effects {
         match effect {
-            Effect::VolumeLost | Effect::NamespaceLost => risks.insert(Risk::Destructive),
+            Effect::VolumeLost | Effect::NamespaceLost { .. } => risks.insert(Risk::Destructive),
             Effect::GainsPermission { .. } => risks.insert(Risk::GainsPermission),
             Effect::LosesPermission { .. } if !is_expiry(basis, change) => {
                 risks.insert(Risk::LosesPermission)

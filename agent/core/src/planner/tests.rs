@@ -227,6 +227,7 @@ impl World {
                 version: None,
                 observed_at: jiff::Timestamp::UNIX_EPOCH,
                 gap: None,
+                gaps: BTreeMap::new(),
                 objects: BTreeMap::new(),
             };
             live.clusters.insert(cluster.to_owned(), observation);

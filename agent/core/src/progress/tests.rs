@@ -750,6 +750,7 @@ fn change(world: &World, action: Action) -> Change {
         fields: Vec::new(),
         stranger: None,
         conflicts: Vec::new(),
+        kept: Vec::new(),
         warnings: Vec::new(),
         effects: Vec::new(),
         live: None,

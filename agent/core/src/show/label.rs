@@ -126,8 +126,14 @@ pub(super) fn effect(lang: Lang, effect: &Effect) -> String {
         (Effect::PodsScale { from, to }, _) => format!("{from} → {}", pods(lang, *to)),
         (Effect::NoPodRestarts, _) => own("no pod restarts", "没有 Pod 重启"),
         (Effect::VolumeLost, _) => own("the volume and its data are lost", "存储卷及其数据将丢失"),
-        (Effect::NamespaceLost, _) => {
+        (Effect::NamespaceLost { others }, _) if others.is_empty() => {
             own("everything in the namespace is lost", "命名空间中的一切将丢失")
+        }
+        (Effect::NamespaceLost { others }, Lang::En) => {
+            format!("everything in the namespace is lost, also what is not ours: {others}")
+        }
+        (Effect::NamespaceLost { others }, Lang::Zh) => {
+            format!("命名空间中的一切将丢失，包括不属于我们的：{others}")
         }
         (Effect::AddressChanges, _) => own("the address changes", "地址会改变"),
         (Effect::GainsPermission { access }, Lang::En) => format!("gains access: {access}"),

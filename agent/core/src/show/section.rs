@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_schema::catalogue;
+use tidegate_schema::finding::Lang;
+
 use super::Style;
 use super::label;
 use super::value::harmless;
 use crate::change::{Action, Change, ChangeSet, Effect, FieldChange, Shown};
+use crate::live::Conflict;
 use crate::object::ObjectRef;
 
 /// Fields of a created or deleted object that are listed when not all are.
@@ -71,6 +75,7 @@ fn is_same(left: &Change, right: &Change) -> bool {
         && left.drift == right.drift
         && left.fields == right.fields
         && left.conflicts == right.conflicts
+        && left.kept == right.kept
         && left.warnings == right.warnings
         && left.effects == right.effects
 }
@@ -117,22 +122,46 @@ fn notes(change: &Change, style: Style) -> Vec<(bool, String)> {
     for conflict in &change.conflicts {
         let takes = label::pick(lang, "takes over", "接管");
         let from = label::pick(lang, "from", "原属");
-        notes.push((
-            true,
-            harmless(&format!("{takes} {} ({from} {})", conflict.field, conflict.manager)),
-        ));
+        let who = manager(conflict);
+        notes.push((true, harmless(&format!("{takes} {} ({from} {who})", conflict.field))));
+    }
+    for kept in &change.kept {
+        let (field, who) = (&kept.field, manager(kept));
+        let text = match lang {
+            Lang::En => format!("{field} stays: {who} has set it too"),
+            Lang::Zh => format!("{field} 保留：{who} 也设置了它"),
+        };
+        notes.push((false, harmless(&text)));
     }
     if let Some(text) = label::confidence(lang, change.confidence) {
         notes.push((false, text.to_owned()));
     }
-    notes.extend(change.warnings.iter().map(|warning| (false, harmless(warning))));
+    notes.extend(change.warnings.iter().map(|text| (false, harmless(&warning(lang, text)))));
     notes
+}
+
+/// Another manager, and when it last wrote.
+fn manager(conflict: &Conflict) -> String {
+    match &conflict.since {
+        Some(since) => format!("{}, {since}", conflict.manager),
+        None => conflict.manager.clone(),
+    }
+}
+
+/// A warning: the server's own words, or one of ours by its code.
+fn warning(lang: Lang, text: &str) -> String {
+    let (code, rest) = text.split_once(": ").unwrap_or((text, ""));
+    match catalogue::explain(code, lang) {
+        Some(known) if rest.is_empty() => format!("{} ({code})", known.title),
+        Some(known) => format!("{} ({code}): {rest}", known.title),
+        None => text.to_owned(),
+    }
 }
 
 fn is_grave(effect: &Effect) -> bool {
     match effect {
         Effect::VolumeLost
-        | Effect::NamespaceLost
+        | Effect::NamespaceLost { .. }
         | Effect::AddressChanges
         | Effect::GainsPermission { .. }
         | Effect::LosesPermission { .. } => true,
@@ -186,15 +215,15 @@ pub(super) fn summary(changes: &ChangeSet, style: Style) -> String {
         if count > 0 {
             let word = label::action(lang, action);
             parts.push(match lang {
-                tidegate_schema::finding::Lang::En => format!("{count} to {word}"),
-                tidegate_schema::finding::Lang::Zh => format!("{word} {count}"),
+                Lang::En => format!("{count} to {word}"),
+                Lang::Zh => format!("{word} {count}"),
             });
         }
     }
     let unchanged = label::pick(lang, "unchanged", "不变");
     parts.push(match lang {
-        tidegate_schema::finding::Lang::En => format!("{} {unchanged}", changes.unchanged),
-        tidegate_schema::finding::Lang::Zh => format!("{unchanged} {}", changes.unchanged),
+        Lang::En => format!("{} {unchanged}", changes.unchanged),
+        Lang::Zh => format!("{unchanged} {}", changes.unchanged),
     });
     parts.join(label::pick(lang, ", ", "，"))
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::change::{Action, Change, Confidence, Effect, FieldChange, Shown};
 use crate::desired::{Layer, Owner, UnitId};
 use crate::digest::Digest;
+use crate::live::Conflict;
 use crate::object::ObjectRef;
 use crate::plan::{
     Driver, Group, OnFailure, PlanContent, ReleaseKind, Risk, Rollout, Step, StepKind, Task,
@@ -40,6 +41,7 @@ fn change(cluster: &str, before: &str, after: &str) -> Change {
         }],
         stranger: None,
         conflicts: Vec::new(),
+        kept: Vec::new(),
         warnings: Vec::new(),
         effects: vec![Effect::PodsRestart { pods: 6 }],
         live: None,
@@ -221,6 +223,41 @@ fn long_texts_show_only_the_lines_that_differ() {
     let text = changes_text(&set, Style::default());
     assert!(text.contains("- line 25\n") && text.contains("+ line twenty-five\n"));
     assert!(text.contains("  line 24\n") && !text.contains("line 10\n"));
+}
+
+#[test]
+fn nobody_can_write_a_value_that_reads_like_a_mask() {
+    let mut masked = change("room-a", "a", "b");
+    masked.fields[0].before = Some(Shown::Secret(1));
+    masked.fields[0].after = Some(Shown::Value(json!("(secret 1)")));
+    let set = ChangeSet { changes: vec![masked], ..ChangeSet::default() };
+    let text = changes_text(&set, Style::default());
+    assert!(text.contains("- (secret 1)\n") && text.contains("+ \"(secret 1)\"\n"), "{text}");
+}
+
+#[test]
+fn who_else_has_a_field_is_told_with_the_time_and_our_remarks_in_words() {
+    let by = |field: &str| Conflict {
+        field: field.to_owned(),
+        manager: "kubectl-edit".to_owned(),
+        since: Some("2026-11-26T08:00:00Z".to_owned()),
+    };
+    let mut shared = change("room-a", "a", "b");
+    shared.conflicts = vec![by(".spec.replicas")];
+    shared.kept = vec![by(".metadata.labels.team")];
+    shared.warnings = vec!["CLUSTER/WEBHOOK_SILENT: guard.example".to_owned()];
+    let set = ChangeSet { changes: vec![shared], ..ChangeSet::default() };
+    let text = changes_text(&set, Style { width: 50, ..Style::default() });
+    assert!(
+        text.contains("! takes over .spec.replicas (from kubectl-edit, 2026-11-26T08:00:00Z)\n")
+    );
+    let text = changes_text(&set, Style { width: 160, ..Style::default() });
+    assert!(text.contains(
+        ".metadata.labels.team stays: kubectl-edit, 2026-11-26T08:00:00Z has set it too"
+    ));
+    assert!(text.contains("could not be tried (CLUSTER/WEBHOOK_SILENT): guard.example"), "{text}");
+    let text = changes_text(&set, Style { lang: Lang::Zh, ..Style::default() });
+    assert!(text.contains("准入 webhook 没有应答"), "{text}");
 }
 
 #[test]

@@ -150,8 +150,12 @@ fn object(paper: &mut Paper, entry: &Entry) {
     let line = if clusters.is_empty() { head } else { format!("{head}  {tail}") };
     paper.whole(2, Ink::Plain, &line);
     for (is_grave, note) in &entry.notes {
-        let (sign, ink) = if *is_grave { ("!", Ink::Grave) } else { ("·", Ink::Faint) };
-        paper.line(6, ink, &format!("{sign} {note}"));
+        // What is grave is never cut.
+        if *is_grave {
+            paper.whole(6, Ink::Grave, &format!("! {note}"));
+        } else {
+            paper.line(6, Ink::Faint, &format!("· {note}"));
+        }
     }
     for field in &entry.fields {
         let lines = value::lines(field, style);

@@ -10,6 +10,9 @@ use crate::change::{FieldChange, Shown};
 /// Lines of a text that stay around a change.
 const CONTEXT: usize = 2;
 
+/// How a masked value begins, in each language.
+const MASKS: [&str; 2] = ["(secret", "(密文"];
+
 /// How a line of a field stands to the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -56,9 +59,13 @@ fn text_lines(before: &str, after: &str) -> Vec<(Side, String)> {
 fn shown_lines(shown: &Shown, style: Style) -> Vec<String> {
     match shown {
         Shown::Secret(number) => {
-            vec![format!("({} {number})", pick(style.lang, "secret", "密文"))]
+            vec![format!("{} {number})", pick(style.lang, MASKS[0], MASKS[1]))]
         }
         Shown::Value(Value::String(text)) if text.is_empty() => vec!["\"\"".to_owned()],
+        // Nobody can write a value that reads like a mask (D51).
+        Shown::Value(Value::String(text)) if MASKS.iter().any(|mask| text.contains(mask)) => {
+            vec![harmless(&Value::String(text.clone()).to_string())]
+        }
         Shown::Value(Value::String(text)) => text.lines().map(harmless).collect(),
         Shown::Value(value) => vec![harmless(&value.to_string())],
     }

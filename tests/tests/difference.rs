@@ -1,0 +1,836 @@
+//! The difference that a person approves, on the sandbox and on a real API server: observed by the agent's own adapter,
+//! compared by the core.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test is to stop at what it did not expect"
+)]
+
+use std::collections::BTreeMap;
+
+use http::{Method, Request};
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tidegate::cluster::Cluster;
+use tidegate_core::change::{Action, Change, ChangeSet, Confidence, Effect, FieldChange, Shown};
+use tidegate_core::desired::{DesiredObject, DesiredState, Layer, Owner};
+use tidegate_core::diff::{self, REPLACE_ANNOTATION};
+use tidegate_core::live::{Inventory, InventoryEntry, LiveState};
+use tidegate_core::object::{Object, ObjectRef};
+use tidegate_sandbox::{Fault, Matching, Options, Sandbox};
+use tidegate_tests::real_cluster::RealCluster;
+
+const CLUSTER: &str = "main";
+
+/// One server, a namespace of the test's own, and what is wanted there.
+struct World {
+    client: Client,
+    cluster: Cluster,
+    sandbox: Option<Sandbox>,
+    namespace: String,
+    desired: DesiredState,
+    inventory: Inventory,
+}
+
+fn owner() -> Owner {
+    Owner {
+        solution: Some("platform".to_owned()),
+        product: Some("shop".to_owned()),
+        app: None,
+        access: None,
+        layer: Layer::Workload,
+    }
+}
+
+impl World {
+    async fn new(client: Client, sandbox: Option<Sandbox>, name: &str) -> Self {
+        let namespace = format!("difference-{}", name.replace('_', "-"));
+        let namespace: String = namespace.chars().take(63).collect();
+        let namespace = namespace.trim_end_matches('-').to_owned();
+        let cluster = Cluster::of_client(CLUSTER, "shop", client.clone());
+        let (desired, inventory) = (DesiredState::default(), Inventory::default());
+        let world = Self { client, cluster, sandbox, namespace, desired, inventory };
+        let namespace = json!({"metadata": {"name": world.namespace}});
+        world.send(&Method::POST, "/api/v1/namespaces", &namespace).await;
+        world
+    }
+
+    /// A request as somebody else makes it.
+    async fn send(&self, method: &Method, path: &str, body: &Value) -> Value {
+        let content = match *method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = Request::builder().method(method).uri(path).header("Content-Type", content);
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let response = self.client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect_bytes().await.unwrap();
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        assert!(status.is_success(), "{method} {path}: {answer}");
+        answer
+    }
+
+    /// A change of an object by `kubectl edit`.
+    async fn edit(&self, path: &str, patch: &Value) {
+        let path = format!("{}?fieldManager=kubectl-edit", path.replace("NS", &self.namespace));
+        self.send(&Method::PATCH, &path, patch).await;
+    }
+
+    /// Wants exactly these objects; `NS` stands for the namespace.
+    fn want(&mut self, bodies: &[Value]) {
+        self.desired.objects = bodies
+            .iter()
+            .map(|body| {
+                let text = body.to_string().replace("\"NS\"", &json!(self.namespace).to_string());
+                let body = Object::new(serde_json::from_str(&text).unwrap());
+                let (reference, digest) = (body.reference(CLUSTER), body.digest());
+                DesiredObject { reference, body, digest, owner: owner(), place: None }
+            })
+            .collect();
+        self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    }
+
+    /// Applies what is wanted, definitions first, as a release does; and keeps the inventory.
+    async fn apply(&mut self) {
+        let mut objects: Vec<&DesiredObject> = self.desired.objects.iter().collect();
+        let first = ["CustomResourceDefinition", "Namespace"];
+        objects.sort_by_key(|object| !first.contains(&object.reference.kind.as_str()));
+        for object in objects {
+            let applied = until(|| async { self.cluster.apply(&object.body).await.ok() }).await;
+            let entry = InventoryEntry {
+                api_version: object.body.api_version().to_owned(),
+                uid: Some(applied.uid().to_owned()),
+                adopted: None,
+                kept: false,
+                applied: Some(object.digest.clone()),
+                owner: object.owner.clone(),
+            };
+            self.inventory.entries.insert(object.reference.clone(), entry);
+        }
+    }
+
+    async fn diff(&self) -> ChangeSet {
+        let desired: Vec<&DesiredObject> = self.desired.objects.iter().collect();
+        let ours: Vec<(&ObjectRef, &InventoryEntry)> = self.inventory.entries.iter().collect();
+        let observation = self.cluster.observe(&desired, &ours, Timestamp::UNIX_EPOCH).await;
+        assert_eq!(observation.gap, None);
+        let clusters = BTreeMap::from([(CLUSTER.to_owned(), observation)]);
+        let live = LiveState { clusters };
+        diff::diff(&self.desired, &live, &self.inventory, &BTreeMap::new())
+    }
+}
+
+/// Asks until there is an answer.
+async fn until<T, F: Future<Output = Option<T>>>(ask: impl Fn() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(2);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+async fn simulated(name: &str) -> World {
+    let sandbox = Sandbox::start(Options::default()).unwrap();
+    let client = Client::new(sandbox.service(), "default");
+    World::new(client, Some(sandbox), name).await
+}
+
+/// On the real server, where there is one.
+async fn real(name: &str) -> Option<World> {
+    let client = RealCluster::shared()?.client().await;
+    Some(World::new(client, None, name).await)
+}
+
+/// The same on both servers.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod on_the_sandbox {
+            $(#[tokio::test] async fn $name() {
+                super::$name(super::simulated(stringify!($name)).await).await;
+            })*
+        }
+        mod on_a_real_server {
+            $(#[tokio::test] async fn $name() {
+                if let Some(world) = super::real(stringify!($name)).await {
+                    super::$name(world).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both! {
+    what_was_applied_differs_in_nothing
+    what_the_documents_drop_is_removed
+    what_somebody_else_has_set_too_stays_and_is_named
+    what_somebody_else_set_alone_is_no_difference
+    a_change_by_hand_names_who_made_it_and_when
+    an_invalid_object_is_refused_and_never_replaced
+    only_a_field_that_cannot_change_leads_to_a_replacement
+    objects_of_a_new_namespace_are_tried_elsewhere
+    objects_of_a_new_definition_are_held_to_its_schema
+    objects_of_a_changed_definition_are_held_to_its_new_schema
+    a_namespace_that_goes_tells_what_else_is_in_it
+    what_is_being_deleted_is_told_with_what_holds_it
+    fields_below_unknown_ones_are_compared
+}
+
+fn config_map(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+        "metadata": {"name": name, "namespace": "NS", "labels": {"tidegate.dev/site": "shop"}}})
+}
+
+fn template() -> Value {
+    json!({"metadata": {"labels": {"app": "web"}}, "spec": {
+        "containers": [{
+            "name": "web", "image": "shop/web:1",
+            "ports": [{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}],
+            "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}, "requests": {"cpu": "0.1"}},
+            "env": [{"name": "A", "value": "1"}],
+            "livenessProbe": {"tcpSocket": {"port": 53}},
+        }],
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }})
+}
+
+fn workload(kind: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["selector"] = json!({"matchLabels": {"app": "web"}});
+    spec["template"] = template();
+    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "NS"}, "spec": spec})
+}
+
+fn of_kind(api_version: &str, kind: &str, fields: &Value) -> Value {
+    let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "web", "namespace": "NS"}});
+    for (name, value) in fields.as_object().unwrap() {
+        object[name] = value.clone();
+    }
+    object
+}
+
+/// One object of most kinds that sites have, written as people write them.
+fn of_many_kinds() -> Vec<Value> {
+    let selector = json!({"matchLabels": {"app": "web"}});
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": []}]);
+    let claim = json!({"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}});
+    let mut job_template = template();
+    job_template["spec"]["restartPolicy"] = json!("Never");
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "kinds.difference.example"}, "spec": {"group": "difference.example", "scope": "Namespaced",
+            "names": {"kind": "Kind", "plural": "kinds"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
+    vec![
+        config_map("web", &json!({"app.properties": "a=b\n"})),
+        of_kind("v1", "Secret", &json!({"stringData": {"a": ""}, "data": null})),
+        of_kind("v1", "ServiceAccount", &json!({})),
+        of_kind(
+            "v1",
+            "Service",
+            &json!({"spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [
+            {"name": "tcp", "port": 53, "protocol": "TCP"}, {"name": "udp", "port": 53, "protocol": "UDP"}]}}),
+        ),
+        of_kind("v1", "PersistentVolumeClaim", &json!({"spec": claim["spec"]})),
+        of_kind(
+            "v1",
+            "LimitRange",
+            &json!({"spec": {"limits": [{"type": "Pod", "max": {"cpu": "64"}}]}}),
+        ),
+        workload("Deployment", &json!({"replicas": 1})),
+        workload(
+            "StatefulSet",
+            &json!({"serviceName": "web", "replicas": 1, "volumeClaimTemplates": [claim]}),
+        ),
+        workload("DaemonSet", &json!({})),
+        of_kind("batch/v1", "Job", &json!({"spec": {"template": job_template}})),
+        of_kind("rbac.authorization.k8s.io/v1", "Role", &json!({"rules": rules})),
+        of_kind(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            &json!({
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "web"},
+            "subjects": [{"kind": "ServiceAccount", "name": "web", "namespace": "NS"}]}),
+        ),
+        of_kind(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            &json!({"spec": {"podSelector": {}, "ingress": [{}]}}),
+        ),
+        of_kind(
+            "networking.k8s.io/v1",
+            "Ingress",
+            &json!({"spec": {"rules": [{"host": "web.example", "http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 53}}}}]}}]}}),
+        ),
+        of_kind(
+            "policy/v1",
+            "PodDisruptionBudget",
+            &json!({"spec": {"minAvailable": 1, "selector": selector}}),
+        ),
+        of_kind(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            &json!({"spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}),
+        ),
+        definition,
+    ]
+}
+
+async fn what_was_applied_differs_in_nothing(mut world: World) {
+    world.want(&of_many_kinds());
+    world.apply().await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+    assert_eq!(set.unchanged, of_many_kinds().len());
+    // And when the controllers have done their part.
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", world.namespace);
+    until(|| async {
+        let live = world.send(&Method::GET, &path, &Value::Null).await;
+        (live.pointer("/status/observedGeneration").is_some()
+            && live.pointer("/metadata/annotations/deployment.kubernetes.io~1revision").is_some())
+        .then_some(())
+    })
+    .await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+}
+
+/// `path: before -> after`, one per field.
+fn lines(change: &Change) -> Vec<String> {
+    let show = |value: &Option<Shown>| match value {
+        None => "-".to_owned(),
+        Some(Shown::Value(value)) => value.to_string(),
+        Some(Shown::Secret(number)) => format!("secret {number}"),
+    };
+    let line = |field: &FieldChange| {
+        format!("{}: {} -> {}", field.path, show(&field.before), show(&field.after))
+    };
+    change.fields.iter().map(line).collect()
+}
+
+async fn what_the_documents_drop_is_removed(mut world: World) {
+    let mut map = config_map("web", &json!({"a": "1", "b.c": "2"}));
+    let mut deployment = workload("Deployment", &json!({"replicas": 0}));
+    world.want(&[map.clone(), deployment.clone()]);
+    world.apply().await;
+    map["data"].as_object_mut().unwrap().remove("b.c");
+    map["metadata"]["labels"] = json!({});
+    let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+    container["env"] = json!([]);
+    container["ports"].as_array_mut().unwrap().pop();
+    world.want(&[map, deployment]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps, []);
+    let all: Vec<String> = set.changes.iter().flat_map(lines).collect();
+    for gone in [
+        "data[\"b.c\"]: \"2\" -> -",
+        "metadata.labels[\"tidegate.dev/site\"]: \"shop\" -> -",
+        "spec.template.spec.containers[name=web].env[name=A].value: \"1\" -> -",
+        "spec.template.spec.containers[name=web].ports[containerPort=53,protocol=UDP].protocol: \"UDP\" -> -",
+    ] {
+        assert!(all.iter().any(|line| line == gone), "{gone}: {all:#?}");
+    }
+    assert!(!all.iter().any(|line| line.contains("protocol=TCP")), "{all:#?}");
+    world.apply().await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+}
+
+async fn what_somebody_else_has_set_too_stays_and_is_named(mut world: World) {
+    world.want(&[config_map("web", &json!({"a": "1", "b": "2"}))]);
+    world.apply().await;
+    // The same value by another manager: both have it now.
+    let mut same = config_map("web", &json!({"b": "2"}));
+    same["metadata"]["namespace"] = json!(world.namespace);
+    let path = format!(
+        "/api/v1/namespaces/{}/configmaps/web?fieldManager=operator&force=true",
+        world.namespace
+    );
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(path)
+        .header("Content-Type", "application/apply-patch+yaml")
+        .body(Body::from(same.to_string().into_bytes()))
+        .unwrap();
+    assert!(world.client.send(request).await.unwrap().status().is_success());
+    world.want(&[config_map("web", &json!({"a": "1"}))]);
+    let set = world.diff().await;
+    let change = &set.changes[0];
+    assert_eq!((change.action, lines(change).len()), (Action::Configure, 0));
+    assert_eq!(change.kept.len(), 1, "{change:#?}");
+    let kept = &change.kept[0];
+    assert_eq!((kept.field.as_str(), kept.manager.as_str()), (".data.b", "operator"));
+    assert!(kept.since.is_some());
+    world.apply().await;
+    assert!(world.diff().await.is_empty(), "given up");
+}
+
+async fn what_somebody_else_set_alone_is_no_difference(mut world: World) {
+    world.want(&[config_map("web", &json!({"a": "1"}))]);
+    world.apply().await;
+    let path = "/api/v1/namespaces/NS/configmaps/web";
+    world
+        .edit(path, &json!({"data": {"b": "2"}, "metadata": {"annotations": {"who": "me"}}}))
+        .await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+}
+
+async fn a_change_by_hand_names_who_made_it_and_when(mut world: World) {
+    world.want(&[config_map("web", &json!({"a": "1", "b": "2"}))]);
+    world.apply().await;
+    world
+        .edit("/api/v1/namespaces/NS/configmaps/web", &json!({"data": {"a": "7", "b": "8"}}))
+        .await;
+    let set = until(|| async {
+        let set = world.diff().await;
+        (!set.changes.is_empty()).then_some(set)
+    })
+    .await;
+    let change = &set.changes[0];
+    assert!(change.drift);
+    assert_eq!(lines(change), ["data.a: \"7\" -> \"1\"", "data.b: \"8\" -> \"2\""]);
+    let conflicts: Vec<_> =
+        change.conflicts.iter().map(|it| (it.field.as_str(), it.manager.as_str())).collect();
+    assert_eq!(conflicts, [(".data.a", "kubectl-edit"), (".data.b", "kubectl-edit")]);
+    let times = change.conflicts.iter().filter_map(|it| it.since.as_deref());
+    let times: Vec<Timestamp> = times.map(|it| it.parse().unwrap()).collect();
+    assert_eq!(times.len(), 2);
+    world.apply().await;
+    assert!(world.diff().await.is_empty(), "put right, and nothing is left over");
+}
+
+/// The sandbox serves each kind at one version.
+#[tokio::test]
+async fn another_version_alone_is_no_difference() {
+    let Some(mut world) = real("version").await else { return };
+    let autoscaler = |version: &str, metrics: &Value| {
+        let mut object = of_kind(
+            version,
+            "HorizontalPodAutoscaler",
+            &json!({"spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}),
+        );
+        for (name, value) in metrics.as_object().unwrap() {
+            object["spec"][name] = value.clone();
+        }
+        object
+    };
+    world.want(&[autoscaler("autoscaling/v1", &json!({"targetCPUUtilizationPercentage": 50}))]);
+    world.apply().await;
+    let metrics = json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 50}}}]});
+    world.want(&[autoscaler("autoscaling/v2", &metrics)]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps, [], "{set:#?}");
+    assert!(set.changes.iter().all(|change| change.fields.is_empty()), "{set:#?}");
+}
+
+async fn an_invalid_object_is_refused_and_never_replaced(mut world: World) {
+    let mut deployment = workload("Deployment", &json!({"replicas": 0}));
+    deployment["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
+    world.want(std::slice::from_ref(&deployment));
+    world.apply().await;
+    deployment["spec"]["replicas"] = json!(-1);
+    // Another field that cannot change is no excuse.
+    for selector in ["web", "other"] {
+        deployment["spec"]["selector"]["matchLabels"]["app"] = json!(selector);
+        world.want(std::slice::from_ref(&deployment));
+        let set = world.diff().await;
+        assert!(set.changes.is_empty(), "{set:#?}");
+        assert_eq!((set.gaps[0].gap.code.as_str(), set.gaps[0].refused), ("CLUSTER/INVALID", true));
+    }
+}
+
+async fn only_a_field_that_cannot_change_leads_to_a_replacement(mut world: World) {
+    let mut deployment = workload("Deployment", &json!({"replicas": 2}));
+    world.want(std::slice::from_ref(&deployment));
+    world.apply().await;
+    for labels in ["selector", "template"] {
+        let place = if labels == "selector" {
+            "/spec/selector/matchLabels"
+        } else {
+            "/spec/template/metadata/labels"
+        };
+        *deployment.pointer_mut(place).unwrap() = json!({"app": "other"});
+    }
+    world.want(std::slice::from_ref(&deployment));
+    let set = world.diff().await;
+    assert_eq!((set.gaps[0].gap.code.as_str(), set.gaps[0].refused), ("CLUSTER/IMMUTABLE", true));
+    deployment["metadata"]["annotations"] = json!({REPLACE_ANNOTATION: "enabled"});
+    world.want(&[deployment]);
+    let set = world.diff().await;
+    assert_eq!(set.changes[0].action, Action::Replace);
+    assert_eq!(set.changes[0].effects, [Effect::PodsRestart { pods: 2 }]);
+}
+
+async fn objects_of_a_new_namespace_are_tried_elsewhere(mut world: World) {
+    let namespace = format!("{}-new", world.namespace);
+    let place = |mut object: Value| {
+        object["metadata"]["namespace"] = json!(namespace);
+        object
+    };
+    let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let map = place(config_map("web", &json!({"a": "1"})));
+    let good = place(workload("Deployment", &json!({"replicas": 1})));
+    world.want(&[new.clone(), map.clone(), good]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps, []);
+    let told: Vec<_> =
+        set.changes.iter().map(|it| (it.object.kind.as_str(), it.action, it.confidence)).collect();
+    assert_eq!(
+        told,
+        [
+            ("ConfigMap", Action::Create, Confidence::Simulated),
+            ("Namespace", Action::Create, Confidence::Exact),
+            ("Deployment", Action::Create, Confidence::Simulated),
+        ]
+    );
+    let bad = place(workload("Deployment", &json!({"replicas": -1})));
+    world.want(&[new, map, bad]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps.len(), 1, "{set:#?}");
+    let gap = &set.gaps[0];
+    assert_eq!((gap.gap.code.as_str(), gap.refused), ("CLUSTER/INVALID", true));
+    assert!(gap.gap.message.contains("\"web\" is invalid: spec.replicas"), "{gap:?}");
+    let there =
+        world.send(&Method::GET, "/api/v1/namespaces/default/configmaps", &Value::Null).await;
+    assert!(!there.to_string().contains("tidegate-"), "nothing is left there");
+}
+
+fn backups(properties: &Value) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {
+        "spec": {"type": "object", "required": ["target"], "properties": properties}}}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "backups.GROUP"}, "spec": {"group": "GROUP", "scope": "Namespaced",
+            "names": {"kind": "Backup", "plural": "backups"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}})
+}
+
+fn backup(spec: &Value) -> Value {
+    json!({"apiVersion": "GROUP/v1", "kind": "Backup", "metadata": {"name": "nightly", "namespace": "NS"}, "spec": spec})
+}
+
+fn in_group(group: &str, objects: &[Value]) -> Vec<Value> {
+    let text = json!(objects).to_string().replace("GROUP", group);
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn objects_of_a_new_definition_are_held_to_its_schema(mut world: World) {
+    let definition = backups(&json!({"target": {"type": "string", "pattern": "^s3:"},
+        "mode": {"type": "string", "enum": ["full", "part"], "default": "full"}, "days": {"type": "integer"}}));
+    let of = |spec: &Value| in_group("new.example", &[definition.clone(), backup(spec)]);
+    world.want(&of(&json!({"target": "s3:x"})));
+    let set = world.diff().await;
+    assert_eq!(set.gaps, [], "{set:#?}");
+    let change = set.changes.iter().find(|it| it.object.kind == "Backup").unwrap();
+    assert_eq!(change.confidence, Confidence::Simulated);
+    let all = lines(change);
+    assert!(all.iter().any(|line| line == "spec.mode: - -> \"full\""), "{all:#?}");
+    world.want(&of(&json!({"target": "ftp:x", "mode": "none", "days": "7", "dya": 7})));
+    let set = world.diff().await;
+    let gap = set.gaps.iter().find(|gap| gap.refused).unwrap();
+    assert_eq!(gap.gap.code, "CLUSTER/SCHEMA_VIOLATED");
+    for field in ["spec.target: ", "spec.mode: ", "spec.days: ", "spec.dya: "] {
+        assert!(gap.gap.message.contains(field), "{}", gap.gap.message);
+    }
+    // What was foretold is what the server says once it has the definition.
+    world.want(&of(&json!({"target": "s3:x"})));
+    world.apply().await;
+    let live = until(|| async { Some(world.diff().await).filter(ChangeSet::is_empty) }).await;
+    assert_eq!(live.unchanged, 2);
+    world.want(&of(&json!({"target": "ftp:x"})));
+    assert_eq!(world.diff().await.gaps[0].gap.code, "CLUSTER/INVALID");
+}
+
+async fn objects_of_a_changed_definition_are_held_to_its_new_schema(mut world: World) {
+    let old = json!({"target": {"type": "string"}});
+    let new = json!({"target": {"type": "string"}, "days": {"type": "integer", "maximum": 30}});
+    let of = |schema: &Value, spec: &Value| {
+        in_group("changed.example", &[backups(schema), backup(spec)])
+    };
+    world.want(&of(&old, &json!({"target": "a"})));
+    world.apply().await;
+    world.want(&of(&new, &json!({"target": "a", "days": 7})));
+    let set = world.diff().await;
+    assert_eq!(set.gaps, [], "{set:#?}");
+    let change = set.changes.iter().find(|it| it.object.kind == "Backup").unwrap();
+    assert_eq!(change.confidence, Confidence::Simulated);
+    assert_eq!(lines(change), ["spec.days: - -> 7"]);
+    world.want(&of(&new, &json!({"target": "a", "days": 31})));
+    let set = world.diff().await;
+    assert_eq!(set.gaps[0].gap.code, "CLUSTER/SCHEMA_VIOLATED", "{set:#?}");
+    // While the definition stays the server is asked, and its word counts.
+    world.want(&of(&old, &json!({"target": "a", "days": 7})));
+    let set = world.diff().await;
+    assert_eq!((set.gaps[0].gap.code.as_str(), set.gaps[0].refused), ("CLUSTER/INVALID", true));
+}
+
+async fn a_namespace_that_goes_tells_what_else_is_in_it(mut world: World) {
+    let name = format!("{}-gone", world.namespace);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let mut map = config_map("ours", &json!({}));
+    map["metadata"]["namespace"] = json!(name);
+    world.want(&[namespace, map]);
+    world.apply().await;
+    let foreign = json!({"metadata": {"name": "foreign"}});
+    for resource in ["configmaps", "serviceaccounts"] {
+        let path = format!("/api/v1/namespaces/{name}/{resource}");
+        world.send(&Method::POST, &path, &foreign).await;
+    }
+    world.want(&[]);
+    let effects = |set: &ChangeSet| {
+        let change = set.changes.iter().find(|it| it.object.kind == "Namespace").unwrap();
+        (change.action, change.effects.clone())
+    };
+    let lost = Effect::NamespaceLost { others: "1 ConfigMap, 1 ServiceAccount".to_owned() };
+    assert_eq!(effects(&world.diff().await), (Action::Prune, vec![lost]));
+    let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    let path = format!("/api/v1/namespaces/{name}/persistentvolumeclaims");
+    world.send(&Method::POST, &path, &claim).await;
+    assert_eq!(effects(&world.diff().await), (Action::Keep, Vec::new()), "somebody's data");
+}
+
+async fn what_is_being_deleted_is_told_with_what_holds_it(mut world: World) {
+    let mut map = config_map("web", &json!({}));
+    map["metadata"]["finalizers"] = json!(["example.com/slow"]);
+    world.want(&[map]);
+    world.apply().await;
+    let path = format!("/api/v1/namespaces/{}/configmaps/web", world.namespace);
+    world.send(&Method::DELETE, &path, &Value::Null).await;
+    let set = until(|| async {
+        let set = world.diff().await;
+        (!set.gaps.is_empty()).then_some(set)
+    })
+    .await;
+    assert!(set.changes.is_empty(), "{set:#?}");
+    let gap = &set.gaps[0];
+    assert_eq!(
+        (gap.gap.code.as_str(), gap.gap.message.as_str()),
+        (diff::TERMINATING, "example.com/slow")
+    );
+    assert!(!gap.refused, "there is a plan for the rest");
+    world.send(&Method::PATCH, &path, &json!({"metadata": {"finalizers": null}})).await;
+    let set = until(|| async {
+        let set = world.diff().await;
+        (!set.changes.is_empty()).then_some(set)
+    })
+    .await;
+    assert_eq!(set.changes[0].action, Action::Create);
+}
+
+async fn fields_below_unknown_ones_are_compared(mut world: World) {
+    let free = json!({"target": {"type": "string"},
+        "config": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let of = |config: &Value| {
+        let objects = [backups(&free), backup(&json!({"target": "a", "config": config}))];
+        in_group("free.example", &objects)
+    };
+    world.want(&of(&json!({"deep": {"a": 1, "b": {"c": "x"}}})));
+    world.apply().await;
+    until(|| async { Some(world.diff().await).filter(ChangeSet::is_empty) }).await;
+    world.want(&of(&json!({"deep": {"a": 1, "b": {"c": "y"}}})));
+    let set = world.diff().await;
+    assert_eq!(lines(&set.changes[0]), ["spec.config.deep.b.c: \"x\" -> \"y\""]);
+}
+
+/// What the words of a real server of 1.20 are, so that the sandbox can say them.
+const NO_DRY_RUN: &str = "admission webhook \"guard.shop.example\" does not support dry run";
+const SILENT: &str = "Internal error occurred: failed calling webhook \"guard.shop.example\": Post \"https://127.0.0.1:1/\": dial tcp 127.0.0.1:1: connect: connection refused";
+const QUOTA: &str = "configmaps \"web\" is forbidden: exceeded quota: few, requested: count/configmaps=1, used: count/configmaps=1, limited: count/configmaps=1";
+
+/// One object cannot be tried; another can.
+async fn one_is_unverified(world: &mut World, code: &str) {
+    world.want(&[
+        config_map("web", &json!({"a": "1"})),
+        of_kind("v1", "ServiceAccount", &json!({})),
+        of_kind("v1", "Secret", &json!({"stringData": {"password": "hunter2"}})),
+    ]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps, [], "{set:#?}");
+    let told: Vec<_> =
+        set.changes.iter().map(|it| (it.object.kind.as_str(), it.confidence)).collect();
+    let (unverified, exact) = (Confidence::Unverified, Confidence::Exact);
+    assert_eq!(
+        told,
+        [("ConfigMap", unverified), ("Secret", unverified), ("ServiceAccount", exact)]
+    );
+    for change in &set.changes[..2] {
+        assert_eq!(change.warnings, [format!("{code}: guard.shop.example")]);
+    }
+    assert!(!serde_json::to_string(&set).unwrap().contains("hunter2"));
+}
+
+fn says(world: &World, code: u16, message: &str) {
+    let sandbox = world.sandbox.as_ref().unwrap();
+    for resource in ["configmaps", "secrets"] {
+        sandbox.fault(Fault::Refuse {
+            matching: Matching {
+                verb: Some("patch".to_owned()),
+                resource: Some(resource.to_owned()),
+                ..Matching::default()
+            },
+            code,
+            reason: "InternalError".to_owned(),
+            message: message.to_owned(),
+            times: 2,
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_asked_leaves_only_its_objects_unverified() {
+    let mut world = simulated("webhook").await;
+    for (status, words, code) in [
+        (400, NO_DRY_RUN, "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN"),
+        (500, SILENT, "CLUSTER/WEBHOOK_SILENT"),
+    ] {
+        says(&world, status, words);
+        one_is_unverified(&mut world, code).await;
+        // What is left of the fault is used up.
+        world.diff().await;
+    }
+}
+
+#[tokio::test]
+async fn a_real_webhook_that_cannot_be_asked_leaves_only_its_objects_unverified() {
+    for (effects, code) in
+        [("Some", "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN"), ("None", "CLUSTER/WEBHOOK_SILENT")]
+    {
+        let Some(mut world) = real(&format!("webhook-{}", effects.to_lowercase())).await else {
+            return;
+        };
+        let own = format!("/api/v1/namespaces/{}", world.namespace);
+        world
+            .send(&Method::PATCH, &own, &json!({"metadata": {"labels": {"guarded": effects}}}))
+            .await;
+        let webhook = json!({"metadata": {"name": world.namespace}, "webhooks": [{
+            "name": "guard.shop.example", "sideEffects": effects, "failurePolicy": "Fail", "timeoutSeconds": 5,
+            "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"guarded": effects}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"],
+                "resources": ["configmaps", "secrets"]}]}]});
+        // Webhooks with effects are taken only at this version, as far as 1.21.
+        let path = "/apis/admissionregistration.k8s.io/v1beta1/validatingwebhookconfigurations";
+        world.send(&Method::POST, path, &webhook).await;
+        let names = ["web", "probe"];
+        until(|| async {
+            // The server takes a moment to know its webhooks.
+            let probe = json!({"metadata": {"name": names[1]}});
+            let path = format!("{own}/configmaps?dryRun=All");
+            let request = Request::post(path).header("Content-Type", "application/json");
+            let request = request.body(Body::from(probe.to_string().into_bytes())).unwrap();
+            let status = world.client.send(request).await.unwrap().status();
+            (!status.is_success()).then_some(())
+        })
+        .await;
+        one_is_unverified(&mut world, code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_quota_refuses_before_anybody_approves() {
+    let mut world = simulated("quota").await;
+    says(&world, 403, QUOTA);
+    world.want(&[config_map("web", &json!({}))]);
+    refused_by_quota(&world.diff().await);
+    let Some(mut world) = real("quota").await else { return };
+    let quotas = format!("/api/v1/namespaces/{}/resourcequotas", world.namespace);
+    let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"count/configmaps": "0"}}});
+    world.send(&Method::POST, &quotas, &quota).await;
+    world.want(&[config_map("web", &json!({}))]);
+    // The server takes a moment to know its quotas.
+    let set = until(|| async {
+        let set = world.diff().await;
+        (!set.gaps.is_empty()).then_some(set)
+    })
+    .await;
+    refused_by_quota(&set);
+}
+
+fn refused_by_quota(set: &ChangeSet) {
+    assert!(set.changes.is_empty(), "{set:#?}");
+    assert_eq!((set.gaps[0].gap.code.as_str(), set.gaps[0].refused), ("CLUSTER/INVALID", true));
+    assert!(set.gaps[0].gap.message.contains("quota"), "{set:#?}");
+}
+
+#[tokio::test]
+async fn a_kind_that_discovery_cannot_tell_is_not_gone_and_stops_no_other() {
+    let Some(mut world) = real("discovery").await else { return };
+    // An API whose service is not there, as when the metrics server is down.
+    let name = "v1.broken.example";
+    let service = json!({"metadata": {"name": name}, "spec": {"group": "broken.example", "version": "v1",
+        "groupPriorityMinimum": 100, "versionPriority": 1, "insecureSkipTLSVerify": true,
+        "service": {"name": "none", "namespace": world.namespace}}});
+    let path = "/apis/apiregistration.k8s.io/v1/apiservices";
+    world.send(&Method::POST, path, &service).await;
+    let status = || async {
+        let request = Request::get("/apis/broken.example/v1").body(Body::empty()).unwrap();
+        world.client.send(request).await.unwrap().status().as_u16()
+    };
+    until(|| async { (status().await == 503).then_some(()) }).await;
+    let thing = json!({"apiVersion": "broken.example/v1", "kind": "Thing", "metadata": {"name": "a", "namespace": "NS"}});
+    world.want(&[thing]);
+    let ours = world.desired.objects[0].reference.clone();
+    let entry = InventoryEntry {
+        api_version: "broken.example/v1".to_owned(),
+        uid: Some("1".to_owned()),
+        adopted: None,
+        kept: false,
+        applied: None,
+        owner: owner(),
+    };
+    world.inventory.entries.insert(ours.clone(), entry);
+    world.want(&[config_map("web", &json!({}))]);
+    let set = world.diff().await;
+    world.send(&Method::DELETE, &format!("{path}/{name}"), &Value::Null).await;
+    assert_eq!(set.changes.len(), 1, "{set:#?}");
+    assert_eq!(
+        (set.changes[0].action, set.changes[0].confidence),
+        (Action::Create, Confidence::Exact)
+    );
+    assert_eq!(set.gaps.len(), 1, "{set:#?}");
+    assert_eq!((set.gaps[0].object.as_ref(), set.gaps[0].refused), (Some(&ours), false));
+}
+
+#[tokio::test]
+async fn warnings_of_the_server_are_part_of_the_preview() {
+    let Some(mut world) = real("warnings").await else { return };
+    // Deprecated since 1.19, served until 1.22.
+    let ingress = of_kind(
+        "networking.k8s.io/v1beta1",
+        "Ingress",
+        &json!({"spec": {
+        "backend": {"serviceName": "web", "servicePort": 80}}}),
+    );
+    world.want(&[ingress]);
+    let set = world.diff().await;
+    if let Some(change) = set.changes.first() {
+        assert!(change.warnings.iter().any(|it| it.contains("deprecated")), "{change:#?}");
+    } else {
+        assert_eq!(set.gaps[0].gap.code, "CLUSTER/VERSION_NOT_SERVED", "a newer server");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_too_large_is_refused_by_name() {
+    let Some(mut world) = real("large").await else { return };
+    let large = config_map("large", &json!({"a": "x".repeat(4 << 20)}));
+    world.want(&[large, config_map("web", &json!({}))]);
+    let set = world.diff().await;
+    assert_eq!(set.changes.len(), 1, "{:?}", set.gaps);
+    let gap = &set.gaps[0];
+    assert_eq!((gap.gap.code.as_str(), gap.refused), ("CLUSTER/INVALID", true));
+    assert_eq!(gap.object.as_ref().unwrap().name, "large");
+}
