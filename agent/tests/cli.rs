@@ -204,6 +204,13 @@ fn differences_are_exit_code_2_and_the_plan_has_a_digest() {
     assert!(out(&text).contains(plan["id"].as_str().unwrap()), "{}", out(&text));
     let comment = run(&site, &["diff", "--format", "markdown"]);
     assert!(out(&comment).contains("hello/web"), "{}", out(&comment));
+    for command in ["diff", "plan"] {
+        let page = run(&site, &[command, "--format", "html"]);
+        assert_eq!(code(&page), 2);
+        let page = out(&page);
+        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+        assert!(page.contains("hello/web") && !page.contains("<script"), "{page}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Change sets and plans for people: calm text for terminals, Markdown for merge requests, English and Chinese.
+//! Change sets and plans for people: calm text for terminals, Markdown for merge requests, pages for browsers, in English
+//! and Chinese.
 //!
 //! Everything here is masked already: secrets lost their values in `diff`. Values come from documents and clusters, so
 //! characters that could steer a terminal or turn text around are written out.
@@ -8,6 +9,7 @@ use tidegate_schema::finding::Lang;
 use crate::change::ChangeSet;
 use crate::plan::{Plan, PlanReport};
 
+mod html;
 mod label;
 mod markdown;
 mod plan;
@@ -56,6 +58,16 @@ pub fn plan_markdown(plan: &Plan, report: &PlanReport, lang: Lang, limit: usize)
 /// A change set as a comment on a merge request of at most `limit` bytes.
 pub fn changes_markdown(changes: &ChangeSet, lang: Lang, limit: usize) -> String {
     markdown::changes(changes, lang, limit)
+}
+
+/// A plan as one page for browsers: whole, without scripts, nothing to load.
+pub fn plan_html(plan: &Plan, report: &PlanReport, lang: Lang) -> String {
+    html::plan(plan, report, lang)
+}
+
+/// A change set as one page for browsers.
+pub fn changes_html(changes: &ChangeSet, lang: Lang) -> String {
+    html::changes(changes, lang)
 }
 
 #[cfg(test)]

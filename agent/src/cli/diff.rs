@@ -13,6 +13,7 @@ Examples:
   tidegate diff --data ../site-agent            this folder against what runs
   tidegate diff --path sites/hangzhou --full    every field
   tidegate diff --format markdown               a comment for the merge request
+  tidegate diff --format html > diff.html       one page with every field
 
 Exit code 0: no difference. 2: there are differences. 1: the documents are refused.";
 
@@ -41,6 +42,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         Format::Markdown => {
             printer.text(&show::changes_markdown(changes, printer.lang, COMMENT));
         }
+        Format::Html => printer.text(&show::changes_html(changes, printer.lang)),
     }
     printer.complain(&preview.report.findings, &Sources::default());
     Ok(if changes.is_empty() { Outcome::Done } else { Outcome::Differences })

@@ -14,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate plan --data ../site-agent        tasks, waves, steps, groups, digest
   tidegate plan --format markdown           a comment for the merge request
+  tidegate plan --format html > plan.html   one page with every field
   tidegate plan --format json | jq .id      the digest that approvals name
 
 Exit code 0: nothing to do. 2: there is a plan. 1: refused.";
@@ -43,6 +44,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         Format::Markdown => {
             printer.text(&show::plan_markdown(plan, report, printer.lang, COMMENT));
         }
+        Format::Html => printer.text(&show::plan_html(plan, report, printer.lang)),
     }
     Ok(if report.is_refused() {
         Outcome::Refused

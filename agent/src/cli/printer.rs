@@ -27,6 +27,8 @@ pub(super) enum Format {
     Json,
     /// For comments on merge requests.
     Markdown,
+    /// One page for browsers and mail: `diff`, `plan` and `drift`; elsewhere text.
+    Html,
 }
 
 /// Where a command line is typed: what time it is there, and where its output goes.

@@ -110,6 +110,17 @@ pub(super) fn confidence(lang: Lang, confidence: Confidence) -> Option<&'static 
     }
 }
 
+/// Why an object is kept; other texts stay as they are.
+pub(super) fn reason(lang: Lang, text: &str) -> &str {
+    match (lang, text) {
+        (Lang::Zh, "holds data") => "含有数据",
+        (Lang::Zh, "kept for its log") => "为其日志而保留",
+        (Lang::Zh, "made anew by somebody else") => "已由他人重新创建",
+        (Lang::Zh, "never applied by us") => "我们从未应用过",
+        (_, text) => text,
+    }
+}
+
 pub(super) fn pods(lang: Lang, pods: u32) -> String {
     match (lang, pods) {
         (Lang::En, 1) => "1 pod".to_owned(),

@@ -58,6 +58,24 @@ fn style(lang: Lang) -> Style {
 pub(super) fn changes(changes: &ChangeSet, lang: Lang, limit: usize) -> String {
     let mut comment = Comment { text: String::new(), limit, left_out: 0 };
     comment.add(&format!("**{}**\n\n", section::summary(changes, style(lang))));
+    // What is not known comes before what is: a comment may be cut.
+    for (refused, title) in [
+        (true, pick(lang, "Refused by the API server", "被 API 服务器拒绝")),
+        (false, pick(lang, "Could not be observed", "无法观测")),
+    ] {
+        let gaps: Vec<_> = changes.gaps.iter().filter(|gap| gap.refused == refused).collect();
+        if !gaps.is_empty() {
+            comment.add(&format!("**{title}**\n\n"));
+        }
+        for gap in &gaps {
+            let object = gap.object.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
+            let what = plain(&format!("{}{object}: {}", gap.cluster, gap.gap.message));
+            comment.add(&format!("- ⛔ `{}` {what}\n", gap.gap.code));
+        }
+        if !gaps.is_empty() {
+            comment.add("\n");
+        }
+    }
     for section in section::sections(changes, style(lang)) {
         comment.add(&folded(&section, style(lang)));
     }

@@ -128,7 +128,7 @@ fn notes(change: &Change, style: Style) -> Vec<(bool, String)> {
     for kept in &change.kept {
         let (field, who) = (&kept.field, manager(kept));
         let text = match lang {
-            Lang::En => format!("{field} stays: {who} has set it too"),
+            Lang::En => format!("{field} stays: also set by {who}"),
             Lang::Zh => format!("{field} 保留：{who} 也设置了它"),
         };
         notes.push((false, harmless(&text)));
@@ -153,8 +153,8 @@ fn warning(lang: Lang, text: &str) -> String {
     let (code, rest) = text.split_once(": ").unwrap_or((text, ""));
     match catalogue::explain(code, lang) {
         Some(known) if rest.is_empty() => format!("{} ({code})", known.title),
-        Some(known) => format!("{} ({code}): {rest}", known.title),
-        None => text.to_owned(),
+        Some(known) => format!("{}: {rest} ({code})", known.title),
+        None => label::reason(lang, text).to_owned(),
     }
 }
 

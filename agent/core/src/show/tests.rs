@@ -5,10 +5,10 @@ use tidegate_schema::finding::{Finding, Lang};
 
 use super::value::{columns, cut, harmless};
 use super::*;
-use crate::change::{Action, Change, Confidence, Effect, FieldChange, Shown};
+use crate::change::{Action, Change, Confidence, Effect, FieldChange, ObjectGap, Shown};
 use crate::desired::{Layer, Owner, UnitId};
 use crate::digest::Digest;
-use crate::live::Conflict;
+use crate::live::{Conflict, Gap};
 use crate::object::ObjectRef;
 use crate::plan::{
     Driver, Group, OnFailure, PlanContent, ReleaseKind, Risk, Rollout, Step, StepKind, Task,
@@ -115,6 +115,149 @@ fn small_plan() -> Plan {
             changes: change_set,
             waves: vec![wave],
         },
+    }
+}
+
+fn with(base: Change, kind: &str, name: &str, action: Action) -> Change {
+    let mut change = Change { action, ..base };
+    change.object.kind = kind.to_owned();
+    change.object.group = if kind == "StatefulSet" { "apps" } else { "" }.to_owned();
+    change.object.name = name.to_owned();
+    change.effects = Vec::new();
+    change
+}
+
+fn field(path: &str, before: Option<Shown>, after: Option<Shown>) -> FieldChange {
+    FieldChange { path: path.to_owned(), before, after }
+}
+
+/// One of everything that a difference may have.
+fn rich_plan() -> (Plan, PlanReport) {
+    let mut plan = small_plan();
+    let base = || change("room-a", "iam:1", "iam:2");
+    let value = |text: &str| Some(Shown::Value(json!(text)));
+    let by = |field: &str, manager: &str| Conflict {
+        field: field.to_owned(),
+        manager: manager.to_owned(),
+        since: Some("2026-11-26T08:00:00Z".to_owned()),
+    };
+    let mut map = with(base(), "ConfigMap", "settings", Action::Configure);
+    let lines: Vec<String> = (0..9).map(|line| format!("line {line}")).collect();
+    map.fields = vec![
+        field(
+            "data[\"app.conf\"]",
+            value(&lines.join("\n")),
+            value(&lines.join("\n").replace("line 4", "<b>4</b>")),
+        ),
+        field("metadata.labels.team", value("blue"), None),
+    ];
+    map.drift = true;
+    map.conflicts = vec![by(".data.app\\.conf", "kubectl-edit")];
+    map.kept = vec![by(".metadata.labels.tier", "operator")];
+    map.effects = vec![Effect::NoPodRestarts];
+    let mut secret = with(base(), "Secret", "db", Action::Configure);
+    secret.fields = vec![
+        field("data.password", Some(Shown::Secret(1)), Some(Shown::Secret(2))),
+        field("data.repeated", None, Some(Shown::Secret(2))),
+    ];
+    let mut service = with(base(), "Service", "web", Action::Create);
+    service.confidence = Confidence::Simulated;
+    service.warnings = vec!["spec.externalIPs is deprecated".to_owned()];
+    service.fields = (0..12)
+        .map(|port| {
+            field(
+                &format!("spec.ports[port={port},protocol=TCP].port"),
+                None,
+                Some(Shown::Value(json!(port))),
+            )
+        })
+        .collect();
+    let mut replaced = with(base(), "StatefulSet", "store", Action::Replace);
+    replaced.fields = vec![field("spec.serviceName", value("a"), value("b"))];
+    replaced.effects = vec![Effect::PodsRestart { pods: 3 }];
+    let mut namespace = with(base(), "Namespace", "old", Action::Prune);
+    namespace.object.namespace = String::new();
+    namespace.effects = vec![Effect::NamespaceLost { others: "2 ConfigMap, 1 Service".to_owned() }];
+    let mut claim = with(base(), "PersistentVolumeClaim", "data", Action::Keep);
+    claim.warnings = vec!["holds data".to_owned()];
+    let mut unverified = with(base(), "Service", "guarded", Action::Configure);
+    unverified.confidence = Confidence::Unverified;
+    unverified.warnings = vec!["CLUSTER/WEBHOOK_SILENT: guard.example".to_owned()];
+    unverified.fields = vec![field("spec.type", value("ClusterIP"), value("LoadBalancer"))];
+    unverified.effects = vec![Effect::AddressChanges];
+    let mut moved = with(base(), "ServiceAccount", "web", Action::Move);
+    moved.fields = Vec::new();
+    let set = &mut plan.content.changes;
+    set.changes.extend([map, secret, service, replaced, namespace, claim, unverified, moved]);
+    set.changes.sort_by(|left, right| left.object.cmp(&right.object));
+    set.gaps = vec![ObjectGap {
+        cluster: "room-b".to_owned(),
+        object: None,
+        gap: Gap { code: "CLUSTER/UNREACHABLE".to_owned(), message: "no route".to_owned() },
+        refused: false,
+    }];
+    plan.content.risks.insert(Risk::Destructive);
+    let report = PlanReport {
+        findings: vec![
+            Finding::warning("PLAN/CLUSTER_UNOBSERVED")
+                .with("cluster", "room-b")
+                .with("code", "CLUSTER/UNREACHABLE")
+                .with("reason", "no route"),
+        ],
+        excluded: vec!["iam/beta".to_owned()],
+        ..PlanReport::default()
+    };
+    (plan, report)
+}
+
+/// What a person or a program reads of the same plan, whole.
+#[test]
+fn the_forms_of_a_plan() {
+    let (plan, report) = rich_plan();
+    let style = Style { is_full: false, ..Style::default() };
+    insta::assert_snapshot!("text", plan_text(&plan, &report, style));
+    let style = Style { lang: Lang::Zh, ..Style::default() };
+    insta::assert_snapshot!("text_zh", plan_text(&plan, &report, style));
+    insta::assert_snapshot!("markdown", plan_markdown(&plan, &report, Lang::En, 60_000));
+    insta::assert_snapshot!("html", without_look(&plan_html(&plan, &report, Lang::En)));
+    insta::assert_snapshot!("html_zh", without_look(&plan_html(&plan, &report, Lang::Zh)));
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&plan.content.changes).unwrap());
+}
+
+/// A page without its style sheet, which is a file of its own.
+fn without_look(page: &str) -> String {
+    let (head, rest) = page.split_once("<style>").unwrap();
+    format!("{head}{}", rest.split_once("</style>").unwrap().1)
+}
+
+#[test]
+fn a_comment_says_what_could_not_be_observed() {
+    let (plan, _) = rich_plan();
+    let comment = changes_markdown(&plan.content.changes, Lang::En, 60_000);
+    assert!(comment.contains("Could not be observed") && comment.contains("CLUSTER/UNREACHABLE"));
+}
+
+#[test]
+fn a_page_is_whole_loads_nothing_and_runs_nothing() {
+    let evil = "</del><script>alert(1)</script>\u{202e}\" onclick='x'";
+    let (mut plan, report) = rich_plan();
+    plan.content.site = evil.to_owned();
+    plan.content.changes.changes.push(change("room-c", "iam:1", evil));
+    let page = plan_html(&plan, &report, Lang::En);
+    for forbidden in
+        ["<script", "http:", "https:", "src=", "url(", "@import", " onclick='", "\u{202e}"]
+    {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("default-src 'none'"));
+    for field in 0..12 {
+        assert!(page.contains(&format!("ports[port={field},protocol=TCP].port")), "every field");
+    }
+    let count = |part: &str| page.matches(part).count();
+    for tag in ["details", "table", "ul", "ol", "section", "div", "li", "tr", "td", "th", "p"] {
+        let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
+        assert_eq!(opened, count(&format!("</{tag}>")), "{tag}");
     }
 }
 
@@ -252,10 +395,12 @@ fn who_else_has_a_field_is_told_with_the_time_and_our_remarks_in_words() {
         text.contains("! takes over .spec.replicas (from kubectl-edit, 2026-11-26T08:00:00Z)\n")
     );
     let text = changes_text(&set, Style { width: 160, ..Style::default() });
-    assert!(text.contains(
-        ".metadata.labels.team stays: kubectl-edit, 2026-11-26T08:00:00Z has set it too"
-    ));
-    assert!(text.contains("could not be tried (CLUSTER/WEBHOOK_SILENT): guard.example"), "{text}");
+    assert!(
+        text.contains(
+            ".metadata.labels.team stays: also set by kubectl-edit, 2026-11-26T08:00:00Z"
+        )
+    );
+    assert!(text.contains("did not answer: guard.example (CLUSTER/WEBHOOK_SILENT)"), "{text}");
     let text = changes_text(&set, Style { lang: Lang::Zh, ..Style::default() });
     assert!(text.contains("准入 webhook 没有应答"), "{text}");
 }
