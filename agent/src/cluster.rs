@@ -15,6 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
+use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
 use tidegate_core::pod::Pod;
@@ -244,7 +245,14 @@ impl Cluster {
             }
             Err(gap) => return Err(transient(gap)),
         };
-        let object = &at_version(object, &kind);
+        let mut object = at_version(object, &kind);
+        if !ignored::left(&object).is_empty() {
+            let live = self.get(&object.reference(&self.name), &kind.api_version).await;
+            match live.map_err(transient)? {
+                Seen::Present(live) => object = ignored::sent(&object, Some(&live)),
+                Seen::Absent => {}
+            }
+        }
         let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", "true")]);
         let path = kind.path(object.namespace(), Some(object.name())) + &query;
         let answer = self.send(Verb::Apply, &path, Some(object.value())).await;

@@ -58,6 +58,29 @@ pub struct SolutionProduct {
     /// Apps that this release leaves alone as they are (YL-048).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Name>,
+    /// Fields of its plain manifests that somebody else sets. They are applied once, with the object; from then on
+    /// they stay as they are in the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Ignore>,
+}
+
+/// Fields that are left to somebody else once the object exists: an autoscaler, an injector of certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ignore {
+    /// Who sets them, for those who approve.
+    #[schemars(length(min = 1))]
+    pub reason: String,
+    /// The kind of the objects, as in `Deployment`.
+    #[schemars(length(min = 1))]
+    pub kind: String,
+    /// The object's name. Default: every object of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Paths as differences show them: `spec.replicas`, `webhooks[name=a.example.com].clientConfig.caBundle`,
+    /// `metadata.annotations["example.com/a"]`.
+    #[schemars(length(min = 1))]
+    pub fields: Vec<String>,
 }
 
 /// A refusal that a solution lifts.

@@ -17,6 +17,7 @@ use tidegate::cluster::Cluster;
 use tidegate_core::change::{Action, Change, ChangeSet, Confidence, Effect, FieldChange, Shown};
 use tidegate_core::desired::{DesiredObject, DesiredState, Layer, Owner};
 use tidegate_core::diff::{self, REPLACE_ANNOTATION};
+use tidegate_core::ignored;
 use tidegate_core::live::{Inventory, InventoryEntry, LiveState};
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_sandbox::{Fault, Matching, Options, Sandbox};
@@ -179,6 +180,7 @@ on_both! {
     a_namespace_that_goes_tells_what_else_is_in_it
     what_is_being_deleted_is_told_with_what_holds_it
     fields_below_unknown_ones_are_compared
+    a_field_that_is_left_to_others_stays_theirs
 }
 
 fn config_map(name: &str, data: &Value) -> Value {
@@ -643,6 +645,41 @@ async fn fields_below_unknown_ones_are_compared(mut world: World) {
     world.want(&of(&json!({"deep": {"a": 1, "b": {"c": "y"}}})));
     let set = world.diff().await;
     assert_eq!(lines(&set.changes[0]), ["spec.config.deep.b.c: \"x\" -> \"y\""]);
+}
+
+async fn a_field_that_is_left_to_others_stays_theirs(mut world: World) {
+    let want = |world: &mut World, replicas: u32, image: &str| {
+        let mut body = Object::new(workload("Deployment", &json!({"replicas": replicas})));
+        body.value_mut()["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        ignored::leave(&mut body, "spec.replicas", "an autoscaler sets it");
+        world.want(&[body.into_value()]);
+    };
+    let replicas = async |world: &World| {
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", world.namespace);
+        world.send(&Method::GET, &path, &Value::Null).await["spec"]["replicas"].clone()
+    };
+    want(&mut world, 2, "shop/web:1");
+    world.apply().await;
+    assert_eq!(replicas(&world).await, json!(2), "as the documents say, once");
+    // The documents change their mind, and nobody else has said anything yet: it stays.
+    want(&mut world, 3, "shop/web:1");
+    assert!(world.diff().await.is_empty());
+    world
+        .edit("/apis/apps/v1/namespaces/NS/deployments/web", &json!({"spec": {"replicas": 5}}))
+        .await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+    // It survives an apply of something else, and no conflict is made of it.
+    want(&mut world, 3, "shop/web:2");
+    let set = world.diff().await;
+    assert_eq!(
+        lines(&set.changes[0]),
+        ["spec.template.spec.containers[name=web].image: \"shop/web:1\" -> \"shop/web:2\""]
+    );
+    assert_eq!(set.changes[0].conflicts, []);
+    world.apply().await;
+    assert_eq!(replicas(&world).await, json!(5));
+    assert!(world.diff().await.is_empty());
 }
 
 /// What the words of a real server of 1.20 are, so that the sandbox can say them.

@@ -11,6 +11,7 @@ use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
 use crate::definition::{self, Definition};
 use crate::desired::{DesiredObject, DesiredState, Unit};
 use crate::digest::Digest;
+use crate::ignored;
 use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
 use crate::object::{Object, ObjectRef};
 use crate::zone::PublishedZone;
@@ -266,9 +267,11 @@ fn configuration(
     let predicted = match &observation.predicted {
         Prediction::Exact(object) => Object::clone(object),
         Prediction::Simulated(object) | Prediction::Unverified(object, _) => {
-            ownership::overlaid(live, object)
+            ownership::overlaid(live, &ignored::sent(object, Some(live)))
         }
-        Prediction::NotDesired | Prediction::Refused(_) => ownership::overlaid(live, &desired.body),
+        Prediction::NotDesired | Prediction::Refused(_) => {
+            ownership::overlaid(live, &ignored::sent(&desired.body, Some(live)))
+        }
     };
     let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
     let differences = fields::differences(is_builtin(reference), &before, &after);

@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod digest;
 pub mod object;
 pub mod definition;
+pub mod ignored;
 pub mod served;
 pub mod health;
 pub mod template;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_used_as_it_is};
 use tidegate_core::digest::Digest;
+use tidegate_core::ignored;
 use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
 use tidegate_core::progress::Seen;
@@ -261,7 +262,7 @@ impl Cluster {
         kind: &ServedKind,
         live: Option<Object>,
     ) -> Result<Observation, Gap> {
-        let body = &at_version(&desired.body, kind);
+        let body = &at_version(&ignored::sent(&desired.body, live.as_ref()), kind);
         let path = kind.path(body.namespace(), Some(body.name()));
         let mut conflicts = Vec::new();
         for force in ["false", "true"] {

@@ -104,6 +104,7 @@ fn deployment(product: &Product) -> Deployment {
         maturity: serde_json::from_value(json!("mature")).unwrap(),
         allow: Vec::new(),
         exclude: BTreeSet::new(),
+        ignore: Vec::new(),
         digest: Digest::of(&product.version),
         place: tidegate_schema::finding::Place::file("solutions/platform.yaml"),
     }

@@ -1,8 +1,10 @@
 //! Plain Kubernetes objects: labelled as ours, put into the step where they belong.
 
 use serde_json::{Map, Value, json};
+use tidegate_schema::solution::Ignore;
 
 use crate::desired::Layer;
+use crate::ignored::{self, Path};
 use crate::object::Object;
 use crate::render::scope::{Draft, Scope, label_value};
 use crate::site::Manifest;
@@ -89,7 +91,21 @@ fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
     if matches!(manifest.body.group(), "" | "apps" | "batch") {
         complete(&mut body);
     }
+    for rule in deployment.ignore.iter().filter(|rule| is_of(rule, &manifest.body)) {
+        let mut object = Object::new(body);
+        for field in &rule.fields {
+            if Path::parse(field).is_some_and(|path| path.is_in(&object)) {
+                ignored::leave(&mut object, field, &rule.reason);
+            }
+        }
+        body = object.into_value();
+    }
     body
+}
+
+/// Whether a rule is about an object.
+pub(crate) fn is_of(rule: &Ignore, object: &Object) -> bool {
+    rule.kind == object.kind() && rule.name.as_ref().is_none_or(|name| name == object.name())
 }
 
 /// Writes out what server-side apply needs and `kubectl apply` does not (older servers refuse the object without it; what

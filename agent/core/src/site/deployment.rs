@@ -8,7 +8,7 @@ use tidegate_schema::finding::Place;
 use tidegate_schema::parameters::SecretReference;
 use tidegate_schema::product::{HealthRule, LoadBalancer, Maturity, Requirement};
 use tidegate_schema::scalar::Quantity;
-use tidegate_schema::solution::Allowance;
+use tidegate_schema::solution::{Allowance, Ignore};
 
 use crate::digest::Digest;
 use crate::object::Object;
@@ -44,6 +44,8 @@ pub struct Deployment {
     /// Apps that releases leave alone as they are (YL-048). They are rendered nevertheless, so that nothing of them is
     /// pruned; the planner plans no step for them.
     pub exclude: BTreeSet<String>,
+    /// Fields of its plain manifests that are left to others.
+    pub ignore: Vec<Ignore>,
     /// The digest of the version's document and files: a version is immutable.
     pub digest: Digest,
     /// Where the solution asks for it.

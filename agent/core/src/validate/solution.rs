@@ -12,8 +12,9 @@ use super::documents::Documents;
 use super::parameter::{self, Running};
 use super::references::unknown;
 use super::version::{self, circle};
+use crate::ignored::Path;
 use crate::provenance::LayerValues;
-use crate::render::is_protected_namespace;
+use crate::render::{is_of, is_protected_namespace};
 use crate::site::{Deployment, ValidSite};
 use crate::snapshot::Snapshot;
 use crate::template::Templates;
@@ -191,6 +192,7 @@ fn one(
         maturity: metadata.map(|(_, product)| product.maturity).unwrap_or_default(),
         allow: wanted.spec.allow.clone(),
         exclude: product.exclude.iter().map(ToString::to_string).collect(),
+        ignore: product.ignore.clone(),
         digest: version::digest(document, version, folder, snapshot),
         place: wanted.place("product"),
     };
@@ -210,7 +212,37 @@ fn one(
         let placement = placer.placement(findings);
         deployment.placements.insert(cluster, placement);
     }
+    ignored_known(wanted, &deployment, findings);
     deployment
+}
+
+/// Rules that leave fields to others: each path is one, and each leads to a field of some manifest (gitops.md D58).
+fn ignored_known(wanted: &Wanted<'_>, deployment: &Deployment, findings: &mut Vec<Finding>) {
+    let manifests: Vec<_> =
+        deployment.placements.values().flat_map(|placement| &placement.manifests).collect();
+    for (index, rule) in deployment.ignore.iter().enumerate() {
+        for (at, field) in rule.fields.iter().enumerate() {
+            let place = wanted.place(&format!("ignore[{index}].fields[{at}]"));
+            let Some(path) = Path::parse(field) else {
+                let finding = Finding::error("SOLUTION/IGNORE_PATH").at(place);
+                findings.push(finding.with("path", field));
+                continue;
+            };
+            let is_used = manifests
+                .iter()
+                .any(|manifest| is_of(rule, &manifest.body) && path.is_in(&manifest.body));
+            if !is_used && !deployment.placements.is_empty() {
+                let object = rule.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+                findings.push(
+                    Finding::warning("SOLUTION/IGNORE_UNUSED")
+                        .at(place)
+                        .with("path", field)
+                        .with("product", &deployment.product)
+                        .with("object", format!("{}{object}", rule.kind)),
+                );
+            }
+        }
+    }
 }
 
 /// The topology or size that is meant: the one that is named, or the only one there is.

@@ -99,6 +99,36 @@ fn a_site_of_plain_manifests_needs_no_app() {
 }
 
 #[test]
+fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
+    let files = [
+        (
+            "site.yaml",
+            "apiVersion: tidegate.dev/v1\nkind: Site\nmetadata: {name: s}\nspec: {tier: development, resourcePrefix: s, domain: s.internal}\n---\napiVersion: tidegate.dev/v1\nkind: Cluster\nmetadata: {name: c}\nspec: {access: {sandbox: {nodes: 1}}, room: a, zone: z, region: r}\n",
+        ),
+        (
+            "p.yaml",
+            "apiVersion: tidegate.dev/v1\nkind: Product\nmetadata: {name: web}\nspec: {}\n---\napiVersion: tidegate.dev/v1\nkind: ProductVersion\nmetadata: {name: web}\nspec: {version: 1.0.0, manifests: [manifests/*.yaml]}\n---\napiVersion: tidegate.dev/v1\nkind: Solution\nmetadata: {name: all}\nspec:\n  products:\n    - product: web\n      version: 1.0.0\n      ignore: [{reason: an operator, kind: ConfigMap, name: a, fields: [data.size]}]\n",
+        ),
+        (
+            "manifests/a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {size: '1'}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {size: '1'}\n",
+        ),
+    ];
+    let (site, findings) = validate(&snapshot(files), now());
+    assert!(findings.iter().all(|it| it.code != "SOLUTION/IGNORE_UNUSED"), "{findings:?}");
+    let desired = render(&site.unwrap(), now());
+    let left = |name: &str| {
+        let object = desired.objects.iter().find(|object| object.reference.name == name).unwrap();
+        crate::ignored::left(&object.body)
+    };
+    assert_eq!(
+        left("a"),
+        std::collections::BTreeMap::from([("data.size".to_owned(), "an operator".to_owned())])
+    );
+    assert!(left("b").is_empty());
+}
+
+#[test]
 fn nothing_is_no_site() {
     assert_eq!(codes(&[]), ["SITE/MISSING"]);
 }
