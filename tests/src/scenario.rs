@@ -43,6 +43,7 @@ async fn played(scenario: &Scenario) -> Result<String, String> {
         stage.begin(&scenario.about);
     }
     play_all(&mut stage, "steps", &scenario.steps).await?;
+    stage.look_for_secrets()?;
     let told = stage.told();
     stage.strike().await?;
     Ok(told)

@@ -113,13 +113,17 @@ impl World {
         }
     }
 
-    async fn diff(&self) -> ChangeSet {
+    async fn live(&self) -> LiveState {
         let desired: Vec<&DesiredObject> = self.desired.objects.iter().collect();
         let ours: Vec<(&ObjectRef, &InventoryEntry)> = self.inventory.entries.iter().collect();
         let observation = self.cluster.observe(&desired, &ours, Timestamp::UNIX_EPOCH).await;
         assert_eq!(observation.gap, None);
         let clusters = BTreeMap::from([(CLUSTER.to_owned(), observation)]);
-        let live = LiveState { clusters };
+        LiveState { clusters }
+    }
+
+    async fn diff(&self) -> ChangeSet {
+        let live = self.live().await;
         diff::diff(&self.desired, &live, &self.inventory, &BTreeMap::new())
     }
 }
@@ -181,6 +185,7 @@ on_both! {
     what_is_being_deleted_is_told_with_what_holds_it
     fields_below_unknown_ones_are_compared
     a_field_that_is_left_to_others_stays_theirs
+    a_secret_that_somebody_fills_stays_filled
 }
 
 fn config_map(name: &str, data: &Value) -> Value {
@@ -386,6 +391,11 @@ async fn what_somebody_else_set_alone_is_no_difference(mut world: World) {
         .await;
     let set = world.diff().await;
     assert!(set.is_empty(), "{set:#?}");
+    let foreign = diff::foreign(&world.desired, &world.live().await);
+    let told: Vec<_> =
+        foreign[0].fields.iter().map(|it| (it.field.as_str(), it.manager.as_str())).collect();
+    assert_eq!(told, [(".data.b", "kubectl-edit"), (".metadata.annotations.who", "kubectl-edit")]);
+    assert!(foreign[0].fields.iter().all(|it| it.since.is_some()));
 }
 
 async fn a_change_by_hand_names_who_made_it_and_when(mut world: World) {
@@ -679,6 +689,32 @@ async fn a_field_that_is_left_to_others_stays_theirs(mut world: World) {
     assert_eq!(set.changes[0].conflicts, []);
     world.apply().await;
     assert_eq!(replicas(&world).await, json!(5));
+    assert!(world.diff().await.is_empty());
+}
+
+async fn a_secret_that_somebody_fills_stays_filled(mut world: World) {
+    let want = |world: &mut World, label: &str| {
+        let fields = json!({"stringData": {"password": ""}, "data": {"token": ""}});
+        let mut body = Object::new(of_kind("v1", "Secret", &fields));
+        body.set(&["metadata", "labels", "round"], json!(label));
+        for path in ["stringData.password", "data.token"] {
+            ignored::leave(&mut body, path, "filled by somebody else");
+        }
+        world.want(&[body.into_value()]);
+    };
+    want(&mut world, "1");
+    world.apply().await;
+    let filled = json!({"data": {"password": "aHVudGVyMg==", "token": "aHVudGVyMw=="}});
+    let path = "/api/v1/namespaces/NS/secrets/web";
+    world.edit(path, &filled).await;
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+    want(&mut world, "2");
+    let set = world.diff().await;
+    assert_eq!(lines(&set.changes[0]), ["metadata.labels.round: \"1\" -> \"2\""]);
+    world.apply().await;
+    let live = world.send(&Method::GET, &path.replace("NS", &world.namespace), &Value::Null).await;
+    assert_eq!(live["data"], filled["data"]);
     assert!(world.diff().await.is_empty());
 }
 

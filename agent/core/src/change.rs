@@ -22,6 +22,20 @@ pub struct ChangeSet {
     pub unchanged: usize,
     /// Clusters or objects that could not be observed, and objects that the server refuses, with why.
     pub gaps: Vec<ObjectGap>,
+    /// Fields of desired objects that only others have set. Listed on demand, and never part of a plan: they are no
+    /// difference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign: Vec<ForeignFields>,
+}
+
+/// What others have set on one object, and we do not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignFields {
+    /// The object.
+    pub object: ObjectRef,
+    /// The fields, each with who set it and when; no values.
+    pub fields: Vec<Conflict>,
 }
 
 impl ChangeSet {

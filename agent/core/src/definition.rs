@@ -168,12 +168,16 @@ fn complete(schema: &Value, value: &mut Value) {
                 }
             }
             if let Some(inner) = additional(schema) {
-                fields.values_mut().for_each(|field| complete(inner, field));
+                for field in fields.values_mut() {
+                    complete(inner, field);
+                }
             }
         }
         Value::Array(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter_mut().for_each(|item| complete(inner, item));
+                for item in items {
+                    complete(inner, item);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ObjectGap};
+use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ForeignFields, ObjectGap};
 use crate::definition::{self, Definition};
 use crate::desired::{DesiredObject, DesiredState, Unit};
 use crate::digest::Digest;
@@ -73,6 +73,17 @@ pub fn diff(
     set.gaps.dedup();
     set.zones = zones::differences(&desired.zones, published);
     set
+}
+
+/// What others have set on desired objects, beside what we set: no difference, and told only on demand. What
+/// controllers keep in `status` and for themselves is left out.
+pub fn foreign(desired: &DesiredState, live: &LiveState) -> Vec<ForeignFields> {
+    let of_one = |object: &DesiredObject| {
+        let live = live.observation(&object.reference)?.live.as_ref()?;
+        let fields = ownership::foreign(live);
+        (!fields.is_empty()).then(|| ForeignFields { object: object.reference.clone(), fields })
+    };
+    desired.objects.iter().filter_map(of_one).collect()
 }
 
 fn gap_key(gap: &ObjectGap) -> (&str, Option<&ObjectRef>, &str) {

@@ -65,6 +65,13 @@ impl Path {
     }
 }
 
+/// The path of a key of a map as a difference shows it.
+pub fn path_of_key(map: &str, key: &str) -> String {
+    let is_plain =
+        !key.is_empty() && key.chars().all(|it| it.is_ascii_alphanumeric() || "_-".contains(it));
+    if is_plain { format!("{map}.{key}") } else { format!("{map}[\"{key}\"]") }
+}
+
 /// Leaves a field of an object to others from now on.
 pub fn leave(object: &mut Object, path: &str, reason: &str) {
     let mut fields = left(object);
@@ -121,7 +128,7 @@ fn owns(fields: &Value, path: &[Step]) -> bool {
 fn has(element: &Map<String, Value>, keys: &[(String, String)]) -> bool {
     keys.iter().all(|(name, wanted)| match element.get(name) {
         Some(Value::String(text)) => text == wanted,
-        Some(other) => other.to_string() == *wanted,
+        Some(other) => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
         None => name == "protocol" && wanted == "TCP",
     })
 }

@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate diff --data ../site-agent            this folder against what runs
   tidegate diff --path sites/hangzhou --full    every field
+  tidegate diff --data ../site-agent --foreign  also what others have set
   tidegate diff --format markdown               a comment for the merge request
   tidegate diff --format html > diff.html       one page with every field
 
@@ -28,11 +29,18 @@ pub(super) struct Args {
     /// Every field of created and deleted objects.
     #[arg(long)]
     full: bool,
+    /// Also the fields that others have set on the same objects: who and when. They are no difference.
+    #[arg(long)]
+    foreign: bool,
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
-    let preview = preview(&args.folder, &args.before, printer).await?;
-    let changes = &preview.plan.content.changes;
+    let mut preview = preview(&args.folder, &args.before, printer).await?;
+    let changes = &mut preview.plan.content.changes;
+    if args.foreign {
+        changes.foreign = std::mem::take(&mut preview.foreign);
+    }
+    let changes = &*changes;
     match printer.format {
         Format::Json => printer.json(changes),
         Format::Text => {

@@ -31,7 +31,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     match printer.format {
         Format::Json => printer.json(&Drift { changes: set.changes }),
         Format::Text | Format::Markdown if is_none => {
-            printer.line(printer.say("No drift.", "没有漂移。"))
+            printer.line(printer.say("No drift.", "没有漂移。"));
         }
         Format::Text => printer.text(&show::changes_text(&set, printer.style())),
         Format::Markdown => printer.text(&show::changes_markdown(&set, printer.lang, COMMENT)),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tidegate_core::baseline::Baseline;
+use tidegate_core::change::ForeignFields;
 use tidegate_core::desired::DesiredState;
-use tidegate_core::diff::diff;
+use tidegate_core::diff::{diff, foreign};
 use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::planner::plan;
@@ -59,6 +60,8 @@ pub(super) struct Preview {
     pub(super) plan: Plan,
     /// What is refused or left out.
     pub(super) report: PlanReport,
+    /// What others have set on the same objects.
+    pub(super) foreign: Vec<ForeignFields>,
 }
 
 /// Loads a folder. What is wrong with it is shown with its source; errors end the command.
@@ -91,6 +94,7 @@ pub(super) async fn preview(
     let live = observe(&site, &desired, &inventory, before.data.as_deref(), printer.now()).await;
     let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
     let changes = diff(&desired, &live, &inventory, &published);
+    let foreign = foreign(&desired, &live);
     let authors = [snapshot.revision.author.clone(), snapshot.revision.committer.clone()];
     let (plan, report) = plan(
         changes,
@@ -102,7 +106,7 @@ pub(super) async fn preview(
         &snapshot.revision,
         &authors,
     );
-    Ok(Preview { plan, report })
+    Ok(Preview { plan, report, foreign })
 }
 
 /// What the agent of a data folder knows: asked of it while it runs, read from its journal otherwise.

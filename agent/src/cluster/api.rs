@@ -145,14 +145,13 @@ impl ApiError {
     /// Whether the account may not do it, rather than the object not be admitted (quotas, pod security, webhooks).
     fn is_no_permission(&self) -> bool {
         match self {
-            Self::Unreachable(_) => false,
             Self::Refused { code: 401, .. } => true,
             // `deployments.apps "web" is forbidden: User "x" cannot patch resource "deployments" in API group "apps"`
             Self::Refused { code: 403, message, .. } => {
                 message.is_empty()
                     || (message.contains("\" cannot ") && !message.contains("webhook"))
             }
-            Self::Refused { .. } => false,
+            Self::Unreachable(_) | Self::Refused { .. } => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a scenario is played on: the repository, the sandboxes, the agent, and the time, which passes only here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -81,6 +81,8 @@ pub(super) struct Stage {
     handle: Handle,
     agent: tokio::task::JoinHandle<std::result::Result<(), tidegate::agent::Error>>,
     told: String,
+    /// Values of Secrets, as people know them and as the API has them: nobody may ever read them.
+    secrets: BTreeSet<String>,
     plain: Plain,
 }
 
@@ -150,6 +152,7 @@ impl Stage {
             handle,
             agent: tokio::spawn(agent.run()),
             told: format!("{}\n", scenario.about.trim()),
+            secrets: BTreeSet::new(),
             plain: Plain::default(),
         };
         stage.tell("Li Na pushes \"The site\"");
@@ -166,6 +169,30 @@ impl Stage {
     /// What an operator has read so far.
     pub(super) fn told(&self) -> String {
         self.told.clone()
+    }
+
+    /// Looks for the values of Secrets in what was read and in everything that the agent keeps.
+    pub(super) fn look_for_secrets(&self) -> Result<()> {
+        let mut kept = vec![("what was read".to_owned(), self.told.clone().into_bytes())];
+        let mut folders = vec![self.folder.path().join("data")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).map_err(text)? {
+                let path = entry.map_err(text)?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    kept.push((path.display().to_string(), std::fs::read(path).map_err(text)?));
+                }
+            }
+        }
+        for (place, bytes) in kept {
+            for secret in &self.secrets {
+                if bytes.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+                    return Err(format!("a secret is in {place}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends the agent.
@@ -422,9 +449,22 @@ impl Stage {
         let place = edit.namespace.as_ref().map(|it| format!("{it}/")).unwrap_or_default();
         let (kind, cluster) = (&edit.kind, &edit.cluster);
         self.tell(&format!("{} changes {kind} {place}{} in {cluster}", edit.by, edit.name));
-        self.quote(&edit.patch.to_string());
+        if edit.kind == "Secret" {
+            let written = api.get(&edit.name).await.map_err(text)?;
+            self.remember_secrets(edit.patch.get("stringData"));
+            self.remember_secrets(written.data.get("data"));
+        } else {
+            self.quote(&edit.patch.to_string());
+        }
         // The controllers gather changes for some milliseconds before they act.
         self.pass(TICK).await
+    }
+
+    /// Nobody may read these from now on.
+    fn remember_secrets(&mut self, values: Option<&Value>) {
+        let values = values.and_then(Value::as_object).into_iter().flatten();
+        self.secrets.extend(values.filter_map(|(_, it)| it.as_str().map(str::to_owned)));
+        self.secrets.remove("");
     }
 
     async fn disturb(&mut self, fault: &Fault) -> Result<()> {

@@ -20,7 +20,7 @@ const SERVER_METADATA: [&str; 8] = [
 
 /// Annotations that controllers and clients keep for themselves. The last applied configuration is a copy of the whole
 /// object, of Secrets too, so it is never compared nor shown.
-const SERVER_ANNOTATIONS: [&str; 3] = [
+pub(super) const SERVER_ANNOTATIONS: [&str; 3] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deployment.kubernetes.io/revision",
     "deprecated.daemonset.template.generation",

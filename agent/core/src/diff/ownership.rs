@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{self, Difference};
 use super::keys;
-use super::normalise::normalised;
+use super::normalise::{SERVER_ANNOTATIONS, normalised};
 use crate::digest::Digest;
 use crate::live::Conflict;
 use crate::object::{FIELD_MANAGER, Object};
@@ -39,43 +39,87 @@ pub(super) fn unite(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     }
 }
 
+/// One manager's fields of a live object, without those of `status`.
+struct Managed<'a> {
+    entry: &'a Value,
+    paths: Vec<Vec<String>>,
+}
+
+impl Managed<'_> {
+    fn text(&self, field: &str) -> &str {
+        self.entry.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is_ours(&self) -> bool {
+        self.text("manager") == FIELD_MANAGER
+    }
+
+    fn has_set(&self, path: &[String]) -> Conflict {
+        Conflict {
+            field: shown(path),
+            manager: self.text("manager").to_owned(),
+            since: Some(self.text("time").to_owned()).filter(|time| !time.is_empty()),
+        }
+    }
+}
+
+/// All managers of a live object.
+fn managers(live: &Object) -> Vec<Managed<'_>> {
+    let entries = live.get("/metadata/managedFields").and_then(Value::as_array);
+    let entries = entries.into_iter().flatten();
+    let managed = entries.map(|entry| {
+        let paths = entry.get("fieldsV1").map(leaves).unwrap_or_default();
+        let is_status = |path: &Vec<String>| path.first().is_some_and(|name| name == "f:status");
+        Managed { entry, paths: paths.into_iter().filter(|path| !is_status(path)).collect() }
+    });
+    managed.filter(|managed| managed.text("subresource") != "status").collect()
+}
+
 /// Fields that we applied once and no longer want, and that stay because another manager has set them too (Kubernetes,
 /// `Server-Side Apply`, shared ownership).
 pub(super) fn kept(live: &Object, desired: &Object) -> Vec<Conflict> {
-    let Some(entries) = live.get("/metadata/managedFields").and_then(Value::as_array) else {
-        return Vec::new();
-    };
-    let text = |entry: &Value, field: &str| {
-        entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let is_main = |entry: &&Value| text(entry, "subresource").is_empty();
-    let is_applied = |entry: &&Value| {
-        text(entry, "manager") == FIELD_MANAGER && text(entry, "operation") == "Apply"
-    };
-    let given_up: Vec<Vec<String>> = entries
-        .iter()
-        .filter(is_main)
-        .filter(is_applied)
-        .filter_map(|entry| entry.get("fieldsV1"))
-        .flat_map(leaves)
+    let managers = managers(live);
+    let applied = managers.iter().filter(|it| it.is_ours() && it.text("operation") == "Apply");
+    let given_up: BTreeSet<&Vec<String>> = applied
+        .flat_map(|own| &own.paths)
         .filter(|path| {
             reach(desired.value(), path).is_none() && reach(live.value(), path).is_some()
         })
         .collect();
-    let others = entries.iter().filter(is_main).filter(|it| text(it, "manager") != FIELD_MANAGER);
     let mut kept = Vec::new();
-    for other in others {
-        let theirs: Vec<Vec<String>> = other.get("fieldsV1").into_iter().flat_map(leaves).collect();
-        for path in given_up.iter().filter(|path| theirs.contains(path)) {
-            kept.push(Conflict {
-                field: shown(path),
-                manager: text(other, "manager"),
-                since: other.get("time").and_then(Value::as_str).map(str::to_owned),
-            });
-        }
+    for other in managers.iter().filter(|it| !it.is_ours()) {
+        let shared = other.paths.iter().filter(|path| given_up.contains(path));
+        kept.extend(shared.map(|path| other.has_set(path)));
     }
     kept.sort();
     kept
+}
+
+/// Fields that others have set and we have not.
+pub(super) fn foreign(live: &Object) -> Vec<Conflict> {
+    let managers = managers(live);
+    let ours: BTreeSet<&Vec<String>> =
+        managers.iter().filter(|it| it.is_ours()).flat_map(|own| &own.paths).collect();
+    let mut foreign = Vec::new();
+    for other in managers.iter().filter(|it| !it.is_ours()) {
+        let own = other.paths.iter().filter(|path| {
+            !ours.contains(path)
+                && !is_noise(path)
+                && reach(live.value(), path).is_some_and(|value| !value.is_object())
+        });
+        foreign.extend(own.map(|path| other.has_set(path)));
+    }
+    foreign.sort();
+    foreign
+}
+
+/// Whether a field is one that nobody decides on.
+fn is_noise(path: &[String]) -> bool {
+    let is = |index: usize, name: &str| path.get(index).is_some_and(|it| it == name);
+    let annotation = path.get(2).and_then(|name| name.strip_prefix("f:"));
+    is(0, "f:metadata")
+        && is(1, "f:annotations")
+        && annotation.is_some_and(|name| SERVER_ANNOTATIONS.contains(&name))
 }
 
 /// The paths of a set of fields that lead to no others.

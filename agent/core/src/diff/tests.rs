@@ -234,6 +234,19 @@ fn the_order_of_init_containers_is_a_difference_and_that_of_volumes_is_none() {
 }
 
 #[test]
+fn the_order_of_sets_is_no_difference_and_their_content_is() {
+    let claim = |modes: &Value, finalizers: &Value| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c", "namespace": "n", "finalizers": finalizers}, "spec": {"accessModes": modes}})
+    };
+    let before = claim(&json!(["ReadWriteOnce", "ReadOnlyMany"]), &json!(["a/b", "c/d"]));
+    let after = claim(&json!(["ReadOnlyMany", "ReadWriteOnce"]), &json!(["c/d", "a/b"]));
+    assert!(compared(&before, &after).is_empty());
+    let less = claim(&json!(["ReadWriteOnce"]), &json!(["c/d", "a/b"]));
+    assert_eq!(lines(&compared(&before, &less)).len(), 1);
+}
+
+#[test]
 fn elements_that_share_a_key_are_compared_as_a_whole() {
     let ports = |ports: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": ports}});
     let before = ports(json!([{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]));

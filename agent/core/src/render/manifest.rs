@@ -91,6 +91,9 @@ fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
     if matches!(manifest.body.group(), "" | "apps" | "batch") {
         complete(&mut body);
     }
+    if manifest.body.is_secret() {
+        body = with_open_keys(Object::new(body)).into_value();
+    }
     for rule in deployment.ignore.iter().filter(|rule| is_of(rule, &manifest.body)) {
         let mut object = Object::new(body);
         for field in &rule.fields {
@@ -101,6 +104,21 @@ fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
         body = object.into_value();
     }
     body
+}
+
+/// Leaves the keys of a Secret that have no value to whoever fills them: documents hold no secrets, so such a key is only
+/// the place of one, and an apply must not empty it again.
+fn with_open_keys(mut secret: Object) -> Object {
+    for map in ["data", "stringData"] {
+        let values = secret.value().get(map).and_then(Value::as_object).cloned();
+        for (key, value) in values.unwrap_or_default() {
+            if value == "" || value.is_null() {
+                let path = ignored::path_of_key(map, &key);
+                ignored::leave(&mut secret, &path, "filled by somebody else");
+            }
+        }
+    }
+    secret
 }
 
 /// Whether a rule is about an object.

@@ -72,9 +72,11 @@ impl Page {
     fn table(&mut self, class: &str, head: &[&str], rows: &[Vec<String>]) {
         self.line(&format!("<table class=\"{class}\">"));
         let cells = |tag: &str, cells: &mut dyn Iterator<Item = String>| -> String {
-            let cells: String =
-                cells.map(|cell| format!("<{tag}>{}</{tag}>", text(&cell))).collect();
-            format!("<tr>{cells}</tr>")
+            let mut row = "<tr>".to_owned();
+            for cell in cells {
+                row.extend(["<", tag, ">", &text(&cell), "</", tag, ">"]);
+            }
+            row + "</tr>"
         };
         if !head.is_empty() {
             let row = cells("th", &mut head.iter().map(|cell| (*cell).to_owned()));
@@ -200,6 +202,23 @@ fn set(page: &mut Page, changes: &ChangeSet) {
         }
         page.line("</ul>");
     }
+    foreign(page, changes);
+}
+
+/// What others have set, which is no difference.
+fn foreign(page: &mut Page, changes: &ChangeSet) {
+    if changes.foreign.is_empty() {
+        return;
+    }
+    page.heading("Set by others, and left alone", "由他人设置，不作改动");
+    let mut rows = Vec::new();
+    for own in &changes.foreign {
+        for field in &own.fields {
+            let object = format!("{} ({})", own.object, own.object.cluster);
+            rows.push(vec![object, field.field.clone(), section::manager(field)]);
+        }
+    }
+    page.table("tasks", &[], &rows);
 }
 
 fn one_section(page: &mut Page, section: &Section) {

@@ -79,6 +79,17 @@ pub(super) fn changes(changes: &ChangeSet, lang: Lang, limit: usize) -> String {
     for section in section::sections(changes, style(lang)) {
         comment.add(&folded(&section, style(lang)));
     }
+    if !changes.foreign.is_empty() {
+        let title = pick(lang, "Set by others, and left alone", "由他人设置，不作改动");
+        comment.add(&format!("\n**{title}**\n\n"));
+    }
+    for own in &changes.foreign {
+        for field in &own.fields {
+            let object = plain(&format!("{} ({})", own.object, own.object.cluster));
+            let (field, who) = (plain(&field.field), plain(&section::manager(field)));
+            comment.add(&format!("- {object}: {field} — {who}\n"));
+        }
+    }
     comment.finish(lang)
 }
 

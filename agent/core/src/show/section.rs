@@ -141,7 +141,7 @@ fn notes(change: &Change, style: Style) -> Vec<(bool, String)> {
 }
 
 /// Another manager, and when it last wrote.
-fn manager(conflict: &Conflict) -> String {
+pub(super) fn manager(conflict: &Conflict) -> String {
     match &conflict.since {
         Some(since) => format!("{}, {since}", conflict.manager),
         None => conflict.manager.clone(),

@@ -5,7 +5,9 @@ use tidegate_schema::finding::{Finding, Lang};
 
 use super::value::{columns, cut, harmless};
 use super::*;
-use crate::change::{Action, Change, Confidence, Effect, FieldChange, ObjectGap, Shown};
+use crate::change::{
+    Action, Change, Confidence, Effect, FieldChange, ForeignFields, ObjectGap, Shown,
+};
 use crate::desired::{Layer, Owner, UnitId};
 use crate::digest::Digest;
 use crate::live::{Conflict, Gap};
@@ -190,6 +192,10 @@ fn rich_plan() -> (Plan, PlanReport) {
     let set = &mut plan.content.changes;
     set.changes.extend([map, secret, service, replaced, namespace, claim, unverified, moved]);
     set.changes.sort_by(|left, right| left.object.cmp(&right.object));
+    set.foreign = vec![ForeignFields {
+        object: set.changes[0].object.clone(),
+        fields: vec![by(".spec.replicas", "hpa")],
+    }];
     set.gaps = vec![ObjectGap {
         cluster: "room-b".to_owned(),
         object: None,

@@ -118,6 +118,7 @@ pub(super) fn changes(paper: &mut Paper, changes: &ChangeSet) {
     let (refused, unobserved): (Vec<_>, Vec<_>) = changes.gaps.iter().partition(is_refused);
     gaps(paper, pick(style.lang, "Refused by the API server", "被 API 服务器拒绝"), &refused);
     gaps(paper, pick(style.lang, "Could not be observed", "无法观测"), &unobserved);
+    foreign(paper, changes);
     paper.gap();
     let sum = if changes.is_empty() {
         let nothing = pick(style.lang, "No difference", "没有差异");
@@ -137,6 +138,23 @@ fn gaps(paper: &mut Paper, title: &str, gaps: &[&ObjectGap]) {
         let object = gap.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
         let text = format!("{}{object}: {} {}", gap.cluster, gap.gap.code, gap.gap.message);
         paper.line(2, Ink::Changed, &value::harmless(text.trim_end()));
+    }
+}
+
+/// What others have set, which is no difference.
+fn foreign(paper: &mut Paper, changes: &ChangeSet) {
+    if changes.foreign.is_empty() {
+        return;
+    }
+    let lang = paper.style.lang;
+    paper.heading(pick(lang, "Set by others, and left alone", "由他人设置，不作改动"));
+    for own in &changes.foreign {
+        let head = format!("{}  {}", own.object, own.object.cluster);
+        paper.line(2, Ink::Plain, &value::harmless(&head));
+        for field in &own.fields {
+            let line = format!("{}  {}", field.field, section::manager(field));
+            paper.whole(6, Ink::Faint, &value::harmless(&line));
+        }
     }
 }
 

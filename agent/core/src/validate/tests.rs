@@ -111,7 +111,7 @@ fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
         ),
         (
             "manifests/a.yaml",
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {size: '1'}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {size: '1'}\n",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {size: '1'}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {size: '1'}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {tls.key: ''}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reader, namespace: web}\nrules: []\n",
         ),
     ];
     let (site, findings) = validate(&snapshot(files), now());
@@ -126,6 +126,13 @@ fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
         std::collections::BTreeMap::from([("data.size".to_owned(), "an operator".to_owned())])
     );
     assert!(left("b").is_empty());
+    assert_eq!(
+        left("s").keys().collect::<Vec<_>>(),
+        ["stringData[\"tls.key\"]"],
+        "a key without a value"
+    );
+    let wide = desired.objects.iter().find(|it| it.reference.kind == "ClusterRole").unwrap();
+    assert_eq!((wide.reference.namespace.as_str(), wide.body.namespace()), ("", ""), "it has none");
 }
 
 #[test]
