@@ -173,6 +173,7 @@ macro_rules! on_both {
 on_both! {
     what_was_applied_differs_in_nothing
     what_the_documents_drop_is_removed
+    a_volume_changes_its_kind_when_the_defaults_of_the_old_one_are_ours
     what_somebody_else_has_set_too_stays_and_is_named
     what_somebody_else_set_alone_is_no_difference
     a_change_by_hand_names_who_made_it_and_when
@@ -236,6 +237,15 @@ fn of_many_kinds() -> Vec<Value> {
         "metadata": {"name": "kinds.difference.example"}, "spec": {"group": "difference.example", "scope": "Namespaced",
             "names": {"kind": "Kind", "plural": "kinds"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
+    // In an order that is not the server's.
+    let mut endpoints = of_kind(
+        "v1",
+        "Endpoints",
+        &json!({"subsets": [
+        {"addresses": [{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}], "ports": [{"name": "b", "port": 2, "protocol": "TCP"}]},
+        {"addresses": [{"ip": "10.0.0.1"}], "ports": [{"name": "a", "port": 1, "protocol": "TCP"}]}]}),
+    );
+    endpoints["metadata"]["name"] = json!("by-hand");
     vec![
         config_map("web", &json!({"app.properties": "a=b\n"})),
         of_kind("v1", "Secret", &json!({"stringData": {"a": ""}, "data": null})),
@@ -290,6 +300,7 @@ fn of_many_kinds() -> Vec<Value> {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}),
         ),
         definition,
+        endpoints,
     ]
 }
 
@@ -351,6 +362,31 @@ async fn what_the_documents_drop_is_removed(mut world: World) {
     world.apply().await;
     let set = world.diff().await;
     assert!(set.is_empty(), "{set:#?}");
+}
+
+/// What rendering writes out (`render::manifest`), and why: defaults that the server fills in belong to nobody.
+async fn a_volume_changes_its_kind_when_the_defaults_of_the_old_one_are_ours(mut world: World) {
+    let with = |volume: &Value| {
+        let mut deployment = workload("Deployment", &json!({"replicas": 0}));
+        let mut volume = volume.clone();
+        volume["name"] = json!("files");
+        deployment["spec"]["template"]["spec"]["volumes"] = json!([volume]);
+        deployment
+    };
+    let empty = with(&json!({"emptyDir": {}}));
+    world.want(&[with(&json!({"configMap": {"name": "files"}}))]);
+    world.apply().await;
+    world.want(std::slice::from_ref(&empty));
+    let set = world.diff().await;
+    assert!(set.gaps[0].refused, "the mode stays, and two kinds are none: {set:#?}");
+    world.want(&[with(&json!({"configMap": {"name": "files", "defaultMode": 420}}))]);
+    assert!(world.diff().await.is_empty(), "it means the same");
+    world.apply().await;
+    world.want(&[empty]);
+    let set = world.diff().await;
+    assert_eq!(set.gaps, [], "{set:#?}");
+    world.apply().await;
+    assert!(world.diff().await.is_empty());
 }
 
 async fn what_somebody_else_has_set_too_stays_and_is_named(mut world: World) {
@@ -809,6 +845,40 @@ async fn a_real_webhook_that_cannot_be_asked_leaves_only_its_objects_unverified(
         })
         .await;
         one_is_unverified(&mut world, code).await;
+    }
+}
+
+#[tokio::test]
+async fn kinds_that_may_not_be_listed_are_named_when_a_namespace_goes() {
+    for (resource, kind, is_known) in
+        [("serviceaccounts", "ServiceAccount", true), ("persistentvolumeclaims", "", false)]
+    {
+        let mut world = simulated("unlisted").await;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}});
+        world.want(&[namespace]);
+        world.apply().await;
+        world.want(&[]);
+        world.sandbox.as_ref().unwrap().fault(Fault::Refuse {
+            matching: Matching {
+                verb: Some("list".to_owned()),
+                resource: Some(resource.to_owned()),
+                ..Matching::default()
+            },
+            code: 403,
+            reason: "Forbidden".to_owned(),
+            message: format!("{resource} is forbidden: User \"agent\" cannot list resource"),
+            times: 1,
+        });
+        let set = world.diff().await;
+        if is_known {
+            assert_eq!(set.changes[0].warnings, [format!("CLUSTER/NOT_LISTED: {kind}")]);
+        } else {
+            assert_eq!(
+                (set.changes.len(), set.gaps[0].gap.code.as_str()),
+                (0, "CLUSTER/FORBIDDEN")
+            );
+        }
     }
 }
 

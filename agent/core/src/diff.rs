@@ -391,10 +391,9 @@ fn unwanted(
     let Some(object) = &observation.live else { return };
     let kept_for_log = is_earlier_run(reference, entry, desired).then_some("kept for its log");
     let reason = reason_to_keep(reference, entry, object).or(kept_for_log);
-    let (action, warnings) = match reason {
-        Some(reason) => (Action::Keep, vec![reason.to_owned()]),
-        None => (Action::Prune, Vec::new()),
-    };
+    let mut warnings = observation.warnings.clone();
+    warnings.extend(reason.map(str::to_owned));
+    let action = if reason.is_some() { Action::Keep } else { Action::Prune };
     let before = normalise::normalised(object);
     let mut effects = effects::effects(reference, action, Some(object), None, &[]);
     let others = observation.holds.iter().filter(|it| !inventory.entries.contains_key(it));

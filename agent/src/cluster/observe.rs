@@ -24,6 +24,12 @@ const DEFINITION: &str = "CustomResourceDefinition";
 /// The namespace in which objects are tried whose own does not exist yet.
 const STAND_IN: &str = "default";
 
+/// The kind of the claims of volumes.
+const CLAIM: &str = "PersistentVolumeClaim";
+
+/// Code of the remark that not everything in a namespace could be counted.
+const NOT_LISTED: &str = "CLUSTER/NOT_LISTED";
+
 /// Requests side by side to one API server.
 const WIDTH: usize = 16;
 
@@ -171,10 +177,15 @@ impl Cluster {
         };
         let Some(desired) = desired else {
             let mut observation = observed(live, Prediction::NotDesired);
-            observation.holds = match &observation.live {
-                Some(_) if is_namespace(reference) => self.contents(reference).await?,
-                live => self.instances(live.as_ref()).await?,
-            };
+            if observation.live.is_some() && is_namespace(reference) {
+                let (holds, unlisted) = self.contents(reference).await?;
+                observation.holds = holds;
+                if !unlisted.is_empty() {
+                    observation.warnings.push(format!("{NOT_LISTED}: {}", unlisted.join(", ")));
+                }
+            } else {
+                observation.holds = self.instances(observation.live.as_ref()).await?;
+            }
             return Ok(observation);
         };
         let is_known =
@@ -369,15 +380,25 @@ impl Cluster {
     }
 
     /// What is in a namespace, whoever made it: every object but those that belong to another one, and those that
-    /// controllers put into each namespace.
-    async fn contents(&self, namespace: &ObjectRef) -> Result<Vec<ObjectRef>, Gap> {
+    /// controllers put into each namespace. And the kinds that we may not list; but without claims nobody knows enough.
+    async fn contents(&self, namespace: &ObjectRef) -> Result<(Vec<ObjectRef>, Vec<String>), Gap> {
         let kinds = self.kinds.all_namespaced().await?;
-        let asked: Vec<BoxFuture<'_, Result<Vec<ObjectRef>, Gap>>> =
-            kinds.iter().map(|kind| self.contents_of_kind(namespace, kind).boxed()).collect();
+        let asked: Vec<BoxFuture<'_, _>> = kinds
+            .iter()
+            .map(|kind| async move { (kind, self.contents_of_kind(namespace, kind).await) }.boxed())
+            .collect();
         let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
-        let answers: Result<Vec<_>, Gap> = answers.into_iter().collect();
-        let found: BTreeSet<ObjectRef> = answers?.into_iter().flatten().collect();
-        Ok(found.into_iter().collect())
+        let (mut found, mut unlisted) = (BTreeSet::new(), BTreeSet::new());
+        for (kind, answer) in answers {
+            match answer {
+                Ok(objects) => found.extend(objects),
+                Err(gap) if gap.code == "CLUSTER/FORBIDDEN" && kind.kind != CLAIM => {
+                    unlisted.insert(kind.kind.clone());
+                }
+                Err(gap) => return Err(gap),
+            }
+        }
+        Ok((found.into_iter().collect(), unlisted.into_iter().collect()))
     }
 
     async fn contents_of_kind(

@@ -126,8 +126,10 @@ pub(crate) fn is_of(rule: &Ignore, object: &Object) -> bool {
     rule.kind == object.kind() && rule.name.as_ref().is_none_or(|name| name == object.name())
 }
 
-/// Writes out what server-side apply needs and `kubectl apply` does not (older servers refuse the object without it; what
-/// it means stays the same): `protocol`, by which entries of port lists are told apart, and quantities as texts.
+/// Writes out what server-side apply needs and `kubectl apply` does not, with what it means staying the same: `protocol`, by
+/// which entries of port lists are told apart, and quantities as texts (older servers refuse the object without them); and
+/// the modes of volumes: a mode that the server fills in belongs to nobody, so it would stay when the volume becomes one of
+/// another kind, and a volume of two kinds is refused.
 fn complete(value: &mut Value) {
     let Value::Object(fields) = value else {
         for item in value.as_array_mut().into_iter().flatten() {
@@ -147,6 +149,16 @@ fn complete(value: &mut Value) {
                         port.entry("protocol").or_insert_with(|| json!("TCP"));
                     }
                 }
+            }
+            "volumes" => {
+                for volume in value.as_array_mut().into_iter().flatten() {
+                    for kind in ["configMap", "secret", "downwardAPI", "projected"] {
+                        if let Some(Value::Object(own)) = volume.get_mut(kind) {
+                            own.entry("defaultMode").or_insert_with(|| json!(0o644));
+                        }
+                    }
+                }
+                complete(value);
             }
             "limits" | "requests" => {
                 for quantity in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -207,6 +219,20 @@ fn runs_pods(kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volumes_get_their_modes() {
+        let mut body = json!({"volumes": [
+            {"name": "a", "configMap": {"name": "a"}}, {"name": "b", "emptyDir": {}},
+            {"name": "c", "secret": {"secretName": "c", "defaultMode": 256}}]});
+        complete(&mut body);
+        assert_eq!(
+            body,
+            json!({"volumes": [
+                {"name": "a", "configMap": {"name": "a", "defaultMode": 420}}, {"name": "b", "emptyDir": {}},
+                {"name": "c", "secret": {"secretName": "c", "defaultMode": 256}}]})
+        );
+    }
 
     #[test]
     fn ports_get_their_protocol_and_quantities_become_texts() {
