@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -287,8 +288,10 @@ async fn a_hook_wakes_only_with_the_shared_secret() {
     let signed = |secret: &str| {
         let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(body.as_bytes());
-        let digits: String =
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = String::new();
+        for byte in mac.finalize().into_bytes() {
+            write!(digits, "{byte:02x}").unwrap();
+        }
         hook("").replace("X-Gitlab-Token: ", &format!("X-Hub-Signature-256: sha256={digits}"))
     };
     let (line, answer) = stage.raw(&signed(HOOK)).await;
