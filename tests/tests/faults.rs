@@ -328,11 +328,13 @@ async fn whatever_the_connection_does_the_site_ends_the_same_and_nothing_of_othe
 async fn a_retry_tries_again_what_the_server_had_refused() {
     let none = Faults::new(0, 0);
     let (place, mut agent, commit) = start(&none).await;
-    // Its namespace comes with the plan, so that no dry run asks before the apply does.
+    // Its namespace comes with the plan, so that no dry run asks there before the apply does.
     place.sandbox.fault(Fault::Refuse {
         matching: Matching {
             verb: Some("patch".to_owned()),
             resource: Some("configmaps".to_owned()),
+            // What a dry run tries of it meanwhile is tried elsewhere.
+            namespace: Some("shop".to_owned()),
             ..Matching::default()
         },
         code: 422,

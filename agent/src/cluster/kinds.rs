@@ -114,7 +114,7 @@ impl Kinds {
         let body = match answer {
             Ok(answer) => answer.body,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            Err(error) => return Err(error.gap()),
+            Err(error) => return Err(undiscovered(&error)),
         };
         let mut found = Vec::new();
         for version in body.get("versions").and_then(Value::as_array).into_iter().flatten() {
@@ -153,7 +153,7 @@ impl Kinds {
     /// A gap when any group cannot say: then nobody knows what there is.
     pub(super) async fn all_namespaced(&self) -> Result<Vec<ServedKind>, Gap> {
         let answer = api::send(&self.client, Verb::Get, "/apis", None).await;
-        let body = answer.map_err(|error| error.gap())?.body;
+        let body = answer.map_err(|error| undiscovered(&error))?.body;
         let groups = body.get("groups").and_then(Value::as_array);
         let preferred = groups.into_iter().flatten().filter_map(|group| {
             group.pointer("/preferredVersion/groupVersion")?.as_str().map(str::to_owned)
@@ -180,7 +180,7 @@ impl Kinds {
         let body = match answer {
             Ok(answer) => answer.body,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            Err(error) => return Err(error.gap()),
+            Err(error) => return Err(undiscovered(&error)),
         };
         let resources = body.get("resources").and_then(Value::as_array);
         let text = |value: &Value, key: &str| {
@@ -195,4 +195,13 @@ impl Kinds {
         // Subresources (`deployments/scale`) carry kinds of their own.
         Ok(kinds.filter(|kind| !kind.plural.contains('/')).collect())
     }
+}
+
+/// Why a kind could not be looked up. That the server answers for the rest and fails here (the service behind an
+/// `APIService` is down) may last, so it has a code of its own.
+fn undiscovered(error: &api::ApiError) -> Gap {
+    let gap = error.gap();
+    let is_only_here = gap.code == "CLUSTER/SERVER_ERROR";
+    let code = if is_only_here { "CLUSTER/DISCOVERY_FAILED".to_owned() } else { gap.code };
+    Gap { code, ..gap }
 }

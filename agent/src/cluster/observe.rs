@@ -82,8 +82,8 @@ impl Cluster {
                     Ok(object) => {
                         observation.objects.insert(reference, object);
                     }
-                    // The server is not there, which concerns all.
-                    Err(gap) if is_of_all(&gap) => {
+                    // The server is not there, or fails, which concerns all.
+                    Err(gap) if is_passing(&gap) => {
                         let message = format!("{reference}: {}", gap.message);
                         observation.gap = observation.gap.or(Some(Gap { message, ..gap }));
                     }
@@ -496,6 +496,12 @@ impl Coming {
 /// Whether a gap is one of the server, so that it concerns everything in it.
 fn is_of_all(gap: &Gap) -> bool {
     matches!(gap.code.as_str(), "CLUSTER/UNREACHABLE" | "CLUSTER/BUSY")
+}
+
+/// Whether a gap will pass. Then the whole cluster waits for it: a plan without what the server could not say just now would
+/// leave out a part that others need, such as the account of an app's pods.
+fn is_passing(gap: &Gap) -> bool {
+    is_of_all(gap) || gap.code == "CLUSTER/SERVER_ERROR"
 }
 
 fn is_namespace(reference: &ObjectRef) -> bool {
