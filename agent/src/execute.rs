@@ -14,7 +14,7 @@ use tidegate_core::plan::Plan;
 use tidegate_core::progress::{
     self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Work,
 };
-use tidegate_core::release::{Event, Failure, ReleasePhase};
+use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::site::ValidSite;
 use tidegate_schema::finding::Finding;
 
@@ -236,11 +236,8 @@ impl Running {
             self.forget_failures(event);
         }
         let removed = removed(&events, self.plan());
-        let recorded = hands.journal.append(&self.row.id, &events, &removed, now).await?;
-        fold_inventory(hands.inventory, &removed);
-        for event in &recorded {
+        for event in self.keep(&events, &removed, hands, now).await? {
             tracing::info!(release = self.row.id, event = ?event.event, "recorded");
-            self.state.apply(event);
         }
         let phase = self.state.phase(self.plan());
         if phase != self.row.phase && !phase.is_ended() {
@@ -390,24 +387,15 @@ impl Running {
             let cluster = hands.clusters.get(&write.reference.cluster)?;
             Some(async move { (write, cluster.apply(&write.object).await) })
         });
-        let answers = futures::future::join_all(sent).await;
+        let mut taken = Vec::new();
+        for (write, answer) in futures::future::join_all(sent).await {
+            let result = answer.map(|applied| taken.push((write, applied)));
+            self.note(write.reference.clone(), result, now);
+        }
         let is_rollback = self.state.rollback.is_some();
         let state = if is_rollback { &self.before } else { &self.desired };
-        let (mut events, mut changes, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-        let is_progress = answers.iter().any(|(_, answer)| answer.is_ok());
-        for (Write { step, reference, is_final, .. }, answer) in answers {
-            let applied = match answer {
-                Ok(applied) => applied,
-                Err(failure) => {
-                    failed.push((reference.clone(), failure));
-                    continue;
-                }
-            };
-            self.failures.remove(reference);
-            self.retries.remove(&key(reference));
-            if !is_final {
-                continue;
-            }
+        let (mut events, mut changes) = (Vec::new(), Vec::new());
+        for (Write { step, reference, .. }, applied) in taken.iter().filter(|(it, _)| it.is_final) {
             let (step, objects) = (step.clone(), vec![reference.clone()]);
             events.push(if is_rollback {
                 Event::ObjectsReverted { step, objects }
@@ -417,21 +405,30 @@ impl Running {
             if let Some(desired) = state.object(reference) {
                 let known = hands.inventory.entries.get(reference);
                 let adopted = known.and_then(|known| known.adopted.clone());
-                let entry = InventoryEntry { adopted, ..entry(desired, Some(&applied)) };
+                let entry = InventoryEntry { adopted, ..entry(desired, Some(applied)) };
                 changes.push(InventoryChange::Applied(reference.clone(), entry));
             }
         }
-        for (reference, failure) in failed {
-            self.note(reference, Err(failure), now);
-        }
         if !events.is_empty() {
-            let recorded = hands.journal.append(&self.row.id, &events, &changes, now).await?;
-            fold_inventory(hands.inventory, &changes);
-            for event in &recorded {
-                self.state.apply(event);
-            }
+            self.keep(&events, &changes, hands, now).await?;
         }
-        Ok(is_progress)
+        Ok(!taken.is_empty())
+    }
+
+    /// Records events with what they change in the inventory, and takes both to heart.
+    async fn keep(
+        &mut self,
+        events: &[Event],
+        changes: &[InventoryChange],
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<ReleaseEvent>, journal::Error> {
+        let recorded = hands.journal.append(&self.row.id, events, changes, now).await?;
+        fold_inventory(hands.inventory, changes);
+        for event in &recorded {
+            self.state.apply(event);
+        }
+        Ok(recorded)
     }
 
     async fn publish(&mut self, zones: &[String], is_before: bool, hands: &mut Hands<'_>) -> bool {
