@@ -11,7 +11,7 @@ use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt, watcher};
-use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
+use tidegate_core::object::{Object, ObjectRef, SITE_LABEL, group_of};
 use tokio::sync::watch as signal;
 
 use super::kinds::{Kinds, ServedKind};
@@ -147,16 +147,18 @@ impl Watches {
         seen.objects.get(&(reference.namespace.clone(), reference.name.clone())).cloned()
     }
 
-    /// Takes the answer to our own write, so that nothing older than it is read from here afterwards.
+    /// Takes the answer to our own write, so that nothing older than it is read from here afterwards. What has lost the
+    /// site's label by it is none of the watch's any more.
     pub(super) fn learn(&self, object: &Object) {
-        if object.label(SITE_LABEL) != Some(&self.site) {
-            return;
-        }
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = (object.api_version().to_owned(), object.kind().to_owned());
         if let Some(watched) = watched.get(&kind) {
             let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            keep_newer(&mut seen.objects, object.clone());
+            if object.label(SITE_LABEL) == Some(&self.site) {
+                keep_newer(&mut seen.objects, object.clone());
+            } else {
+                seen.objects.remove(&key(object));
+            }
         }
     }
 
@@ -164,8 +166,7 @@ impl Watches {
     pub(super) fn forget(&self, reference: &ObjectRef) {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let is_own = |(version, kind): &(String, String)| {
-            let group = version.rsplit_once('/').map_or("", |(group, _)| group);
-            (group, kind) == (reference.group.as_str(), &reference.kind)
+            (group_of(version), kind) == (reference.group.as_str(), &reference.kind)
         };
         for (_, watched) in watched.iter().filter(|(kind, _)| is_own(kind)) {
             let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
