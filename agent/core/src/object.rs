@@ -108,7 +108,7 @@ impl Object {
 
     /// API group; empty for the core group.
     pub fn group(&self) -> &str {
-        self.api_version().rsplit_once('/').map_or("", |(group, _)| group)
+        group_of(self.api_version())
     }
 
     /// API version without the group.
@@ -207,6 +207,11 @@ impl Object {
     pub fn is_secret(&self) -> bool {
         self.kind() == "Secret" && self.group().is_empty()
     }
+}
+
+/// The API group of an `apiVersion`; empty for the core group.
+pub fn group_of(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 
 /// Shows only what identifies the object: contents may hold secrets.

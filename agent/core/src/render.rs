@@ -49,7 +49,7 @@ pub(crate) fn each_object(site: &ValidSite, now: Timestamp, mut each: impl FnMut
     let mut declared = BTreeSet::new();
     for (scope, placement) in products(site) {
         for app in &placement.apps {
-            app::objects(&scope, placement, app).for_each(&mut each);
+            app::objects(&scope, placement, app).into_iter().for_each(&mut each);
         }
         for balancer in &placement.load_balancers {
             each(network::load_balancer(&scope, balancer));

@@ -11,10 +11,10 @@ use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_used_as_it_is};
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
-use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
+use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
 use tidegate_core::progress::Seen;
 
-use super::api::{self, Verb, Verdict};
+use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
 use super::{Cluster, Verified, at_version};
 
@@ -77,6 +77,7 @@ impl Cluster {
         let (definitions, others): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|(reference, ..)| reference.kind == DEFINITION);
         for tasks in [definitions, others] {
+            coming.note_changes(&observation.objects);
             for (reference, answer) in self.observe_each(tasks, &coming).await {
                 match answer {
                     Ok(object) => {
@@ -92,7 +93,6 @@ impl Cluster {
                     }
                 }
             }
-            coming.note_changes(&observation.objects);
         }
         observation
     }
@@ -212,7 +212,7 @@ impl Cluster {
 
     /// The objects of a definition's kind; none for everything else.
     async fn instances(&self, live: Option<&Object>) -> Result<Vec<ObjectRef>, Gap> {
-        let Some(definition) = live.filter(|it| it.kind() == "CustomResourceDefinition") else {
+        let Some(definition) = live.filter(|it| it.kind() == DEFINITION) else {
             return Ok(Vec::new());
         };
         let group = definition.text("/spec/group");
@@ -222,26 +222,34 @@ impl Cluster {
         let Some(version) = served.and_then(|version| version.get("name")?.as_str()) else {
             return Ok(Vec::new());
         };
-        let plural = definition.text("/spec/names/plural");
-        let path = format!("/apis/{group}/{version}/{plural}");
-        let answer = match self.send(Verb::Get, &path, None).await {
+        let path = format!("/apis/{group}/{version}/{}", definition.text("/spec/names/plural"));
+        let kind = definition.text("/spec/names/kind");
+        let items = self.list(&path).await.map_err(|error| error.gap())?;
+        Ok(items.iter().map(|item| self.reference(group, kind, item)).collect())
+    }
+
+    /// All objects at a path; none where there is no such path: a definition that is not established, or on its way out.
+    async fn list(&self, path: &str) -> Result<Vec<Object>, ApiError> {
+        let mut answer = match self.send(Verb::Get, path, None).await {
             Ok(answer) => answer,
-            // Not established, or on its way out.
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            Err(error) => return Err(error.gap()),
+            Err(error) => return Err(error),
         };
-        let items = answer.body.get("items").and_then(Value::as_array);
-        let text = |item: &Value, pointer| {
-            item.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
+            return Ok(Vec::new());
         };
-        let instance = |item: &Value| ObjectRef {
+        Ok(items.into_iter().map(Object::new).collect())
+    }
+
+    /// What identifies an item of a list, which does not say of which kind it is.
+    fn reference(&self, group: &str, kind: &str, item: &Object) -> ObjectRef {
+        ObjectRef {
             cluster: self.name.clone(),
             group: group.to_owned(),
-            kind: definition.text("/spec/names/kind").to_owned(),
-            namespace: text(item, "/metadata/namespace"),
-            name: text(item, "/metadata/name"),
-        };
-        Ok(items.into_iter().flatten().map(instance).collect())
+            kind: kind.to_owned(),
+            namespace: item.namespace().to_owned(),
+            name: item.name().to_owned(),
+        }
     }
 
     /// Whether the object's kind does not exist yet at this version but comes with the same change.
@@ -406,28 +414,15 @@ impl Cluster {
         namespace: &ObjectRef,
         kind: &ServedKind,
     ) -> Result<Vec<ObjectRef>, Gap> {
-        let path = kind.path(&namespace.name, None);
-        let answer = match self.send(Verb::Get, &path, None).await {
-            Ok(answer) => answer,
-            // Not to be listed at all, or gone in between.
-            Err(error) if error.is_not_found() || error.is_method_unknown() => {
-                return Ok(Vec::new());
-            }
+        let items = match self.list(&kind.path(&namespace.name, None)).await {
+            Ok(items) => items,
+            // A resource that is not to be listed at all.
+            Err(error) if error.is_method_unknown() => return Ok(Vec::new()),
             Err(error) => return Err(error.gap()),
         };
-        let group = kind.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let items = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let items =
-            items.into_iter().map(Object::new).filter(|item| is_somebodys(&kind.kind, item));
-        Ok(items
-            .map(|item| ObjectRef {
-                cluster: namespace.cluster.clone(),
-                group: group.to_owned(),
-                kind: kind.kind.clone(),
-                namespace: namespace.name.clone(),
-                name: item.name().to_owned(),
-            })
-            .collect())
+        let items = items.iter().filter(|item| is_somebodys(&kind.kind, item));
+        let group = group_of(&kind.api_version);
+        Ok(items.map(|item| self.reference(group, &kind.kind, item)).collect())
     }
 
     fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {

@@ -15,17 +15,15 @@ pub(super) fn objects<'a>(
     scope: &'a Scope<'a>,
     placement: &Placement,
     app: &'a PlacedApp,
-) -> impl Iterator<Item = Draft<'a>> {
-    let standard = (app.app.kind == AppKind::Standard).then_some(());
-    [
-        Some(service_account(scope, app)),
-        config::config_map(scope, app),
-        standard.and_then(|()| network::headless(scope, app)),
-        standard.and_then(|()| workload::budget(scope, app)),
-        Some(main(scope, placement, app)),
-    ]
-    .into_iter()
-    .flatten()
+) -> Vec<Draft<'a>> {
+    let mut objects = vec![service_account(scope, app)];
+    objects.extend(config::config_map(scope, app));
+    if app.app.kind == AppKind::Standard {
+        objects.extend(network::headless(scope, app));
+        objects.extend(workload::budget(scope, app));
+    }
+    objects.push(main(scope, placement, app));
+    objects
 }
 
 /// What runs an app: its workload or Job.

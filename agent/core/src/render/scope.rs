@@ -5,7 +5,7 @@ use tidegate_schema::finding::Place;
 
 use crate::desired::{DesiredObject, Layer, Owner};
 use crate::digest::Digest;
-use crate::object::{Object, ObjectRef, REVISION};
+use crate::object::{Object, ObjectRef, REVISION, group_of};
 use crate::site::{Deployment, ValidSite};
 
 /// A product in a cluster while it is rendered.
@@ -138,7 +138,7 @@ pub(super) fn draft<'a>(
     let Head { api_version, kind, namespace, name } = head;
     let reference = ObjectRef {
         cluster: cluster.to_owned(),
-        group: api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
+        group: group_of(api_version).to_owned(),
         kind: kind.to_owned(),
         namespace: namespace.to_owned(),
         name: name.clone(),
