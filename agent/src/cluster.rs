@@ -2,6 +2,7 @@
 
 mod api;
 mod kinds;
+mod look;
 mod observe;
 mod watch;
 
@@ -18,7 +19,6 @@ use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
-use tidegate_core::pod::Pod;
 use tidegate_core::progress::{EffectFailure, Seen};
 use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
@@ -26,6 +26,9 @@ use tokio::sync::watch as signal;
 use api::{Answer, ApiError, Verb};
 use kinds::{Kinds, ServedKind, Writable};
 use watch::Watches;
+
+/// Requests side by side to one API server.
+const WIDTH: usize = 16;
 
 /// Why a cluster could not be connected to. Nothing of credentials is in the text.
 #[derive(Debug, thiserror::Error)]
@@ -175,58 +178,6 @@ impl Cluster {
         let namespace = namespace.map_err(|error| error.gap())?;
         let version = version.map_err(|error| error.gap())?;
         Ok((text(&namespace, "/metadata/uid"), text(&version, "/gitVersion")))
-    }
-
-    /// One object as it is now: as the watches have it, else asked of the server.
-    ///
-    /// # Errors
-    ///
-    /// A gap when the server cannot say; that is never "absent".
-    pub async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
-        let Some(kind) = self.kinds.readable(api_version, &reference.kind).await? else {
-            return Ok(Seen::Absent);
-        };
-        if let Some(object) = self.watches.get(&kind, reference) {
-            return Ok(Seen::Present((*object).clone()));
-        }
-        let path = kind.path(&reference.namespace, Some(&reference.name));
-        match self.send(Verb::Get, &path, None).await {
-            Ok(answer) => Ok(Seen::Present(Object::new(answer.body))),
-            Err(error) if error.is_not_found() => Ok(Seen::Absent),
-            Err(error) => Err(error.gap()),
-        }
-    }
-
-    /// The pods that a workload selects.
-    ///
-    /// # Errors
-    ///
-    /// A gap when the server cannot say.
-    pub async fn pods(&self, workload: &Object) -> Result<Vec<Pod>, Gap> {
-        let selector = match workload.get("/spec/selector/matchLabels").and_then(Value::as_object) {
-            Some(labels) if !labels.is_empty() => labels
-                .iter()
-                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-                .collect::<Vec<_>>()
-                .join(","),
-            // A Job's selector is made by its controller; the label is what it puts on its pods.
-            _ if workload.kind() == "Job" => format!("job-name={}", workload.name()),
-            _ => return Ok(Vec::new()),
-        };
-        let query = api::query(&[("labelSelector", &selector)]);
-        let path = format!("/api/v1/namespaces/{}/pods{query}", workload.namespace());
-        let answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
-        let items = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let is_own = |pod: &Object| {
-            let owners = pod.get("/metadata/ownerReferences").and_then(Value::as_array);
-            workload.kind() != "Job"
-                || owners
-                    .into_iter()
-                    .flatten()
-                    .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(workload.uid()))
-        };
-        let pods = items.into_iter().map(Object::new).filter(is_own);
-        Ok(pods.map(|pod| Pod::of(&pod)).collect())
     }
 
     /// Applies an object as [`FIELD_MANAGER`], taking over fields of others: conflicts were shown in the plan. Gives the

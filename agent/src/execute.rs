@@ -10,7 +10,8 @@ use tidegate_core::diff::PRUNE_ANNOTATION;
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
 use tidegate_core::live::{Gap, Inventory, InventoryEntry};
 use tidegate_core::object::{Object, ObjectRef};
-use tidegate_core::plan::Plan;
+use tidegate_core::plan::{Plan, Step};
+use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
     self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Work,
 };
@@ -288,20 +289,35 @@ impl Running {
             ..Observed::default()
         };
         let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
+        let mut steps: BTreeMap<&ObjectRef, &Step> = BTreeMap::new();
         for step in progress::concerned(self.plan(), &self.state) {
             for reference in step.apply.iter().chain(&step.replace).chain(&step.prune) {
                 let version = self.api_version(reference, hands.inventory);
                 wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
+                steps.insert(reference, step);
             }
         }
+        let work = Work { plan: self.plan(), desired: &self.desired, before: &self.before };
         for (name, objects) in wanted {
             let Some(cluster) = hands.clusters.get(name) else {
                 observed.gaps.insert(name.to_owned(), not_connected());
                 continue;
             };
             let objects: Vec<_> = objects.into_iter().collect();
-            if let Err(gap) = observe_cluster(cluster, &objects, &mut observed).await {
-                observed.gaps.insert(name.to_owned(), gap);
+            let needs_pods = |reference: &ObjectRef, live: &Object| {
+                let step = steps.get(reference);
+                step.is_some_and(|step| {
+                    progress::needs_pods(work, step, &self.state, reference, live)
+                })
+            };
+            match look(cluster, &objects, needs_pods).await {
+                Ok((seen, pods)) => {
+                    observed.objects.extend(seen);
+                    observed.pods.extend(pods);
+                }
+                Err(gap) => {
+                    observed.gaps.insert(name.to_owned(), gap);
+                }
             }
         }
         observed
@@ -537,21 +553,23 @@ impl Running {
     }
 }
 
-async fn observe_cluster(
+/// Objects of one cluster, and the pods of those that need to be looked at so closely.
+async fn look(
     cluster: &Cluster,
     objects: &[(ObjectRef, String)],
-    observed: &mut Observed,
-) -> Result<(), Gap> {
+    needs_pods: impl Fn(&ObjectRef, &Object) -> bool,
+) -> Result<(BTreeMap<ObjectRef, Seen>, BTreeMap<ObjectRef, Vec<Pod>>), Gap> {
     let seen = cluster.look(objects).await?;
-    for (reference, object) in &seen {
-        if let Seen::Present(object) = object
-            && matches!(reference.group.as_str(), "apps" | "batch")
-        {
-            observed.pods.insert(reference.clone(), cluster.pods(object).await?);
-        }
-    }
-    observed.objects.extend(seen);
-    Ok(())
+    let workloads: Vec<(&ObjectRef, &Object)> = seen
+        .iter()
+        .filter_map(|(reference, seen)| match seen {
+            Seen::Present(object) => Some((reference, object)),
+            Seen::Absent => None,
+        })
+        .filter(|(reference, object)| needs_pods(reference, object))
+        .collect();
+    let pods = cluster.pods(&workloads).await?;
+    Ok((seen, pods))
 }
 
 fn not_connected() -> Gap {

@@ -6,7 +6,7 @@
     reason = "a test is to stop at what it did not expect"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, Request};
 use jiff::Timestamp;
@@ -64,6 +64,15 @@ impl World {
             Method::PATCH => "application/merge-patch+json",
             _ => "application/json",
         };
+        self.send_as(content, method, path, body).await
+    }
+
+    /// A server-side apply with whatever the query says.
+    async fn apply_as(&self, path: &str, body: &Value) -> Value {
+        self.send_as("application/apply-patch+yaml", &Method::PATCH, path, body).await
+    }
+
+    async fn send_as(&self, content: &str, method: &Method, path: &str, body: &Value) -> Value {
         let request = Request::builder().method(method).uri(path).header("Content-Type", content);
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let response = self.client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
@@ -172,6 +181,7 @@ macro_rules! on_both {
 
 on_both! {
     what_was_applied_differs_in_nothing
+    what_is_called_in_place_the_server_would_leave_as_it_is
     what_the_documents_drop_is_removed
     a_volume_changes_its_kind_when_the_defaults_of_the_old_one_are_ours
     what_somebody_else_has_set_too_stays_and_is_named
@@ -321,6 +331,115 @@ async fn what_was_applied_differs_in_nothing(mut world: World) {
     .await;
     let set = world.diff().await;
     assert!(set.is_empty(), "{set:#?}");
+}
+
+/// Where an object is, for a request that the agent's adapter does not make.
+fn path_of(object: &Object) -> String {
+    let root = if object.api_version().contains('/') { "/apis" } else { "/api" };
+    let kind = object.kind().to_lowercase();
+    let plural = match kind.as_str() {
+        "endpoints" => kind,
+        "ingress" => "ingresses".to_owned(),
+        "networkpolicy" => "networkpolicies".to_owned(),
+        _ => format!("{kind}s"),
+    };
+    let place = match object.namespace() {
+        "" => String::new(),
+        namespace => format!("/namespaces/{namespace}"),
+    };
+    format!("{root}/{}{place}/{plural}/{}", object.api_version(), object.name())
+}
+
+/// Without what the server writes at each change.
+fn content(object: &Object) -> Value {
+    let mut value = object.value().clone();
+    let metadata = value["metadata"].as_object_mut().unwrap();
+    for noise in ["managedFields", "resourceVersion", "generation"] {
+        metadata.remove(noise);
+    }
+    value
+}
+
+/// The value without one of its fields or elements, once for each; and with each list turned round.
+fn variants(value: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                let mut less = map.clone();
+                less.remove(name);
+                found.push(Value::Object(less));
+                found.extend(variants(inner).into_iter().map(|inner| {
+                    let mut other = map.clone();
+                    other.insert(name.clone(), inner);
+                    Value::Object(other)
+                }));
+            }
+        }
+        Value::Array(items) => {
+            found.push(Value::Array(items.iter().rev().cloned().collect()));
+            for (index, inner) in items.iter().enumerate() {
+                let mut less = items.clone();
+                less.remove(index);
+                found.push(Value::Array(less));
+                found.extend(variants(inner).into_iter().map(|inner| {
+                    let mut other = items.clone();
+                    other[index] = inner;
+                    Value::Array(other)
+                }));
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+/// The short cut, held against the server's own word: for what was applied, for all that can be left out of it, and after
+/// changes by others.
+async fn what_is_called_in_place_the_server_would_leave_as_it_is(mut world: World) {
+    world.want(&of_many_kinds());
+    world.apply().await;
+    let mut in_place = BTreeSet::new();
+    let mut objects = Vec::new();
+    for object in &world.desired.objects {
+        // At the version that this server has.
+        let applied = world.cluster.apply(&object.body).await.unwrap();
+        let mut body = object.body.clone();
+        body.set(&["apiVersion"], applied.get("/apiVersion").cloned().unwrap());
+        objects.push(body);
+    }
+    let edits = [
+        ("", json!({})),
+        (
+            "",
+            json!({"metadata": {"labels": {"team": "payments"}, "annotations": {"note": "by hand"}}}),
+        ),
+        ("ConfigMap", json!({"data": {"app.properties": "a=c\n", "more": "1"}})),
+        ("Deployment", json!({"spec": {"replicas": 0}})),
+        ("Service", json!({"spec": {"selector": {"app": "other"}}})),
+        ("HorizontalPodAutoscaler", json!({"spec": {"maxReplicas": 4}})),
+        ("", json!({"metadata": {"labels": null}})),
+    ];
+    for (kind, edit) in &edits {
+        for body in objects.iter().filter(|body| kind.is_empty() || body.kind() == *kind) {
+            let path = path_of(body);
+            world.edit(&path, edit).await;
+            let live = Object::new(world.send(&Method::GET, &path, &Value::Null).await);
+            let tried = std::iter::once(body.value().clone()).chain(variants(body.value()));
+            let is_it = |other: &Object| other.reference("") == body.reference("");
+            let tried = tried.map(Object::new).filter(is_it);
+            for body in tried.filter(|body| diff::is_in_place(body, &live)) {
+                let path = format!("{path}?fieldManager=tidegate&force=true&dryRun=All");
+                let predicted = Object::new(world.apply_as(&path, body.value()).await);
+                assert_eq!(content(&live), content(&predicted), "after {edit}");
+                in_place.insert(body.kind().to_owned());
+            }
+        }
+    }
+    // Others have quantities that the server writes in another way, or fields that it only takes.
+    let told =
+        ["ConfigMap", "Endpoints", "Ingress", "NetworkPolicy", "Role", "RoleBinding", "Service"];
+    assert!(told.iter().all(|kind| in_place.contains(*kind)), "{in_place:?}");
 }
 
 /// `path: before -> after`, one per field.

@@ -19,6 +19,7 @@ use crate::zone::PublishedZone;
 mod access;
 mod effects;
 mod fields;
+mod in_place;
 mod keys;
 mod mask;
 mod normalise;
@@ -27,6 +28,7 @@ mod stranger;
 mod zones;
 
 pub(crate) use effects::replicas;
+pub use in_place::is_in_place;
 pub use stranger::handed_over;
 
 /// Annotation on a live object that says whether it may be pruned: `disabled` keeps it; `enabled` lets a claim or a

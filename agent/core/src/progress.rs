@@ -24,6 +24,7 @@ use crate::change::{Action, Change};
 use crate::desired::DesiredState;
 use crate::diff;
 use crate::gate::{Hold, ReleaseGate, WaveGate};
+use crate::health::{Health, health_by};
 use crate::object::{Object, ObjectRef};
 use crate::plan::{Plan, Step, StepKind, Wave};
 use crate::release::Event;
@@ -278,6 +279,22 @@ pub fn concerned<'a>(plan: &'a Plan, state: &'a ReleaseState) -> impl Iterator<I
         };
         is_concerned.then_some(step)
     })
+}
+
+/// Whether [`decide`] must see the pods of a live object of such a step: while they change in groups, go back, or are not
+/// well.
+pub fn needs_pods(
+    work: Work<'_>,
+    step: &Step,
+    state: &ReleaseState,
+    reference: &ObjectRef,
+    live: &Object,
+) -> bool {
+    let is_rolled = step.rollout.as_ref().is_some_and(|rollout| rollout.workload == *reference);
+    matches!(live.group(), "apps" | "batch")
+        && (is_rolled
+            || state.rollback.is_some()
+            || health_by(&work.desired.health, live) != Health::Healthy)
 }
 
 fn start_step(

@@ -20,6 +20,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const BUSY_TRIES: u32 = 3;
 const LONGEST_BUSY: Duration = Duration::from_secs(5);
 
+/// Asks for the metadata of a list's items only (Kubernetes, `API Concepts`, metadata-only fetches); a server that cannot
+/// gives all.
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 /// What the server says of a field that cannot change.
 const IMMUTABLE: &str = "field is immutable";
 
@@ -50,6 +55,8 @@ const WITHHELD: &str = "the server's words are withheld, as they may quote the s
 pub(super) enum Verb {
     /// One object, or all at a path.
     Get,
+    /// All at a path, without their content.
+    Names,
     Create,
     /// Server-side apply.
     Apply,
@@ -283,7 +290,7 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> String {
 
 fn request(verb: Verb, path: &str, body: Option<&Value>) -> Result<Request<Body>, ApiError> {
     let method = match verb {
-        Verb::Get => Method::GET,
+        Verb::Get | Verb::Names => Method::GET,
         Verb::Create => Method::POST,
         Verb::Apply | Verb::Patch => Method::PATCH,
         Verb::Delete => Method::DELETE,
@@ -292,14 +299,18 @@ fn request(verb: Verb, path: &str, body: Option<&Value>) -> Result<Request<Body>
     let content = match verb {
         Verb::Apply => "application/apply-patch+yaml",
         Verb::Patch => "application/json-patch+json",
-        Verb::Get | Verb::Create | Verb::Delete => "application/json",
+        Verb::Get | Verb::Names | Verb::Create | Verb::Delete => "application/json",
+    };
+    let accept = match verb {
+        Verb::Names => METADATA,
+        Verb::Get | Verb::Create | Verb::Apply | Verb::Patch | Verb::Delete => "application/json",
     };
     let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
     Request::builder()
         .method(method)
         .uri(path)
         .header("content-type", content)
-        .header("accept", "application/json")
+        .header("accept", accept)
         .body(Body::from(bytes))
         .map_err(|error| ApiError::Unreachable(error.to_string()))
 }

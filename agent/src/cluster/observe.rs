@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_core::desired::DesiredObject;
-use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_used_as_it_is};
+use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_in_place, is_used_as_it_is};
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
@@ -16,7 +16,7 @@ use tidegate_core::progress::Seen;
 
 use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
-use super::{Cluster, Verified, at_version};
+use super::{Cluster, Verified, WIDTH, at_version};
 
 /// The kind whose objects define kinds.
 const DEFINITION: &str = "CustomResourceDefinition";
@@ -29,9 +29,6 @@ const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Code of the remark that not everything in a namespace could be counted.
 const NOT_LISTED: &str = "CLUSTER/NOT_LISTED";
-
-/// Requests side by side to one API server.
-const WIDTH: usize = 16;
 
 impl Cluster {
     /// Observes everything that is desired here or ours. What the watches and earlier answers already prove is not asked
@@ -73,9 +70,17 @@ impl Cluster {
             observation.gap = Some(gap);
             return observation;
         }
+        let asked = tasks.iter().map(|(reference, version, _)| (*reference, *version));
+        let mut seen = self.look_each(asked.collect()).await;
+        coming.note_absent_namespaces(
+            seen.iter().filter(|(reference, _)| wanted.contains(**reference)),
+        );
+        let tasks = tasks.into_iter().filter_map(|(reference, version, object)| {
+            Some(Task { reference, version, object, seen: seen.remove(reference)? })
+        });
         // Definitions first: what they change of a schema decides how its objects are observed.
         let (definitions, others): (Vec<_>, Vec<_>) =
-            tasks.into_iter().partition(|(reference, ..)| reference.kind == DEFINITION);
+            tasks.partition(|task| task.reference.kind == DEFINITION);
         for tasks in [definitions, others] {
             coming.note_changes(&observation.objects);
             for (reference, answer) in self.observe_each(tasks, &coming).await {
@@ -100,41 +105,21 @@ impl Cluster {
     /// Observes some objects side by side.
     async fn observe_each(
         &self,
-        tasks: Vec<(&ObjectRef, &str, Option<&DesiredObject>)>,
+        tasks: Vec<Task<'_>>,
         coming: &Coming,
     ) -> Vec<(ObjectRef, Result<Observation, Gap>)> {
         // Collected and boxed first: a lazy chain of closures over references is not `Send` for the compiler.
         let asked: Vec<BoxFuture<'_, _>> = tasks
             .into_iter()
-            .map(|(reference, api_version, object)| {
+            .map(|task| {
                 async move {
-                    let answer = self.observe_one(reference, api_version, object, coming).await;
-                    (reference.clone(), answer)
+                    let reference = task.reference.clone();
+                    (reference, self.observe_one(task, coming).await)
                 }
                 .boxed()
             })
             .collect();
         futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await
-    }
-
-    /// Objects as they are now, from the watches where they have them.
-    ///
-    /// # Errors
-    ///
-    /// A gap when the server cannot say.
-    pub async fn look(
-        &self,
-        objects: &[(ObjectRef, String)],
-    ) -> Result<BTreeMap<ObjectRef, Seen>, Gap> {
-        let asked: Vec<BoxFuture<'_, Result<(ObjectRef, Seen), Gap>>> = objects
-            .iter()
-            .map(|(reference, api_version)| {
-                async move { Ok((reference.clone(), self.get(reference, api_version).await?)) }
-                    .boxed()
-            })
-            .collect();
-        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
-        answers.into_iter().collect()
     }
 
     /// The identity does not change while we are connected, so it is asked once.
@@ -164,18 +149,13 @@ impl Cluster {
         Ok(())
     }
 
-    async fn observe_one(
-        &self,
-        reference: &ObjectRef,
-        api_version: &str,
-        desired: Option<&DesiredObject>,
-        coming: &Coming,
-    ) -> Result<Observation, Gap> {
-        let live = match self.get(reference, api_version).await? {
+    async fn observe_one(&self, task: Task<'_>, coming: &Coming) -> Result<Observation, Gap> {
+        let Task { reference, version, object, seen } = task;
+        let live = match seen? {
             Seen::Present(object) => Some(object),
             Seen::Absent => None,
         };
-        let Some(desired) = desired else {
+        let Some(desired) = object else {
             let mut observation = observed(live, Prediction::NotDesired);
             if observation.live.is_some() && is_namespace(reference) {
                 let (holds, unlisted) = self.contents(reference).await?;
@@ -194,7 +174,7 @@ impl Cluster {
             return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
         }
         let simulated = || Prediction::Simulated(Box::new(desired.body.clone()));
-        if self.kind_comes_first(reference, api_version, coming).await? {
+        if self.kind_comes_first(reference, version, coming).await? {
             return Ok(observed(live, simulated()));
         }
         let kind = match self.kinds.writable(&desired.body).await? {
@@ -204,10 +184,15 @@ impl Cluster {
         if coming.changing.contains(&(reference.group.clone(), reference.kind.clone())) {
             return Ok(observed(live, simulated()));
         }
-        if live.is_none() && self.namespace_comes_first(reference, coming).await? {
+        if live.is_none() && coming.has_absent_namespace(reference)? {
             return self.rehearse(desired, &kind).await;
         }
-        self.dry_run(desired, &kind, live).await
+        let body = at_version(&ignored::sent(&desired.body, live.as_ref()), &kind);
+        if let Some(live) = live.as_ref().filter(|live| is_in_place(&body, live)) {
+            self.verify(desired, live, live);
+            return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
+        }
+        self.dry_run(desired, &body, &kind, live).await
     }
 
     /// The objects of a definition's kind; none for everything else.
@@ -264,24 +249,14 @@ impl Cluster {
             && self.kinds.find(api_version, &reference.kind).await?.is_none())
     }
 
-    /// Whether the object's namespace does not exist yet but comes with the same change.
-    async fn namespace_comes_first(
-        &self,
-        reference: &ObjectRef,
-        coming: &Coming,
-    ) -> Result<bool, Gap> {
-        let Some(namespace) = coming.namespaces.get(&reference.namespace) else { return Ok(false) };
-        Ok(matches!(self.get(namespace, "v1").await?, Seen::Absent))
-    }
-
     /// First without force, so that conflicts show; then with force, for what would really happen.
     async fn dry_run(
         &self,
         desired: &DesiredObject,
+        body: &Object,
         kind: &ServedKind,
         live: Option<Object>,
     ) -> Result<Observation, Gap> {
-        let body = &at_version(&ignored::sent(&desired.body, live.as_ref()), kind);
         let path = kind.path(body.namespace(), Some(body.name()));
         let mut conflicts = Vec::new();
         for force in ["false", "true"] {
@@ -445,9 +420,20 @@ impl Cluster {
     }
 }
 
+/// One object to be observed.
+struct Task<'a> {
+    reference: &'a ObjectRef,
+    /// `apiVersion` at which it is, or was, written.
+    version: &'a str,
+    /// What is desired; `None` when it is ours and nobody wants it any more.
+    object: Option<&'a DesiredObject>,
+    seen: Result<Seen, Gap>,
+}
+
 /// Namespaces and kinds that come with the change.
 struct Coming {
-    namespaces: BTreeMap<String, ObjectRef>,
+    /// Whether each is not there yet, by its name.
+    namespaces: BTreeMap<String, Result<bool, Gap>>,
     /// By group and kind.
     kinds: BTreeSet<(String, String)>,
     /// Kinds that are there and whose versions or schemas the change alters: what the server says of their objects now
@@ -457,18 +443,31 @@ struct Coming {
 
 impl Coming {
     fn of(desired: &[&DesiredObject]) -> Self {
-        let namespaces = desired.iter().filter(|object| is_namespace(&object.reference));
         let definitions = desired.iter().filter(|object| object.reference.kind == DEFINITION);
         let text = |object: &DesiredObject, pointer| object.body.text(pointer).to_owned();
         Self {
-            namespaces: namespaces
-                .map(|object| (object.reference.name.clone(), object.reference.clone()))
-                .collect(),
+            namespaces: BTreeMap::new(),
             kinds: definitions
                 .map(|object| (text(object, "/spec/group"), text(object, "/spec/names/kind")))
                 .collect(),
             changing: BTreeSet::new(),
         }
+    }
+
+    /// Learns which namespaces are not there yet.
+    fn note_absent_namespaces<'a>(
+        &mut self,
+        seen: impl Iterator<Item = (&'a &'a ObjectRef, &'a Result<Seen, Gap>)>,
+    ) {
+        for (reference, seen) in seen.filter(|(reference, _)| is_namespace(reference)) {
+            let is_absent = seen.as_ref().map(|seen| matches!(seen, Seen::Absent));
+            self.namespaces.insert(reference.name.clone(), is_absent.map_err(Clone::clone));
+        }
+    }
+
+    /// Whether the object's namespace does not exist yet but comes with the same change.
+    fn has_absent_namespace(&self, reference: &ObjectRef) -> Result<bool, Gap> {
+        self.namespaces.get(&reference.namespace).cloned().unwrap_or(Ok(false))
     }
 
     /// Learns from the definitions that were observed which of them change.

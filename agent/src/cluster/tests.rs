@@ -1,9 +1,11 @@
 //! One cluster against a sandbox: definitions that come and go, objects that are handed over, a server that is busy.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_core::desired::{DesiredObject, Layer, Owner};
 use tidegate_core::diff::REPLACE_ANNOTATION;
-use tidegate_core::live::{InventoryEntry, Prediction};
+use tidegate_core::live::{ClusterObservation, InventoryEntry, Prediction};
+use tidegate_core::object::SITE_LABEL;
 use tidegate_sandbox::fault::{Fault, Matching};
 use tidegate_sandbox::{Options, Sandbox};
 
@@ -119,7 +121,7 @@ async fn a_definition_that_nobody_wants_is_seen_with_the_objects_of_its_kind() {
         adopted: None,
     };
     let reference = definition().reference(NAME);
-    let observed = cluster.observe(&[], &[(&reference, &entry)], jiff::Timestamp::UNIX_EPOCH).await;
+    let observed = cluster.observe(&[], &[(&reference, &entry)], Timestamp::UNIX_EPOCH).await;
     assert_eq!(observed.gap, None);
     assert_eq!(observed.objects[&reference].holds, [widget().reference(NAME)]);
 }
@@ -155,7 +157,7 @@ async fn prediction(cluster: &Cluster, immutable: &Value) -> Prediction {
     )
     .await;
     let wanted = desired(service(immutable));
-    let mut observed = cluster.observe(&[&wanted], &[], jiff::Timestamp::UNIX_EPOCH).await;
+    let mut observed = cluster.observe(&[&wanted], &[], Timestamp::UNIX_EPOCH).await;
     assert_eq!(observed.gap, None);
     observed.objects.remove(&wanted.reference).unwrap().predicted
 }
@@ -180,4 +182,87 @@ async fn what_could_not_be_made_anew_is_no_replacement() {
         !matches!(&told, Prediction::Refused(gap) if gap.code == "CLUSTER/IMMUTABLE"),
         "{told:?}"
     );
+}
+
+/// Config maps of one namespace, as many as asked for.
+fn config_maps(count: usize, namespace: &str, value: &str) -> Vec<DesiredObject> {
+    (0..count)
+        .map(|index| {
+            desired(Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": format!("c{index}"), "namespace": namespace,
+                    "labels": {SITE_LABEL: "hz"}},
+                "data": {"key": value}})))
+        })
+        .collect()
+}
+
+/// Requests by verb while these are observed by an agent that knows nothing yet.
+async fn observed_afresh(
+    sandbox: &Sandbox,
+    desired: &[DesiredObject],
+) -> (ClusterObservation, BTreeMap<String, u64>) {
+    let cluster = Cluster::of_client(NAME, "hz", client_of_sandbox(sandbox));
+    let before = sandbox.requests();
+    let objects: Vec<&DesiredObject> = desired.iter().collect();
+    let observation = cluster.observe(&objects, &[], Timestamp::UNIX_EPOCH).await;
+    let spent = |(verb, count): (String, u64)| {
+        (verb.clone(), count - before.by_verb.get(&verb).copied().unwrap_or_default())
+    };
+    (observation, sandbox.requests().by_verb.into_iter().map(spent).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_place_is_told_from_the_watches_without_a_dry_run() {
+    let (sandbox, cluster) = start();
+    let objects = config_maps(20, "default", "1");
+    for object in &objects {
+        applied(&cluster, &object.body).await;
+    }
+    let (observation, spent) = observed_afresh(&sandbox, &objects).await;
+    assert_eq!(observation.objects.len(), 20);
+    assert_eq!(spent.get("patch").copied().unwrap_or_default(), 0, "{spent:?}");
+    let changed = config_maps(20, "default", "2");
+    let mixed: Vec<_> = changed.into_iter().take(3).chain(objects.into_iter().skip(3)).collect();
+    let (observation, spent) = observed_afresh(&sandbox, &mixed).await;
+    assert_eq!(spent["patch"], 3, "only what changes is asked for: {spent:?}");
+    for (object, expected) in mixed.iter().zip(["2", "2", "2", "1"]) {
+        let Prediction::Exact(predicted) = &observation.objects[&object.reference].predicted else {
+            panic!("{:?} is not exact", object.reference);
+        };
+        assert_eq!(predicted.text("/data/key"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_do_not_exist_are_looked_for_together() {
+    let (sandbox, _) = start();
+    let (observation, spent) = observed_afresh(&sandbox, &config_maps(20, "default", "1")).await;
+    assert!(observation.objects.values().all(|it| it.live.is_none()));
+    assert!(spent["get"] < 10, "{spent:?}");
+    // What somebody made without our label is found all the same.
+    let theirs = &config_maps(1, "default", "theirs")[0].body;
+    let mut theirs = theirs.clone();
+    theirs.set(&["metadata", "labels"], json!({}));
+    let cluster = Cluster::of_client(NAME, "hz", client_of_sandbox(&sandbox));
+    let path = "/api/v1/namespaces/default/configmaps";
+    cluster.send(Verb::Create, path, Some(theirs.value())).await.unwrap();
+    let objects = config_maps(20, "default", "1");
+    let (observation, _) = observed_afresh(&sandbox, &objects).await;
+    let live = observation.objects[&objects[0].reference].live.as_ref().unwrap();
+    assert_eq!(live.text("/data/key"), "theirs");
+    assert!(observation.objects[&objects[1].reference].live.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_comes_with_the_change_is_asked_for_once() {
+    let (sandbox, _) = start();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}});
+    let mut objects = config_maps(20, "new", "1");
+    objects.push(desired(Object::new(namespace)));
+    let (observation, spent) = observed_afresh(&sandbox, &objects).await;
+    let is_simulated = |object: &DesiredObject| {
+        matches!(observation.objects[&object.reference].predicted, Prediction::Simulated(_))
+    };
+    assert!(objects.iter().take(20).all(is_simulated));
+    assert!(spent["get"] < 10, "{spent:?}");
 }

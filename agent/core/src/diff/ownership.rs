@@ -255,7 +255,8 @@ fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     }
 }
 
-fn has_key(item: &Value, key: &Map<String, Value>) -> bool {
+/// Whether an element has these fields; a port without a protocol means TCP.
+pub(super) fn has_key(item: &Value, key: &Map<String, Value>) -> bool {
     key.iter().all(|(name, wanted)| match item.get(name) {
         Some(value) => value == wanted,
         None => name == "protocol" && *wanted == json!("TCP"),

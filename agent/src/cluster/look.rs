@@ -1,0 +1,231 @@
+//! Looking: objects and pods as they are, from the watches where they have them, else asked for with few requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use serde_json::Value;
+use tidegate_core::live::Gap;
+use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::pod::Pod;
+use tidegate_core::progress::Seen;
+
+use super::api::{self, Verb};
+use super::kinds::ServedKind;
+use super::{Cluster, WIDTH};
+
+/// From so many of one kind and namespace on, objects that no watch has are looked for by a list of names: most often none
+/// of them exists yet.
+const MANY: usize = 8;
+
+/// Where there are more objects of a kind than this, they are not listed but asked for one by one.
+const PAGE: &str = "500";
+
+/// From so many workloads of one namespace on, all its pods are listed at once.
+const MANY_WORKLOADS: usize = 4;
+
+impl Cluster {
+    /// Objects as they are now.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say of one of them; that is never "absent".
+    pub async fn look(
+        &self,
+        objects: &[(ObjectRef, String)],
+    ) -> Result<BTreeMap<ObjectRef, Seen>, Gap> {
+        let asked = objects.iter().map(|(reference, version)| (reference, version.as_str()));
+        let seen = self.look_each(asked.collect()).await;
+        seen.into_iter().map(|(reference, seen)| Ok((reference.clone(), seen?))).collect()
+    }
+
+    /// Each object as it is now, or why the server cannot say. With each the `apiVersion` at which it was written.
+    pub(super) async fn look_each<'a>(
+        &self,
+        objects: Vec<(&'a ObjectRef, &str)>,
+    ) -> BTreeMap<&'a ObjectRef, Result<Seen, Gap>> {
+        let kinds: BTreeSet<(&str, &str)> = objects
+            .iter()
+            .map(|(reference, version)| (*version, reference.kind.as_str()))
+            .collect();
+        let readable = kinds.into_iter().map(|(version, kind)| {
+            async move { ((version, kind), self.kinds.readable(version, kind).await) }.boxed()
+        });
+        let readable: Vec<BoxFuture<'_, _>> = readable.collect();
+        let readable: BTreeMap<_, _> =
+            futures::future::join_all(readable).await.into_iter().collect();
+        let mut seen = BTreeMap::new();
+        let mut unseen: BTreeMap<String, Vec<(&ObjectRef, &ServedKind)>> = BTreeMap::new();
+        for (reference, version) in objects {
+            let answer = match readable.get(&(version, reference.kind.as_str())) {
+                Some(Ok(Some(kind))) => match self.watches.get(kind, reference) {
+                    Some(object) => Ok(Seen::Present((*object).clone())),
+                    None => {
+                        let path = kind.path(&reference.namespace, None);
+                        unseen.entry(path).or_default().push((reference, kind));
+                        continue;
+                    }
+                },
+                Some(Ok(None)) | None => Ok(Seen::Absent),
+                Some(Err(gap)) => Err(gap.clone()),
+            };
+            seen.insert(reference, answer);
+        }
+        let named: Vec<BoxFuture<'_, _>> = unseen
+            .into_iter()
+            .map(|(path, objects)| {
+                async move {
+                    let is_worth_it = objects.len() >= MANY;
+                    let names = if is_worth_it { self.names(&path).await } else { None };
+                    (names, objects)
+                }
+                .boxed()
+            })
+            .collect();
+        let named: Vec<_> = futures::stream::iter(named).buffer_unordered(WIDTH).collect().await;
+        let mut asked: Vec<BoxFuture<'_, _>> = Vec::new();
+        for (names, objects) in named {
+            for (reference, kind) in objects {
+                if names.as_ref().is_some_and(|names| !names.contains(&reference.name)) {
+                    seen.insert(reference, Ok(Seen::Absent));
+                } else {
+                    let answer = async move { (reference, self.ask(kind, reference).await) };
+                    asked.push(answer.boxed());
+                }
+            }
+        }
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
+        seen.extend(answers);
+        seen
+    }
+
+    /// The names of all objects at a path. `None` when there are many of them or they may not be listed.
+    async fn names(&self, path: &str) -> Option<BTreeSet<String>> {
+        let path = format!("{path}{}", api::query(&[("limit", PAGE)]));
+        let answer = self.send(Verb::Names, &path, None).await.ok()?;
+        let next = answer.body.pointer("/metadata/continue").and_then(Value::as_str);
+        let items = answer.body.get("items").and_then(Value::as_array);
+        let name = |item: &Value| Some(item.pointer("/metadata/name")?.as_str()?.to_owned());
+        // A list without items is written as null.
+        let names = items.into_iter().flatten().filter_map(name).collect();
+        next.is_none_or(str::is_empty).then_some(names)
+    }
+
+    /// One object as it is now: as the watches have it, else asked of the server.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say; that is never "absent".
+    pub async fn get(&self, reference: &ObjectRef, api_version: &str) -> Result<Seen, Gap> {
+        let Some(kind) = self.kinds.readable(api_version, &reference.kind).await? else {
+            return Ok(Seen::Absent);
+        };
+        match self.watches.get(&kind, reference) {
+            Some(object) => Ok(Seen::Present((*object).clone())),
+            None => self.ask(&kind, reference).await,
+        }
+    }
+
+    async fn ask(&self, kind: &ServedKind, reference: &ObjectRef) -> Result<Seen, Gap> {
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        match self.send(Verb::Get, &path, None).await {
+            Ok(answer) => Ok(Seen::Present(Object::new(answer.body))),
+            Err(error) if error.is_not_found() => Ok(Seen::Absent),
+            Err(error) => Err(error.gap()),
+        }
+    }
+
+    /// The pods that workloads select.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say.
+    pub async fn pods(
+        &self,
+        workloads: &[(&ObjectRef, &Object)],
+    ) -> Result<BTreeMap<ObjectRef, Vec<Pod>>, Gap> {
+        let mut by_namespace: BTreeMap<&str, Vec<(&ObjectRef, &Object, Selection)>> =
+            BTreeMap::new();
+        for (reference, workload) in workloads {
+            if let Some(selection) = Selection::of(workload) {
+                let own = by_namespace.entry(workload.namespace()).or_default();
+                own.push((*reference, *workload, selection));
+            }
+        }
+        let mut lists = Vec::new();
+        for (namespace, selections) in &by_namespace {
+            if selections.len() >= MANY_WORKLOADS {
+                lists.push((*namespace, String::new(), selections.as_slice()));
+            } else {
+                lists.extend(selections.chunks(1).map(|one| {
+                    let selector = one.iter().map(|(.., selection)| selection.text()).collect();
+                    (*namespace, selector, one)
+                }));
+            }
+        }
+        let asked: Vec<BoxFuture<'_, _>> = lists
+            .into_iter()
+            .map(|(namespace, selector, selections)| {
+                async move { (self.pods_of(namespace, &selector).await, selections) }.boxed()
+            })
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
+        let mut found = BTreeMap::new();
+        for (pods, selections) in answers {
+            let pods = pods?;
+            for (reference, workload, selection) in selections {
+                let own = pods.iter().filter(|pod| selection.has(pod, workload));
+                found.insert((*reference).clone(), own.map(Pod::of).collect());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn pods_of(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, Gap> {
+        let query = match selector {
+            "" => String::new(),
+            selector => api::query(&[("labelSelector", selector)]),
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/pods{query}");
+        let mut answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
+        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
+            return Ok(Vec::new());
+        };
+        Ok(items.into_iter().map(Object::new).collect())
+    }
+}
+
+/// How a workload's pods are known: by labels, and those of a Job by their owner too, as a Job's predecessor of the same
+/// name may have pods left.
+struct Selection(BTreeMap<String, String>);
+
+impl Selection {
+    /// `None` for what has no pods.
+    fn of(workload: &Object) -> Option<Self> {
+        match workload.get("/spec/selector/matchLabels").and_then(Value::as_object) {
+            Some(labels) if !labels.is_empty() => {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let labels = labels.iter().map(|(name, value)| (name.clone(), text(value)));
+                Some(Self(labels.collect()))
+            }
+            // A Job's selector is made by its controller; the label is what it puts on its pods.
+            _ if workload.kind() == "Job" => {
+                Some(Self([("job-name".to_owned(), workload.name().to_owned())].into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// As a label selector of the API.
+    fn text(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn has(&self, pod: &Object, workload: &Object) -> bool {
+        let owners = pod.get("/metadata/ownerReferences").and_then(Value::as_array);
+        let is_owner =
+            |owner: &Value| owner.get("uid").and_then(Value::as_str) == Some(workload.uid());
+        self.0.iter().all(|(name, value)| pod.label(name) == Some(value))
+            && (workload.kind() != "Job" || owners.into_iter().flatten().any(is_owner))
+    }
+}
