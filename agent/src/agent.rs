@@ -500,7 +500,7 @@ impl Agent {
             .iter()
             .filter(|(_, entry)| entry.uid.is_none())
             .filter_map(|(reference, entry)| {
-                let found = live.observation(reference)?.live.as_ref()?;
+                let found = live.observation(reference)?.live()?;
                 let uid = found.is_applied_by_us().then(|| found.uid().to_owned())?;
                 let entry = InventoryEntry { uid: Some(uid), ..entry.clone() };
                 Some(InventoryChange::Applied(reference.clone(), entry))

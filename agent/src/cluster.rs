@@ -98,6 +98,8 @@ pub struct Cluster {
 struct Verified {
     desired: Digest,
     live: Digest,
+    /// Uid and resource version of the live object that was last found to have this content.
+    version: String,
 }
 
 impl std::fmt::Debug for Cluster {

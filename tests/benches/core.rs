@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use tidegate::source::Source;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::diff;
-use tidegate_core::live::{ClusterObservation, Inventory, LiveState, Observation, Prediction};
+use tidegate_core::live::{
+    ClusterObservation, Inventory, LiveObject, LiveState, Observation, Prediction,
+};
 use tidegate_core::planner::plan;
 use tidegate_core::render::render;
 use tidegate_core::site::ValidSite;
@@ -200,7 +202,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
             older
         };
         let observation = Observation {
-            live: is_there.then(older),
+            live: is_there.then(|| LiveObject::new(&older())),
             predicted: Prediction::Exact(Box::new(object.body.clone())),
             conflicts: Vec::new(),
             warnings: Vec::new(),

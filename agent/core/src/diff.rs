@@ -81,8 +81,8 @@ pub fn diff(
 /// controllers keep in `status` and for themselves is left out.
 pub fn foreign(desired: &DesiredState, live: &LiveState) -> Vec<ForeignFields> {
     let of_one = |object: &DesiredObject| {
-        let live = live.observation(&object.reference)?.live.as_ref()?;
-        let fields = ownership::foreign(live);
+        let live = live.observation(&object.reference)?.live()?;
+        let fields = ownership::foreign(&live);
         (!fields.is_empty()).then(|| ForeignFields { object: object.reference.clone(), fields })
     };
     desired.objects.iter().filter_map(of_one).collect()
@@ -179,26 +179,29 @@ fn compare(
         Ok(observation) => observation,
         Err(gap) => return set.gaps.push(*gap),
     };
-    if let Some(gap) = terminating(observation.live.as_ref()) {
+    if is_settled(desired, observation, entry) {
+        set.unchanged += 1;
+        return;
+    }
+    let there = observation.live();
+    if let Some(gap) = terminating(there.as_ref()) {
         let (cluster, object) =
             (desired.reference.cluster.clone(), Some(desired.reference.clone()));
         return set.gaps.push(ObjectGap { cluster, object, gap, refused: false });
     }
     let judged = judged(desired, observation, definitions);
     let observation = judged.as_ref().unwrap_or(observation);
-    let stranger = observation
-        .live
-        .as_ref()
-        .and_then(|object| stranger::stranger(&desired.body, object, entry));
+    let stranger =
+        there.as_ref().and_then(|object| stranger::stranger(&desired.body, object, entry));
     if stranger.is_some() && is_implied(desired) {
         set.unchanged += 1;
         return;
     }
-    let may_replace = may_replace(desired, observation.live.as_ref());
+    let may_replace = may_replace(desired, there.as_ref());
     // What is not ours is refused anyway, and may be refused by the server for what is left of others in it.
     if let Prediction::Refused(gap) = &observation.predicted
         && stranger.is_none()
-        && !(may_replace && gap.code == IMMUTABLE && observation.live.is_some())
+        && !(may_replace && gap.code == IMMUTABLE && there.is_some())
     {
         return set.gaps.push(ObjectGap {
             cluster: desired.reference.cluster.clone(),
@@ -207,7 +210,7 @@ fn compare(
             refused: true,
         });
     }
-    let change = match &observation.live {
+    let change = match &there {
         None => Some(creation(desired, observation)),
         Some(object) => configuration(desired, object, observation, entry, stranger.is_some()),
     };
@@ -219,6 +222,20 @@ fn compare(
             set.changes.push(change);
         }
     }
+}
+
+/// Whether the object is in place, as we applied it last, for the one whose it is: so is every object of a quiet site, and
+/// none of them need be looked into.
+fn is_settled(
+    desired: &DesiredObject,
+    observation: &Observation,
+    entry: Option<&InventoryEntry>,
+) -> bool {
+    let (Some(live), Some(entry)) = (&observation.live, entry) else { return false };
+    matches!(observation.predicted, Prediction::InPlace)
+        && entry.uid.as_deref() == Some(live.uid())
+        && entry.applied.as_ref() == Some(&desired.digest)
+        && entry.owner == desired.owner
 }
 
 /// Whether the documents let the object be deleted and made anew. Definitions and namespaces never are, as everything in
@@ -257,6 +274,7 @@ fn creation(desired: &DesiredObject, observation: &Observation) -> Change {
         // With the defaults of the definition that comes with it.
         Prediction::Simulated(object) => object,
         Prediction::Exact(_)
+        | Prediction::InPlace
         | Prediction::Unverified(..)
         | Prediction::NotDesired
         | Prediction::Refused(_) => &desired.body,
@@ -279,6 +297,7 @@ fn configuration(
     let reference = &desired.reference;
     let predicted = match &observation.predicted {
         Prediction::Exact(object) => Object::clone(object),
+        Prediction::InPlace => live.clone(),
         Prediction::Simulated(object) | Prediction::Unverified(object, _) => {
             ownership::overlaid(live, &ignored::sent(object, Some(live)))
         }
@@ -346,7 +365,7 @@ fn blank(
 ) -> Change {
     let mut warnings = observation.warnings.clone();
     let confidence = match &observation.predicted {
-        Prediction::Exact(_) => Confidence::Exact,
+        Prediction::Exact(_) | Prediction::InPlace => Confidence::Exact,
         Prediction::Simulated(_) => Confidence::Simulated,
         Prediction::Unverified(_, gap) => {
             warnings.push(format!("{}: {}", gap.code, gap.message));
@@ -390,7 +409,7 @@ fn unwanted(
         return set.gaps.push(ObjectGap { cluster, object: None, gap, refused: false });
     }
     // Gone already: there is nothing to do, and the inventory forgets it with the next release.
-    let Some(object) = &observation.live else { return };
+    let Some(object) = &observation.live() else { return };
     let kept_for_log = is_earlier_run(reference, entry, desired).then_some("kept for its log");
     let reason = reason_to_keep(reference, entry, object).or(kept_for_log);
     let mut warnings = observation.warnings.clone();
@@ -474,11 +493,16 @@ fn keep_definitions_in_use(live: &LiveState, set: &mut ChangeSet) {
         }
         let Some(observation) = live.observation(&change.object) else { continue };
         let stays = observation.holds.iter().filter(|held| !going.contains(*held)).count();
-        let annotation = observation.live.as_ref().and_then(|it| it.annotation(PRUNE_ANNOTATION));
-        if stays > 0 && annotation != Some("enabled") {
+        if stays > 0 && !is_let_go(Some(observation)) {
             keep(change, format!("{stays} objects of its kind exist"));
         }
     }
+}
+
+/// Whether the live object says that it may go with all that is in it.
+fn is_let_go(observation: Option<&Observation>) -> bool {
+    let live = observation.and_then(Observation::live);
+    live.is_some_and(|live| live.annotation(PRUNE_ANNOTATION) == Some("enabled"))
 }
 
 fn keep(change: &mut Change, reason: String) {
@@ -494,10 +518,11 @@ fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
     let leaves_data = |change: &Change| match change.action {
         Action::Keep => true,
         Action::Prune => {
-            let observation = live.observation(&change.object);
-            let object = observation.and_then(|observation| observation.live.as_ref());
-            let claims = object.and_then(|object| object.get("/spec/volumeClaimTemplates"));
-            claims.and_then(Value::as_array).is_some_and(|claims| !claims.is_empty())
+            let object = live.observation(&change.object).and_then(Observation::live);
+            object.is_some_and(|object| {
+                let claims = object.get("/spec/volumeClaimTemplates").and_then(Value::as_array);
+                claims.is_some_and(|claims| !claims.is_empty())
+            })
         }
         Action::Create | Action::Configure | Action::Replace | Action::Move => false,
     };
@@ -512,12 +537,9 @@ fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
             continue;
         }
         let observation = live.observation(&change.object);
-        let object = observation.and_then(|observation| observation.live.as_ref());
-        let is_let_go =
-            object.and_then(|object| object.annotation(PRUNE_ANNOTATION)) == Some("enabled");
         let place = (change.object.cluster.clone(), change.object.name.clone());
         let holds_claims = observation.is_some_and(|it| it.holds.iter().any(effects::is_volume));
-        if (kept.contains(&place) || holds_claims) && !is_let_go {
+        if (kept.contains(&place) || holds_claims) && !is_let_go(observation) {
             keep(change, "holds data".to_owned());
         }
     }

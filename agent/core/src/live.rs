@@ -1,6 +1,8 @@
 //! The live state: what was observed, when, and with which gaps; and the inventory of what is ours.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -55,7 +57,7 @@ pub struct Gap {
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// The object as it is; `None` when the server said clearly that it does not exist.
-    pub live: Option<Object>,
+    pub live: Option<LiveObject>,
     /// What the server says that applying the desired object would give (dry run).
     pub predicted: Prediction,
     /// Fields that the apply would take from other managers.
@@ -68,11 +70,64 @@ pub struct Observation {
     pub holds: Vec<ObjectRef>,
 }
 
+impl Observation {
+    /// The object as it is, to be looked into.
+    pub fn live(&self) -> Option<Object> {
+        self.live.as_ref().map(LiveObject::read)
+    }
+}
+
+/// An object as the API server keeps it. It is kept as text and read when somebody looks into it: in a quiet site hardly any
+/// ever is, and as a tree it takes about ten times the memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LiveObject {
+    text: Arc<str>,
+    uid: Arc<str>,
+    resource_version: Arc<str>,
+}
+
+impl LiveObject {
+    /// Keeps an object.
+    pub fn new(object: &Object) -> Self {
+        let text = object.value().to_string();
+        Self::of_text(text, object.uid(), object.resource_version())
+    }
+
+    /// Keeps an object that is JSON already. What identifies it must be its own.
+    pub fn of_text(text: String, uid: &str, resource_version: &str) -> Self {
+        Self { text: text.into(), uid: uid.into(), resource_version: resource_version.into() }
+    }
+
+    /// The object. Reads it each time.
+    pub fn read(&self) -> Object {
+        Object::new(serde_json::from_str(&self.text).unwrap_or_default())
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// `metadata.resourceVersion`: with the uid it names the content.
+    pub fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+/// Shows only which one it is: contents may hold secrets.
+impl fmt::Debug for LiveObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveObject({} at {})", self.uid, self.resource_version)
+    }
+}
+
 /// The server's answer to a dry run, with how far it can be trusted.
 #[derive(Clone, Debug)]
 pub enum Prediction {
     /// Not wanted any more: nothing was asked.
     NotDesired,
+    /// Applying would change nothing: the server said so of this very pair, or says so by its record of who set what.
+    InPlace,
     /// The server said it: *exact*.
     Exact(Box<Object>),
     /// Made without the server, because its namespace, its kind or its kind's schema comes with the same change:

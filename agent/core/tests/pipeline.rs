@@ -19,7 +19,7 @@ use tidegate_core::check::check;
 use tidegate_core::desired::{DesiredState, Layer};
 use tidegate_core::diff::diff;
 use tidegate_core::live::{
-    ClusterObservation, Inventory, InventoryEntry, LiveState, Observation, Prediction,
+    ClusterObservation, Inventory, InventoryEntry, LiveObject, LiveState, Observation, Prediction,
 };
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::parameter;
@@ -337,7 +337,7 @@ impl World {
                 None => Prediction::NotDesired,
             };
             let observation = Observation {
-                live: self.objects.get(reference).cloned(),
+                live: self.objects.get(reference).map(LiveObject::new),
                 predicted,
                 conflicts: Vec::new(),
                 warnings: Vec::new(),

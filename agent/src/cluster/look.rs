@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
-use tidegate_core::live::Gap;
+use tidegate_core::live::{Gap, LiveObject};
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::Seen;
@@ -35,15 +35,16 @@ impl Cluster {
         objects: &[(ObjectRef, String)],
     ) -> Result<BTreeMap<ObjectRef, Seen>, Gap> {
         let asked = objects.iter().map(|(reference, version)| (reference, version.as_str()));
-        let seen = self.look_each(asked.collect()).await;
-        seen.into_iter().map(|(reference, seen)| Ok((reference.clone(), seen?))).collect()
+        let found = self.look_each(asked.collect()).await;
+        found.into_iter().map(|(reference, found)| Ok((reference.clone(), seen(found?)))).collect()
     }
 
-    /// Each object as it is now, or why the server cannot say. With each the `apiVersion` at which it was written.
+    /// Each object as it is now, `None` when it does not exist, or why the server cannot say. With each the `apiVersion` at
+    /// which it was written.
     pub(super) async fn look_each<'a>(
         &self,
         objects: Vec<(&'a ObjectRef, &str)>,
-    ) -> BTreeMap<&'a ObjectRef, Result<Seen, Gap>> {
+    ) -> BTreeMap<&'a ObjectRef, Result<Option<LiveObject>, Gap>> {
         let kinds: BTreeSet<(&str, &str)> = objects
             .iter()
             .map(|(reference, version)| (*version, reference.kind.as_str()))
@@ -54,22 +55,22 @@ impl Cluster {
         let readable: Vec<BoxFuture<'_, _>> = readable.collect();
         let readable: BTreeMap<_, _> =
             futures::future::join_all(readable).await.into_iter().collect();
-        let mut seen = BTreeMap::new();
+        let mut found = BTreeMap::new();
         let mut unseen: BTreeMap<String, Vec<(&ObjectRef, &ServedKind)>> = BTreeMap::new();
         for (reference, version) in objects {
             let answer = match readable.get(&(version, reference.kind.as_str())) {
                 Some(Ok(Some(kind))) => match self.watches.get(kind, reference) {
-                    Some(object) => Ok(Seen::Present((*object).clone())),
+                    Some(object) => Ok(Some(object)),
                     None => {
                         let path = kind.path(&reference.namespace, None);
                         unseen.entry(path).or_default().push((reference, kind));
                         continue;
                     }
                 },
-                Some(Ok(None)) | None => Ok(Seen::Absent),
+                Some(Ok(None)) | None => Ok(None),
                 Some(Err(gap)) => Err(gap.clone()),
             };
-            seen.insert(reference, answer);
+            found.insert(reference, answer);
         }
         let named: Vec<BoxFuture<'_, _>> = unseen
             .into_iter()
@@ -87,7 +88,7 @@ impl Cluster {
         for (names, objects) in named {
             for (reference, kind) in objects {
                 if names.as_ref().is_some_and(|names| !names.contains(&reference.name)) {
-                    seen.insert(reference, Ok(Seen::Absent));
+                    found.insert(reference, Ok(None));
                 } else {
                     let answer = async move { (reference, self.ask(kind, reference).await) };
                     asked.push(answer.boxed());
@@ -95,8 +96,8 @@ impl Cluster {
             }
         }
         let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
-        seen.extend(answers);
-        seen
+        found.extend(answers);
+        found
     }
 
     /// The names of all objects at a path. `None` when there are many of them or they may not be listed.
@@ -121,16 +122,20 @@ impl Cluster {
             return Ok(Seen::Absent);
         };
         match self.watches.get(&kind, reference) {
-            Some(object) => Ok(Seen::Present((*object).clone())),
-            None => self.ask(&kind, reference).await,
+            Some(object) => Ok(Seen::Present(object.read())),
+            None => Ok(seen(self.ask(&kind, reference).await?)),
         }
     }
 
-    async fn ask(&self, kind: &ServedKind, reference: &ObjectRef) -> Result<Seen, Gap> {
+    async fn ask(
+        &self,
+        kind: &ServedKind,
+        reference: &ObjectRef,
+    ) -> Result<Option<LiveObject>, Gap> {
         let path = kind.path(&reference.namespace, Some(&reference.name));
         match self.send(Verb::Get, &path, None).await {
-            Ok(answer) => Ok(Seen::Present(Object::new(answer.body))),
-            Err(error) if error.is_not_found() => Ok(Seen::Absent),
+            Ok(answer) => Ok(Some(LiveObject::new(&Object::new(answer.body)))),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.gap()),
         }
     }
@@ -193,6 +198,10 @@ impl Cluster {
         };
         Ok(items.into_iter().map(Object::new).collect())
     }
+}
+
+fn seen(found: Option<LiveObject>) -> Seen {
+    found.map_or(Seen::Absent, |object| Seen::Present(object.read()))
 }
 
 /// How a workload's pods are known: by labels, and those of a Job by their owner too, as a Job's predecessor of the same

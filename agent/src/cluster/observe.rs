@@ -1,6 +1,7 @@
 //! Observing: what is live, and what the server says an apply would give.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -10,9 +11,10 @@ use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_in_place, is_used_as_it_is};
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
-use tidegate_core::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
+use tidegate_core::live::{
+    ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction,
+};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
-use tidegate_core::progress::Seen;
 
 use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
@@ -71,12 +73,12 @@ impl Cluster {
             return observation;
         }
         let asked = tasks.iter().map(|(reference, version, _)| (*reference, *version));
-        let mut seen = self.look_each(asked.collect()).await;
+        let mut found = self.look_each(asked.collect()).await;
         coming.note_absent_namespaces(
-            seen.iter().filter(|(reference, _)| wanted.contains(**reference)),
+            found.iter().filter(|(reference, _)| wanted.contains(**reference)),
         );
         let tasks = tasks.into_iter().filter_map(|(reference, version, object)| {
-            Some(Task { reference, version, object, seen: seen.remove(reference)? })
+            Some(Task { reference, version, object, live: found.remove(reference)? })
         });
         // Definitions first: what they change of a schema decides how its objects are observed.
         let (definitions, others): (Vec<_>, Vec<_>) =
@@ -150,11 +152,8 @@ impl Cluster {
     }
 
     async fn observe_one(&self, task: Task<'_>, coming: &Coming) -> Result<Observation, Gap> {
-        let Task { reference, version, object, seen } = task;
-        let live = match seen? {
-            Seen::Present(object) => Some(object),
-            Seen::Absent => None,
-        };
+        let Task { reference, version, object, live } = task;
+        let live = live?;
         let Some(desired) = object else {
             let mut observation = observed(live, Prediction::NotDesired);
             if observation.live.is_some() && is_namespace(reference) {
@@ -163,15 +162,17 @@ impl Cluster {
                 if !unlisted.is_empty() {
                     observation.warnings.push(format!("{NOT_LISTED}: {}", unlisted.join(", ")));
                 }
-            } else {
-                observation.holds = self.instances(observation.live.as_ref()).await?;
+            } else if reference.kind == DEFINITION {
+                observation.holds = self.instances(observation.live().as_ref()).await?;
             }
             return Ok(observation);
         };
-        let is_known =
-            |live: &&Object| self.is_verified(desired, live) || is_used_as_it_is(desired, live);
-        if let Some(live) = live.as_ref().filter(is_known) {
-            return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
+        if live.as_ref().is_some_and(|live| self.is_verified(desired, live)) {
+            return Ok(observed(live, Prediction::InPlace));
+        }
+        let there = live.as_ref().map(LiveObject::read);
+        if there.as_ref().is_some_and(|there| is_used_as_it_is(desired, there)) {
+            return Ok(observed(live, Prediction::InPlace));
         }
         let simulated = || Prediction::Simulated(Box::new(desired.body.clone()));
         if self.kind_comes_first(reference, version, coming).await? {
@@ -187,12 +188,20 @@ impl Cluster {
         if live.is_none() && coming.has_absent_namespace(reference)? {
             return self.rehearse(desired, &kind).await;
         }
-        let body = at_version(&ignored::sent(&desired.body, live.as_ref()), &kind);
-        if let Some(live) = live.as_ref().filter(|live| is_in_place(&body, live)) {
-            self.verify(desired, live, live);
-            return Ok(observed(Some(live.clone()), Prediction::Exact(Box::new(live.clone()))));
+        let body = at_version(&ignored::sent(&desired.body, there.as_ref()), &kind);
+        if let (Some(live), Some(there)) = (&live, &there)
+            && is_in_place(&body, there)
+        {
+            self.verify(desired, live, there);
+            return Ok(observed(Some(live.clone()), Prediction::InPlace));
         }
-        self.dry_run(desired, &body, &kind, live).await
+        let answer = self.dry_run(desired, &body, &kind, there.as_ref()).await?;
+        if let (Some(live), Prediction::Exact(predicted)) = (&live, &answer.predicted)
+            && answer.conflicts.is_empty()
+        {
+            self.verify(desired, live, predicted);
+        }
+        Ok(Observation { live, ..answer })
     }
 
     /// The objects of a definition's kind; none for everything else.
@@ -255,8 +264,15 @@ impl Cluster {
         desired: &DesiredObject,
         body: &Object,
         kind: &ServedKind,
-        live: Option<Object>,
+        live: Option<&Object>,
     ) -> Result<Observation, Gap> {
+        let tried = |predicted, conflicts, warnings| Observation {
+            live: None,
+            predicted,
+            conflicts,
+            warnings,
+            holds: Vec::new(),
+        };
         let path = kind.path(body.namespace(), Some(body.name()));
         let mut conflicts = Vec::new();
         for force in ["false", "true"] {
@@ -268,21 +284,11 @@ impl Cluster {
             ]);
             match self.send(Verb::Apply, &(path.clone() + &query), Some(body.value())).await {
                 Ok(answer) => {
-                    let predicted = Object::new(answer.body);
-                    if let Some(live) = live.as_ref().filter(|_| conflicts.is_empty()) {
-                        self.verify(desired, live, &predicted);
-                    }
-                    let prediction = Prediction::Exact(Box::new(predicted));
-                    return Ok(Observation {
-                        live,
-                        predicted: prediction,
-                        conflicts,
-                        warnings: answer.warnings,
-                        holds: Vec::new(),
-                    });
+                    let predicted = Prediction::Exact(Box::new(Object::new(answer.body)));
+                    return Ok(tried(predicted, conflicts, answer.warnings));
                 }
                 Err(error) if force == "false" && !error.conflicts().is_empty() => {
-                    conflicts = since(error.conflicts(), live.as_ref());
+                    conflicts = since(error.conflicts(), live);
                 }
                 Err(error) => {
                     let prediction = match error.verdict() {
@@ -296,13 +302,7 @@ impl Cluster {
                         Verdict::Unknown => unverified(body, error.gap()),
                         Verdict::NotAsked => return Err(error.gap()),
                     };
-                    return Ok(Observation {
-                        live,
-                        predicted: prediction,
-                        conflicts,
-                        warnings: Vec::new(),
-                        holds: Vec::new(),
-                    });
+                    return Ok(tried(prediction, conflicts, Vec::new()));
                 }
             }
         }
@@ -400,24 +400,43 @@ impl Cluster {
         Ok(items.map(|item| self.reference(group, &kind.kind, item)).collect())
     }
 
-    fn is_verified(&self, desired: &DesiredObject, live: &Object) -> bool {
-        let verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        verified
-            .get(&desired.reference)
-            .is_some_and(|known| known.desired == desired.digest && known.live == content(live))
+    /// Whether the server has confirmed the pair. Most often the version tells; else the content, which stays when only
+    /// status or bookkeeping changed.
+    fn is_verified(&self, desired: &DesiredObject, live: &LiveObject) -> bool {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = verified.get_mut(&desired.reference) else { return false };
+        if known.desired != desired.digest {
+            return false;
+        }
+        let version = version(live);
+        if known.version == version {
+            return true;
+        }
+        let is_same = known.live == content(&live.read());
+        if is_same {
+            known.version = version;
+        }
+        is_same
     }
 
     /// Remembers the pair when applying would change nothing.
-    fn verify(&self, desired: &DesiredObject, live: &Object, predicted: &Object) {
-        let known = content(live);
-        let mut verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known == content(predicted) {
-            let pair = Verified { desired: desired.digest.clone(), live: known };
+    fn verify(&self, desired: &DesiredObject, live: &LiveObject, predicted: &Object) {
+        let known = content(&live.read());
+        let is_same = known == content(predicted);
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_same {
+            let (desired_digest, version) = (desired.digest.clone(), version(live));
+            let pair = Verified { desired: desired_digest, live: known, version };
             verified.insert(desired.reference.clone(), pair);
         } else {
             verified.remove(&desired.reference);
         }
     }
+}
+
+/// What names the content of a live object.
+fn version(live: &LiveObject) -> String {
+    format!("{}/{}", live.uid(), live.resource_version())
 }
 
 /// One object to be observed.
@@ -427,7 +446,8 @@ struct Task<'a> {
     version: &'a str,
     /// What is desired; `None` when it is ours and nobody wants it any more.
     object: Option<&'a DesiredObject>,
-    seen: Result<Seen, Gap>,
+    /// As it is now.
+    live: Result<Option<LiveObject>, Gap>,
 }
 
 /// Namespaces and kinds that come with the change.
@@ -457,10 +477,10 @@ impl Coming {
     /// Learns which namespaces are not there yet.
     fn note_absent_namespaces<'a>(
         &mut self,
-        seen: impl Iterator<Item = (&'a &'a ObjectRef, &'a Result<Seen, Gap>)>,
+        found: impl Iterator<Item = (&'a &'a ObjectRef, &'a Result<Option<LiveObject>, Gap>)>,
     ) {
-        for (reference, seen) in seen.filter(|(reference, _)| is_namespace(reference)) {
-            let is_absent = seen.as_ref().map(|seen| matches!(seen, Seen::Absent));
+        for (reference, found) in found.filter(|(reference, _)| is_namespace(reference)) {
+            let is_absent = found.as_ref().map(Option::is_none);
             self.namespaces.insert(reference.name.clone(), is_absent.map_err(Clone::clone));
         }
     }
@@ -473,13 +493,10 @@ impl Coming {
     /// Learns from the definitions that were observed which of them change.
     fn note_changes(&mut self, observed: &BTreeMap<ObjectRef, Observation>) {
         for observation in observed.values() {
-            let (Some(live), Prediction::Exact(predicted)) =
-                (&observation.live, &observation.predicted)
-            else {
-                continue;
-            };
+            let Prediction::Exact(predicted) = &observation.predicted else { continue };
+            let Some(live) = observation.live() else { continue };
             let versions = |object: &Object| object.get("/spec/versions").cloned();
-            if live.kind() == DEFINITION && versions(live) != versions(predicted) {
+            if live.kind() == DEFINITION && versions(&live) != versions(predicted) {
                 let text = |pointer| live.text(pointer).to_owned();
                 self.changing.insert((text("/spec/group"), text("/spec/names/kind")));
             }
@@ -515,7 +532,7 @@ fn is_somebodys(kind: &str, item: &Object) -> bool {
     owners.is_none_or(Vec::is_empty) && !is_kept_by_controllers
 }
 
-fn observed(live: Option<Object>, prediction: Prediction) -> Observation {
+fn observed(live: Option<LiveObject>, prediction: Prediction) -> Observation {
     let (conflicts, warnings, holds) = (Vec::new(), Vec::new(), Vec::new());
     Observation { live, predicted: prediction, conflicts, warnings, holds }
 }

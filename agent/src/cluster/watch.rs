@@ -11,6 +11,7 @@ use futures::StreamExt;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt, watcher};
+use tidegate_core::live::LiveObject;
 use tidegate_core::object::{Object, ObjectRef, SITE_LABEL, group_of};
 use tokio::sync::watch as signal;
 
@@ -24,7 +25,7 @@ type Key = (String, String);
 #[derive(Default)]
 struct Seen {
     is_synced: bool,
-    objects: BTreeMap<Key, Arc<Object>>,
+    objects: BTreeMap<Key, LiveObject>,
 }
 
 /// All watches of one cluster.
@@ -54,7 +55,7 @@ fn kind_key(kind: &ServedKind) -> (String, String) {
     (kind.api_version.clone(), kind.kind.clone())
 }
 
-fn resource_version(object: &Object) -> u64 {
+fn resource_version(object: &LiveObject) -> u64 {
     object.resource_version().parse().unwrap_or(0)
 }
 
@@ -137,7 +138,7 @@ impl Watches {
     }
 
     /// The object as last seen at this version, while the watch over it is whole.
-    pub(super) fn get(&self, kind: &ServedKind, reference: &ObjectRef) -> Option<Arc<Object>> {
+    pub(super) fn get(&self, kind: &ServedKind, reference: &ObjectRef) -> Option<LiveObject> {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let watched = watched.get(&kind_key(kind))?;
         let seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +156,7 @@ impl Watches {
         if let Some(watched) = watched.get(&kind) {
             let mut seen = watched.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if object.label(SITE_LABEL) == Some(&self.site) {
-                keep_newer(&mut seen.objects, object.clone());
+                keep_newer(&mut seen.objects, key(object), LiveObject::new(object));
             } else {
                 seen.objects.remove(&key(object));
             }
@@ -180,13 +181,12 @@ fn key(object: &Object) -> Key {
 }
 
 /// Answers to writes and watch events come by different ways: the newer one stays.
-fn keep_newer(objects: &mut BTreeMap<Key, Arc<Object>>, object: Object) {
-    let own = key(&object);
+fn keep_newer(objects: &mut BTreeMap<Key, LiveObject>, own: Key, object: LiveObject) {
     let is_older = objects.get(&own).is_some_and(|known| {
         known.uid() == object.uid() && resource_version(known) > resource_version(&object)
     });
     if !is_older {
-        objects.insert(own, Arc::new(object));
+        objects.insert(own, object);
     }
 }
 
@@ -213,7 +213,7 @@ fn typed(
 /// Folds one event; says whether people may see a difference now.
 fn fold(
     seen: &Mutex<Seen>,
-    building: &mut Option<BTreeMap<Key, Arc<Object>>>,
+    building: &mut Option<BTreeMap<Key, LiveObject>>,
     event: watcher::Event<DynamicObject>,
 ) -> bool {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,8 +223,8 @@ fn fold(
             false
         }
         watcher::Event::InitApply(object) => {
-            if let (Some(building), Some(object)) = (building.as_mut(), plain(&object)) {
-                building.insert(key(&object), Arc::new(object));
+            if let (Some(building), Some((key, object))) = (building.as_mut(), kept(&object)) {
+                building.insert(key, object);
             }
             false
         }
@@ -232,31 +232,38 @@ fn fold(
             let listed = building.take().unwrap_or_default();
             let before = std::mem::replace(&mut seen.objects, listed);
             // What we wrote while the list was under way is newer than the list.
-            for object in before.into_values() {
-                if seen.objects.contains_key(&key(&object)) {
-                    keep_newer(&mut seen.objects, Arc::unwrap_or_clone(object));
+            for (key, object) in before {
+                if seen.objects.contains_key(&key) {
+                    keep_newer(&mut seen.objects, key, object);
                 }
             }
             seen.is_synced = true;
             true
         }
         watcher::Event::Apply(object) => {
-            if let Some(object) = plain(&object) {
-                keep_newer(&mut seen.objects, object);
+            if let Some((key, object)) = kept(&object) {
+                keep_newer(&mut seen.objects, key, object);
             }
             true
         }
         watcher::Event::Delete(object) => {
-            if let Some(object) = plain(&object) {
-                seen.objects.remove(&key(&object));
-            }
+            seen.objects.remove(&key_of(&object));
             true
         }
     }
 }
 
-fn plain(object: &DynamicObject) -> Option<Object> {
-    serde_json::to_value(object).ok().map(Object::new)
+fn key_of(object: &DynamicObject) -> Key {
+    let metadata = &object.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+fn kept(object: &DynamicObject) -> Option<(Key, LiveObject)> {
+    let metadata = &object.metadata;
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let version = metadata.resource_version.as_deref().unwrap_or_default();
+    let text = serde_json::to_string(object).ok()?;
+    Some((key_of(object), LiveObject::of_text(text, uid, version)))
 }
 
 #[cfg(test)]
@@ -285,7 +292,7 @@ mod tests {
             fold(&seen, &mut building, typed(event, &resource));
         }
         let seen = seen.into_inner().unwrap();
-        let object = &seen.objects[&("shop".to_owned(), "web".to_owned())];
+        let object = seen.objects[&("shop".to_owned(), "web".to_owned())].read();
         assert_eq!((object.api_version(), object.kind()), ("apps/v1", "Deployment"));
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::change::Shown;
 use crate::desired::{Layer, Owner};
-use crate::live::ClusterObservation;
+use crate::live::{ClusterObservation, LiveObject};
 
 const CLUSTER: &str = "room-a";
 
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn observe(&mut self, reference: &ObjectRef, live: Option<&Value>, predicted: Prediction) {
-        let live = live.cloned().map(Object::new);
+        let live = live.cloned().map(|live| LiveObject::new(&Object::new(live)));
         let (conflicts, warnings) = (Vec::new(), Vec::new());
         let observation = Observation { live, predicted, conflicts, warnings, holds: Vec::new() };
         self.cluster().objects.insert(reference.clone(), observation);
@@ -945,4 +945,27 @@ fn mark(value: &mut Value) {
         Value::Object(map) => map.values_mut().for_each(mark),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+#[test]
+fn what_is_in_place_is_not_looked_into_unless_it_is_somebody_elses() {
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
+        "metadata": {"name": "web", "namespace": "shop", "uid": "1"}});
+    let mut world = World::new();
+    let reference = world.want(&body);
+    let digest = world.desired.objects[0].digest.clone();
+    world.observe(&reference, Some(&body), Prediction::InPlace);
+    let observation = world.cluster().objects.get_mut(&reference).unwrap();
+    // Whoever reads this would find nothing of the object.
+    observation.live = Some(LiveObject::of_text(String::new(), "1", "7"));
+    world.own(&reference, "1", Some(digest.clone()));
+    let set = world.diff();
+    assert!(set.is_empty() && set.unchanged == 1, "{set:?}");
+    // Where anything is not as it was recorded, the object itself counts.
+    world.observe(&reference, Some(&body), Prediction::InPlace);
+    world.own(&reference, "1", None);
+    assert!(world.diff().is_empty(), "applied before, as the object says");
+    world.own(&reference, "1", Some(digest));
+    world.inventory.entries.get_mut(&reference).unwrap().owner.app = Some("other".to_owned());
+    assert_eq!(world.diff().changes[0].action, Action::Move);
 }

@@ -8,7 +8,7 @@ use crate::change::{Action, Change, Effect};
 use crate::desired::{DesiredObject, Unit};
 use crate::diff::replicas;
 use crate::group::{Strategy, groups, remarks};
-use crate::live::LiveState;
+use crate::live::{LiveState, Observation};
 use crate::plan::{Driver, Group, OnFailure, Rollout, UnattendedRule};
 use crate::validate::policy::strategy;
 
@@ -25,8 +25,9 @@ pub(super) fn rollout(
     policy: &RolloutPolicy,
     findings: &mut Vec<Finding>,
 ) -> Rollout {
-    let there = live.observation(&change.object).and_then(|it| it.live.as_ref());
-    let before = if change.action == Action::Create { 0 } else { there.map_or(0, replicas) };
+    let there = live.observation(&change.object).and_then(Observation::live);
+    let before =
+        if change.action == Action::Create { 0 } else { there.as_ref().map_or(0, replicas) };
     let total = if desired.body.kind() == "DaemonSet" { before } else { unit.replicas };
     let restarts = change.action == Action::Configure
         && change.effects.iter().any(|effect| matches!(effect, Effect::PodsRestart { .. }));

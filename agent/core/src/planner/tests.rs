@@ -12,7 +12,7 @@ use crate::check::check;
 use crate::desired::{DesiredObject, Layer, Owner, Unit, UnitId, UnitKind};
 use crate::diff::diff;
 use crate::digest::Digest;
-use crate::live::{ClusterObservation, Gap, InventoryEntry, Observation, Prediction};
+use crate::live::{ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction};
 use crate::object::Object;
 use crate::plan::{Driver, Risk, StepKind, TaskKind};
 use crate::site::{Deployment, Placement, SiteCluster};
@@ -248,7 +248,7 @@ impl World {
         for object in old.objects.iter().chain(&new.objects) {
             let wanted = new.object(&object.reference);
             let observation = Observation {
-                live: old.object(&object.reference).map(|it| it.body.clone()),
+                live: old.object(&object.reference).map(|it| LiveObject::new(&it.body)),
                 predicted: wanted.map_or(Prediction::NotDesired, |it| {
                     Prediction::Exact(Box::new(it.body.clone()))
                 }),
@@ -420,8 +420,9 @@ fn a_change_by_hand_is_corrected_without_asking_between_groups() {
     let cluster = world.live.clusters.get_mut("room-a").unwrap();
     let (_, observation) =
         cluster.objects.iter_mut().find(|(reference, _)| reference.kind == "StatefulSet").unwrap();
-    let live = observation.live.as_mut().unwrap();
+    let mut live = observation.live().unwrap();
     live.value_mut()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("iam:evil");
+    observation.live = Some(LiveObject::new(&live));
     let (plan, _) = world.plan();
     assert_eq!(kinds(&plan), [TaskKind::Correct]);
     let rollout = plan.steps().find_map(|(_, step)| step.rollout.clone()).unwrap();
@@ -562,8 +563,10 @@ fn what_exists_and_is_not_ours_refuses_the_plan_and_is_named() {
     assert_eq!(codes(&report), ["PLAN/OBJECT_EXISTS"]);
     assert_eq!(report.findings[0].args["object"], reference.to_string());
     let live = world.live.clusters.get_mut(&reference.cluster).unwrap();
-    let live = live.objects.get_mut(&reference).unwrap().live.as_mut().unwrap();
+    let observation = live.objects.get_mut(&reference).unwrap();
+    let mut live = observation.live().unwrap();
     live.set(&["metadata", "annotations", "meta.helm.sh/release-name"], json!("iam"));
+    observation.live = Some(LiveObject::new(&live));
     let (_, report) = world.plan();
     assert_eq!(codes(&report), ["PLAN/OBJECT_OF_ANOTHER_TOOL"]);
     assert_eq!(report.findings[0].args["tool"], "Helm");
@@ -599,7 +602,7 @@ fn many_deletions_are_a_risk_and_a_few_are_none() {
             };
             world.inventory.entries.insert(reference.clone(), entry);
             let observation = Observation {
-                live: Some(body),
+                live: Some(LiveObject::new(&body)),
                 predicted: Prediction::NotDesired,
                 conflicts: Vec::new(),
                 warnings: Vec::new(),

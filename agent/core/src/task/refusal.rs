@@ -9,7 +9,7 @@ use tidegate_schema::solution::Allowance;
 use super::Basis;
 use crate::baseline::BaselineProduct;
 use crate::change::{Action, Change};
-use crate::live::LiveState;
+use crate::live::{LiveState, Observation, Prediction};
 use crate::object::Object;
 use crate::order;
 use crate::site::Deployment;
@@ -161,12 +161,14 @@ pub(crate) fn changed_parameters(
 fn claims(basis: Basis<'_>, live: &LiveState, findings: &mut Vec<Finding>) {
     for object in basis.desired.objects.iter().filter(|it| it.reference.kind == "StatefulSet") {
         let observation = live.observation(&object.reference);
-        let Some(there) = observation.and_then(|observation| observation.live.as_ref()) else {
+        // What is in place has the claims that are wanted.
+        let may_differ = |it: &&Observation| !matches!(it.predicted, Prediction::InPlace);
+        let Some(there) = observation.filter(may_differ).and_then(Observation::live) else {
             continue;
         };
         for claim in claims_of(&object.body) {
             let name = claim_name(claim);
-            let Some(other) = claims_of(there).find(|other| claim_name(other) == name) else {
+            let Some(other) = claims_of(&there).find(|other| claim_name(other) == name) else {
                 continue;
             };
             if let Some(what) = claim_difference(claim, other) {
