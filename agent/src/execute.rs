@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::backoff::Backoff;
 use tidegate_core::desired::{DesiredObject, DesiredState};
@@ -26,8 +28,8 @@ use crate::publish::Publisher;
 /// Rounds of one call at the most: the loop must come back to look at git, approvals and commands.
 const ROUNDS: usize = 200;
 
-/// Objects that are applied at once, and recorded in one transaction: a server answers so many about as fast as one, and
-/// so many may have to be applied again when the agent is killed.
+/// Objects that are on their way at once: a server answers so many about as fast as one, and about so many may have to be
+/// applied again when the agent is killed.
 const SIDE_BY_SIDE: usize = 16;
 
 /// Lines of a failed pod's log that are kept with the failure.
@@ -342,8 +344,8 @@ impl Running {
         let mut is_progress = false;
         let mut writes = Vec::new();
         for effect in effects {
-            if !matches!(effect, Effect::Apply { .. }) || writes.len() == SIDE_BY_SIDE {
-                is_progress |= self.apply(&std::mem::take(&mut writes), hands, now).await?;
+            if !matches!(effect, Effect::Apply { .. }) {
+                is_progress |= self.apply(std::mem::take(&mut writes), hands, now).await?;
             }
             is_progress |= match effect {
                 Effect::Apply { step, reference, object, is_final } => {
@@ -387,26 +389,51 @@ impl Running {
                 }
             };
         }
-        is_progress |= self.apply(&writes, hands, now).await?;
+        is_progress |= self.apply(writes, hands, now).await?;
         Ok(is_progress)
     }
 
-    /// Applies objects side by side, since a step hands out one kind at a time, and records in one transaction what the
-    /// server took.
+    /// Applies objects side by side, since a step hands out one kind at a time. While some are recorded, others are on their
+    /// way.
     async fn apply(
         &mut self,
-        writes: &[Write],
+        writes: Vec<Write>,
         hands: &mut Hands<'_>,
         now: Timestamp,
     ) -> Result<bool, journal::Error> {
-        let sent = writes.iter().filter_map(|write| {
-            let cluster = hands.clusters.get(&write.reference.cluster)?;
-            Some(async move { (write, cluster.apply(&write.object).await) })
-        });
+        let clusters = hands.clusters;
+        let sent: Vec<BoxFuture<'_, _>> = writes
+            .into_iter()
+            .filter_map(|write| {
+                let cluster = clusters.get(&write.reference.cluster)?;
+                let answer = async move {
+                    let answer = cluster.apply(&write.object).await;
+                    (write, answer)
+                };
+                Some(answer.boxed())
+            })
+            .collect();
+        let mut answers =
+            futures::stream::iter(sent).buffer_unordered(SIDE_BY_SIDE).ready_chunks(SIDE_BY_SIDE);
+        let mut is_progress = false;
+        while let Some(answered) = answers.next().await {
+            is_progress |= self.take(answered, hands, now).await?;
+        }
+        Ok(is_progress)
+    }
+
+    /// Records in one transaction what the server took.
+    async fn take(
+        &mut self,
+        answered: Vec<(Write, Result<Object, EffectFailure>)>,
+        hands: &mut Hands<'_>,
+        now: Timestamp,
+    ) -> Result<bool, journal::Error> {
         let mut taken = Vec::new();
-        for (write, answer) in futures::future::join_all(sent).await {
+        for (write, answer) in answered {
+            let reference = write.reference.clone();
             let result = answer.map(|applied| taken.push((write, applied)));
-            self.note(write.reference.clone(), result, now);
+            self.note(reference, result, now);
         }
         let is_rollback = self.state.rollback.is_some();
         let state = if is_rollback { &self.before } else { &self.desired };

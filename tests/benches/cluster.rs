@@ -270,18 +270,23 @@ async fn agent(site: &mut TestSite, server: &Server) {
     }
     println!("memory with 1,000 objects: {} MiB", memory(pid));
 
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Service"));
     let kube = real_cluster::client(&server.kubeconfig()).await;
-    let deployments: Api<kube::api::DynamicObject> = Api::namespaced_with(kube, "followed", &kind);
-    let patch = Patch::Merge(
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:by-hand"}]}}}}),
-    );
-    let by =
-        PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
+    let services: Api<kube::api::DynamicObject> = Api::namespaced_with(kube, "followed", &kind);
+    let edit = async |app: &str| {
+        let patch = Patch::Merge(json!({"spec": {"selector": {"app": app}}}));
+        let by = PatchParams {
+            field_manager: Some("kubectl-edit".to_owned()),
+            ..PatchParams::default()
+        };
+        services.patch("app-7", &by, &patch).await.unwrap();
+    };
     let start = Instant::now();
-    deployments.patch("app-7", &by, &patch).await.unwrap();
+    edit("by-hand").await;
     site.see("the change by hand", |status| (!status.drift.is_empty()).then_some(())).await;
     tell("one field changed by hand, until it is seen", start.elapsed(), None, "1 s");
+    // Taking the field back from another manager would need an approval.
+    edit("app-7").await;
     settled(site).await;
 
     // Frozen, so that the plan stays to be seen.
@@ -299,7 +304,8 @@ async fn agent(site: &mut TestSite, server: &Server) {
 
 /// Builds the program, which `cargo bench` does not.
 fn build() {
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    // As `cargo bench` built this, or everything would be built once more.
+    let profile = if cfg!(debug_assertions) { "dev" } else { "bench" };
     // With the benches: alone it would be built with other features of its dependencies, and they once more.
     let built = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--benches"])
