@@ -593,7 +593,7 @@ impl Agent {
             inventory: &mut self.inventory,
         };
         let running = Running::start(
-            approved,
+            Arc::new(approved),
             site.clone(),
             meaning.desired.clone(),
             before.unwrap_or_default(),
@@ -655,7 +655,7 @@ impl Agent {
         let Some(approved) = gate::reopened(plan, &row.plan, approvals) else { return Ok(()) };
         tracing::info!(release = row.id, "release taken up");
         self.connect(&site).await;
-        self.running = Some(Running::of(row, approved, site, desired, before, state));
+        self.running = Some(Running::of(row, Arc::new(approved), site, desired, before, state));
         Ok(())
     }
 
@@ -688,7 +688,7 @@ impl Agent {
         let trusted = self.accepted.as_ref().filter(|accepted| accepted.knows_anybody());
         let policy = trusted.map(|accepted| accepted.policy.clone());
         let policy = policy.unwrap_or_else(|| GatePolicy::of(&running.site));
-        let plan = running.plan().clone();
+        let approved = Arc::clone(&running.approved);
         let own_clock = clock.clone();
         let mut hands = Hands {
             journal: &self.journal,
@@ -707,7 +707,7 @@ impl Agent {
         };
         let confirmed = progress::signed_confirmations(
             &running.row.id,
-            &plan,
+            &approved,
             &running.state,
             &policy,
             evidence,
@@ -722,7 +722,7 @@ impl Agent {
             let (approvals, freezes) = (approvals.as_slice(), freezes.as_slice());
             let evidence =
                 Evidence { approvals, consumed: &consumed, freezes, given_up_at: None, now };
-            release_gate(&plan, wave, &policy, evidence)
+            release_gate(&approved, wave, &policy, evidence)
         };
         let advance = running.advance(gate, &mut hands, move || clock.now()).await?;
         self.consumed.extend(running.state.approvals.iter().cloned());

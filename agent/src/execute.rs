@@ -1,6 +1,7 @@
 //! Executing a release: carries out what `progress` decides, and records it. It makes no choice of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -61,7 +62,7 @@ pub struct Running {
     /// Its row in the journal.
     pub row: ReleaseRow,
     /// What was approved.
-    pub approved: ApprovedPlan,
+    pub approved: Arc<ApprovedPlan>,
     /// The site of the plan's revision.
     pub site: ValidSite,
     /// The content that is applied.
@@ -118,7 +119,7 @@ impl Running {
     ///
     /// When the journal cannot be written.
     pub async fn start(
-        approved: ApprovedPlan,
+        approved: Arc<ApprovedPlan>,
         site: ValidSite,
         desired: DesiredState,
         before: DesiredState,
@@ -140,7 +141,7 @@ impl Running {
     /// Takes up a release that was under way when the agent ended.
     pub fn of(
         mut row: ReleaseRow,
-        approved: ApprovedPlan,
+        approved: Arc<ApprovedPlan>,
         site: ValidSite,
         desired: DesiredState,
         before: DesiredState,

@@ -65,6 +65,8 @@ impl GatePolicy {
 #[derive(Clone, Debug)]
 pub struct ApprovedPlan {
     plan: Plan,
+    /// Worked out once: the digest of a large plan takes a while, and each step asks for it.
+    id: Digest,
     approvals: Vec<String>,
 }
 
@@ -72,6 +74,11 @@ impl ApprovedPlan {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The plan's id.
+    pub fn id(&self) -> &Digest {
+        &self.id
     }
 
     /// Names of the approvals that opened the gate; consumed by this execution.
@@ -158,21 +165,21 @@ pub fn gate(plan: Plan, policy: &GatePolicy, evidence: Evidence<'_>) -> Gate {
     }
     let first = plan.content.waves.first().map_or("", |wave| wave.name.as_str());
     match needs(&plan, &id, first, policy, evidence) {
-        Ok(approvals) => Gate::Open(Box::new(ApprovedPlan { plan, approvals })),
+        Ok(approvals) => Gate::Open(Box::new(ApprovedPlan { plan, id, approvals })),
         Err(Hold { needs, next }) => Gate::Waiting { needs, next },
     }
 }
 
 /// What of a running release may start now. Approvals that this release has consumed count for its waves.
 pub fn release_gate(
-    plan: &Plan,
+    approved: &ApprovedPlan,
     wave: usize,
     policy: &GatePolicy,
     evidence: Evidence<'_>,
 ) -> ReleaseGate {
-    let id = plan.id();
+    let ApprovedPlan { plan, id, .. } = approved;
     let mut hold = hold(policy, evidence);
-    let rejects = of_plan(&id, evidence).filter(|approval| !approval.approves);
+    let rejects = of_plan(id, evidence).filter(|approval| !approval.approves);
     hold.needs.extend(rejects.map(|approval| {
         Finding::note("APPROVAL/REJECTED")
             .with("person", &approval.person)
@@ -181,7 +188,7 @@ pub fn release_gate(
     let wave = match plan.content.waves.get(wave) {
         None => WaveGate::Open { approvals: Vec::new() },
         Some(_) if !hold.needs.is_empty() => WaveGate::Waiting(hold.clone()),
-        Some(wave) => match needs(plan, &id, &wave.name, policy, evidence) {
+        Some(wave) => match needs(plan, id, &wave.name, policy, evidence) {
             Ok(approvals) => WaveGate::Open { approvals },
             Err(needs) => WaveGate::Waiting(needs),
         },
@@ -206,7 +213,8 @@ fn hold(policy: &GatePolicy, evidence: Evidence<'_>) -> Hold {
 /// Executing again is safe because every effect is recomputed; starting a *new* release this way is not possible, as the
 /// journal must name the same plan and approvals.
 pub fn reopened(plan: Plan, opened: &Digest, approvals: Vec<String>) -> Option<ApprovedPlan> {
-    (plan.id() == *opened).then_some(ApprovedPlan { plan, approvals })
+    let id = plan.id();
+    (id == *opened).then_some(ApprovedPlan { plan, id, approvals })
 }
 
 fn of_plan<'a>(id: &Digest, evidence: Evidence<'a>) -> impl Iterator<Item = &'a VerifiedApproval> {

@@ -227,7 +227,8 @@ fn an_approval_of_one_wave_opens_only_that_wave() {
         given_up_at: None,
         now: NOW.parse().unwrap(),
     };
-    let answer = release_gate(&plan, 1, &policy(), evidence);
+    let approved = reopened(plan.clone(), &plan.id(), Vec::new()).unwrap();
+    let answer = release_gate(&approved, 1, &policy(), evidence);
     assert!(matches!(answer.wave, WaveGate::Waiting(_)));
     assert!(answer.hold.needs.is_empty(), "what has started goes on");
 }

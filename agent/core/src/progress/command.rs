@@ -5,7 +5,7 @@ use tidegate_schema::finding::Finding;
 
 use super::{ReleaseState, StepState, StepStatus};
 use crate::approval::ApprovalScope;
-use crate::gate::{Evidence, GatePolicy};
+use crate::gate::{ApprovedPlan, Evidence, GatePolicy};
 use crate::plan::Plan;
 use crate::release::{Command, Event};
 
@@ -63,12 +63,12 @@ pub fn command(
 /// when it was signed after the question: nobody confirms what cannot have been looked at.
 pub fn signed_confirmations(
     release: &str,
-    plan: &Plan,
+    approved: &ApprovedPlan,
     state: &ReleaseState,
     policy: &GatePolicy,
     evidence: Evidence<'_>,
 ) -> Vec<Event> {
-    let id = plan.id();
+    let (plan, id) = (approved.plan(), approved.id());
     let mut events: Vec<Event> = Vec::new();
     for approval in evidence.approvals.iter().filter(|it| it.approves && it.plan == id.as_str()) {
         let ApprovalScope::Confirm { release: of, step } = &approval.scope else { continue };

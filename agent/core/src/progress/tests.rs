@@ -12,7 +12,7 @@ use crate::change::{ChangeSet, Confidence};
 use crate::desired::{DesiredObject, Layer, Owner, UnitId};
 use crate::digest::Digest;
 use crate::driver;
-use crate::gate::{Evidence, GatePolicy};
+use crate::gate::{Evidence, GatePolicy, reopened};
 use crate::object::REVISION;
 use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
 use crate::pod::Pod;
@@ -607,7 +607,8 @@ fn a_signed_confirmation_counts_once_and_only_after_the_question() {
         let consumed = &state.approvals;
         let evidence =
             Evidence { approvals, consumed, freezes: &[], given_up_at: None, now: world.now };
-        signed_confirmations(release, &world.plan, &state, &policy, evidence)
+        let approved = reopened(world.plan.clone(), &world.plan.id(), Vec::new()).unwrap();
+        signed_confirmations(release, &approved, &state, &policy, evidence)
     };
     let too_early = signed(&world, "early");
     world.now += SignedDuration::from_secs(1);
