@@ -67,7 +67,8 @@ pub enum Condition {
     Waiting,
     /// A release is under way.
     Releasing,
-    /// A release failed or was paused and waits for a person.
+    /// A release failed or was paused and waits for a person, or a product is held because of an object that cannot be
+    /// observed.
     NeedsPerson,
     /// The attempted revision is refused; the site goes on with what was accepted.
     Refused,

@@ -22,6 +22,10 @@ pub struct ChangeSet {
     pub unchanged: usize,
     /// Clusters or objects that could not be observed, and objects that the server refuses, with why.
     pub gaps: Vec<ObjectGap>,
+    /// Parts of which nothing is changed, because something of them, or of what they depend on, could not be observed.
+    /// Only in a plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
     /// Fields of desired objects that only others have set. Listed on demand, and never part of a plan: they are no
     /// difference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +46,27 @@ impl ChangeSet {
     /// Whether there is nothing to do and nothing unknown.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.zones.is_empty() && self.gaps.is_empty()
+    }
+}
+
+/// A product, or the rules of a role or grant, in one cluster, left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The cluster.
+    pub cluster: String,
+    /// The product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// The role or grant, as `role/operators`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+}
+
+impl Held {
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        self.product.as_deref().or(self.access.as_deref()).unwrap_or_default()
     }
 }
 

@@ -4,13 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_schema::finding::Finding;
-
 use crate::baseline::Baseline;
 use crate::change::{Action, ChangeSet};
 use crate::definition;
 use crate::desired::{DesiredState, Owner};
-use crate::diff;
 use crate::live::{Inventory, LiveState};
 use crate::plan::{Plan, PlanContent, PlanReport, Wave};
 use crate::served;
@@ -18,6 +15,7 @@ use crate::site::ValidSite;
 use crate::snapshot::{Identity, Revision};
 use crate::task::{self, Basis, refusal};
 
+mod held;
 mod risk;
 mod rollout;
 mod steps;
@@ -43,7 +41,8 @@ pub fn plan(
 ) -> (Plan, PlanReport) {
     let mut report = PlanReport::default();
     changes.changes.sort_by(|left, right| left.object.cmp(&right.object));
-    let changes = leave_out_unobserved(changes, desired, site, &mut report);
+    let changes =
+        held::leave_out_unobserved(changes, (desired, site, inventory), live, &mut report);
     let changes = leave_out_excluded(changes, site, &mut report);
     let basis = Basis { changes: &changes, desired, site, baseline };
     let tasks = task::tasks(basis);
@@ -69,54 +68,6 @@ pub fn plan(
     let authors: BTreeSet<_> = authors.iter().map(|author| author.email.clone()).collect();
     let authors = authors.into_iter().collect();
     (Plan { revision: revision.commit.clone(), authors, content }, report)
-}
-
-/// What could not be observed is not planned: a cluster with a gap as a whole, an object by itself. What the server or
-/// the network said differs from time to time, so it stands in the report and not in the plan.
-///
-/// An object whose dry run the server refuses is another thing: applying it would fail for certain, and a plan without it
-/// is not what the documents say. So it refuses the plan, unless its app is left alone.
-fn leave_out_unobserved(
-    mut changes: ChangeSet,
-    desired: &DesiredState,
-    site: &ValidSite,
-    report: &mut PlanReport,
-) -> ChangeSet {
-    let mut clusters = BTreeSet::new();
-    for gap in &mut changes.gaps {
-        let object = gap.object.as_ref().and_then(|reference| desired.object(reference));
-        let is_left_alone = object.is_some_and(|object| is_excluded(&object.owner, site));
-        let mut finding = match &gap.object {
-            Some(_) if gap.refused && is_left_alone => continue,
-            // Found by us, so there are no words of the server to quote.
-            Some(_) if gap.refused && FOUND_BY_US.contains(&gap.gap.code.as_str()) => {
-                Finding::error(gap.gap.code.clone())
-            }
-            Some(_) if gap.gap.code == diff::TERMINATING => Finding::warning(diff::TERMINATING),
-            Some(_) if gap.refused => Finding::error("PLAN/SERVER_REFUSES"),
-            Some(_) => Finding::warning("PLAN/OBJECT_UNOBSERVED"),
-            None => {
-                clusters.insert(gap.cluster.clone());
-                Finding::warning("PLAN/CLUSTER_UNOBSERVED")
-            }
-        };
-        if let Some(reference) = &gap.object {
-            finding = finding.with("object", reference.to_string());
-        }
-        if let Some(place) = object.and_then(|object| object.place.clone()) {
-            finding = finding.at(place);
-        }
-        let reason = std::mem::take(&mut gap.gap.message);
-        report.findings.push(
-            finding
-                .with("cluster", &gap.cluster)
-                .with("code", &gap.gap.code)
-                .with("reason", reason),
-        );
-    }
-    changes.changes.retain(|change| !clusters.contains(&change.object.cluster));
-    report.unplanned_clusters = clusters.into_iter().collect();
-    changes
 }
 
 /// Whether the solution leaves the app alone in this release (YL-048).

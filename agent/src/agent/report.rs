@@ -60,7 +60,12 @@ impl Agent {
         live: &LiveState,
     ) -> Result<()> {
         self.note_clusters(live);
-        let is_whole = report.unplanned_clusters.is_empty();
+        let is_held = !plan.content.changes.held.is_empty();
+        if is_held {
+            // There is no plan that would tell of it.
+            self.note_findings(&report.findings);
+        }
+        let is_whole = report.unplanned_clusters.is_empty() && !is_held;
         let is_new = self.accepted.as_ref().is_none_or(|it| it.commit != site.revision.commit);
         if is_whole && is_new && self.freezes.is_empty() {
             self.accept(site).await?;
@@ -69,8 +74,11 @@ impl Agent {
         self.status.drift = drift(plan);
         // What was loaded last is as desired; whether that is still what people want cannot be said without the branch.
         let is_in_touch = is_whole && self.status.source.problem.is_none();
-        self.status.condition =
-            if is_in_touch { Condition::Settled } else { Condition::Unreachable };
+        self.status.condition = match (is_in_touch, is_held) {
+            (true, _) => Condition::Settled,
+            (false, true) => Condition::NeedsPerson,
+            (false, false) => Condition::Unreachable,
+        };
         self.show_release().await
     }
 

@@ -268,3 +268,32 @@ async fn a_namespace_that_comes_with_the_change_is_asked_for_once() {
     assert!(objects.iter().take(20).all(is_simulated));
     assert!(spent["get"] < 10, "{spent:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_listed_delays_nobody_and_wakes_nobody_for_ever() {
+    let (sandbox, mut cluster) = start();
+    let matching = Matching {
+        verb: Some("list".to_owned()),
+        resource: Some("configmaps".to_owned()),
+        ..Matching::default()
+    };
+    sandbox.fault(Fault::Refuse {
+        matching,
+        code: 403,
+        reason: "Forbidden".to_owned(),
+        message: "configmaps is forbidden".to_owned(),
+        times: u32::MAX,
+    });
+    let mut changes = cluster.take_changes().unwrap();
+    let (object, began) = (desired(config_map(&json!({"a": "b"}))), tokio::time::Instant::now());
+    let observation = cluster.observe(&[&object], &[], jiff::Timestamp::UNIX_EPOCH).await;
+    assert_eq!((observation.gap, observation.objects.len()), (None, 1));
+    let minute = std::time::Duration::from_mins(1);
+    assert!(began.elapsed() < minute / 10, "nobody waits for a list that does not come");
+    tokio::time::sleep(minute).await;
+    changes.mark_unchanged();
+    let tried = sandbox.requests().by_verb["list"];
+    tokio::time::sleep(minute * 10).await;
+    assert!(sandbox.requests().by_verb["list"] > tried, "it is still tried");
+    assert!(!changes.has_changed().unwrap(), "that it may not be listed is no news any more");
+}

@@ -41,7 +41,8 @@ pub(super) struct Watches {
 
 struct Watched {
     seen: Arc<Mutex<Seen>>,
-    synced: signal::Receiver<bool>,
+    /// Whether it has seen everything once, or could not.
+    tried: signal::Receiver<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -74,13 +75,13 @@ impl Watches {
         self.changed.subscribe()
     }
 
-    /// Watches a kind, if it is not watched yet, and waits until the watch has seen everything.
+    /// Watches a kind, if it is not watched yet, and waits until the watch has seen everything, or cannot.
     pub(super) async fn start(&self, kind: &ServedKind) {
-        let mut synced = {
+        let mut tried = {
             let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.entry(kind_key(kind)).or_insert_with(|| self.watch(kind)).synced.clone()
+            watched.entry(kind_key(kind)).or_insert_with(|| self.watch(kind)).tried.clone()
         };
-        let is_in_time = tokio::time::timeout(FIRST_SYNC, synced.wait_for(|synced| *synced)).await;
+        let is_in_time = tokio::time::timeout(FIRST_SYNC, tried.wait_for(|tried| *tried)).await;
         if is_in_time.is_err() {
             tracing::warn!(kind = kind.kind, "watch is slow to start; asking one by one");
         }
@@ -109,7 +110,7 @@ impl Watches {
         let config = watcher::Config::default();
         let config = if is_namespace { config } else { config.labels(&selector) };
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (synced_sender, synced) = signal::channel(false);
+        let (tried_sender, tried) = signal::channel(false);
         let (own_seen, changed) = (Arc::clone(&seen), Arc::clone(&self.changed));
         let served = Arc::clone(&self.served);
         let name = kind.kind.clone();
@@ -121,20 +122,27 @@ impl Watches {
                     Ok(event) => {
                         let event = typed(event, &resource);
                         if fold(&own_seen, &mut building, event) {
-                            synced_sender.send_replace(true);
+                            tried_sender.send_replace(true);
                             changed.send_modify(|count| *count += 1);
                         }
                     }
                     Err(error) => {
-                        own_seen.lock().unwrap_or_else(PoisonError::into_inner).is_synced = false;
-                        served.forget_all();
-                        changed.send_modify(|count| *count += 1);
                         tracing::warn!(kind = name, %error, "watch broke; it is taken up again");
+                        let mut seen = own_seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        let was_whole = std::mem::replace(&mut seen.is_synced, false);
+                        drop(seen);
+                        // What could not be watched before is no news: a permission that lacks would wake the loop, and
+                        // have everything asked anew, for as long as it lacks.
+                        if was_whole || !*tried_sender.borrow() {
+                            served.forget_all();
+                            changed.send_modify(|count| *count += 1);
+                        }
+                        tried_sender.send_replace(true);
                     }
                 }
             }
         });
-        Watched { seen, synced, task }
+        Watched { seen, tried, task }
     }
 
     /// The object as last seen at this version, while the watch over it is whole.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Baseline, BaselineApp, BaselineProduct};
+use crate::change::Held;
 use crate::desired::{DesiredState, Unit};
 use crate::plan::Plan;
 use crate::site::{Deployment, ValidSite};
@@ -25,9 +26,43 @@ pub struct Reached<'a> {
     pub zones: &'a BTreeMap<String, PublishedZone>,
 }
 
+/// What a plan left as it was, because it could not be observed.
+struct Left<'a> {
+    clusters: BTreeSet<&'a str>,
+    parts: &'a [Held],
+}
+
+impl<'a> Left<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let changes = &plan.content.changes;
+        let whole = changes.gaps.iter().filter(|gap| gap.object.is_none());
+        Self { clusters: whole.map(|gap| gap.cluster.as_str()).collect(), parts: &changes.held }
+    }
+
+    fn is(&self, product: &str, cluster: &str) -> bool {
+        self.clusters.contains(cluster) || self.is_held(product, cluster)
+    }
+
+    fn is_held(&self, product: &str, cluster: &str) -> bool {
+        let is_own =
+            |held: &Held| held.cluster == cluster && held.product.as_deref() == Some(product);
+        self.parts.iter().any(is_own)
+    }
+
+    fn is_held_everywhere(&self, deployment: &Deployment) -> bool {
+        let mut places = deployment.placements.keys().peekable();
+        places.peek().is_some() && places.all(|it| self.is_held(&deployment.product, it))
+    }
+
+    /// Names of grants that are held in some cluster.
+    fn grants(&self) -> impl Iterator<Item = &'a str> {
+        self.parts.iter().filter_map(|held| held.access.as_deref()?.strip_prefix("grant/"))
+    }
+}
+
 impl Baseline {
     /// The baseline after a release. Products that ended well are taken over; what the release left out (excluded apps,
-    /// clusters that could not be observed, products that did not end well) stays as it was.
+    /// clusters that could not be observed, products that are held or did not end well) stays as it was.
     pub fn after(
         previous: Option<&Self>,
         plan: &Plan,
@@ -48,17 +83,14 @@ impl Baseline {
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;
         baseline.zones.clone_from(reached.zones);
-        let unplanned: BTreeSet<&str> = plan
-            .content
-            .changes
-            .gaps
-            .iter()
-            .filter(|gap| gap.object.is_none())
-            .map(|gap| gap.cluster.as_str())
-            .collect();
+        let left = Left::of(plan);
         let ended_well = |product: &str| reached.is_complete || reached.products.contains(product);
         for deployment in site.deployments.values().filter(|it| ended_well(&it.product)) {
-            baseline.take_over(deployment, desired, &unplanned);
+            // Of a product that is held everywhere nothing was delivered, not even a version.
+            if left.is_held_everywhere(deployment) {
+                continue;
+            }
+            baseline.take_over(deployment, desired, &left);
         }
         let gone: Vec<String> = baseline
             .products
@@ -67,26 +99,28 @@ impl Baseline {
             .cloned()
             .collect();
         for name in gone {
-            baseline.remove(&name, &unplanned);
+            baseline.remove(&name, &left);
         }
         if reached.is_complete {
             baseline.revision.clone_from(&plan.revision);
+            let before = std::mem::take(&mut baseline.grants);
             baseline.grants = grants(desired, site);
+            for name in left.grants() {
+                match before.get(name) {
+                    Some(kept) => baseline.grants.insert(name.to_owned(), kept.clone()),
+                    None => baseline.grants.remove(name),
+                };
+            }
         }
         baseline
     }
 
-    fn take_over(
-        &mut self,
-        deployment: &Deployment,
-        desired: &DesiredState,
-        unplanned: &BTreeSet<&str>,
-    ) {
+    fn take_over(&mut self, deployment: &Deployment, desired: &DesiredState, left: &Left<'_>) {
         let previous = self.products.remove(&deployment.product);
         let before = |cluster: &str| previous.as_ref().and_then(|it| it.clusters.get(cluster));
         let mut clusters: BTreeMap<String, BTreeMap<String, BaselineApp>> = BTreeMap::new();
         for cluster in deployment.placements.keys() {
-            if unplanned.contains(cluster.as_str()) {
+            if left.is(&deployment.product, cluster) {
                 if let Some(kept) = before(cluster) {
                     clusters.insert(cluster.clone(), kept.clone());
                 }
@@ -108,7 +142,7 @@ impl Baseline {
         }
         // Left behind in clusters of which nothing is known: still there as far as we know.
         for (cluster, apps) in previous.iter().flat_map(|previous| &previous.clusters) {
-            if unplanned.contains(cluster.as_str()) {
+            if left.is(&deployment.product, cluster) {
                 clusters.entry(cluster.clone()).or_insert_with(|| apps.clone());
             }
         }
@@ -124,9 +158,9 @@ impl Baseline {
         self.products.insert(deployment.product.clone(), product);
     }
 
-    fn remove(&mut self, name: &str, unplanned: &BTreeSet<&str>) {
+    fn remove(&mut self, name: &str, left: &Left<'_>) {
         if let Some(product) = self.products.get_mut(name) {
-            product.clusters.retain(|cluster, _| unplanned.contains(cluster.as_str()));
+            product.clusters.retain(|cluster, _| left.is(name, cluster));
             if product.clusters.is_empty() {
                 self.products.remove(name);
             }

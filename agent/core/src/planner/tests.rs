@@ -18,6 +18,8 @@ use crate::plan::{Driver, Risk, StepKind, TaskKind};
 use crate::site::{Deployment, Placement, SiteCluster};
 use crate::snapshot::Identity;
 
+mod held;
+
 /// What a test says of one product.
 #[derive(Clone, Debug)]
 struct Product {
