@@ -19,7 +19,7 @@ use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
-use tidegate_core::progress::{EffectFailure, Seen};
+use tidegate_core::progress::{EffectFailure, Takes, Terms};
 use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
@@ -29,6 +29,10 @@ use watch::Watches;
 
 /// Requests side by side to one API server.
 const WIDTH: usize = 16;
+
+/// How often one apply looks at an object anew that changes between look and write. Each time that takes one request and a
+/// moment; after so many it is tried again later.
+const LOOKS: u32 = 5;
 
 /// Why a cluster could not be connected to. Nothing of credentials is in the text.
 #[derive(Debug, thiserror::Error)]
@@ -182,13 +186,18 @@ impl Cluster {
         Ok((text(&namespace, "/metadata/uid"), text(&version, "/gitVersion")))
     }
 
-    /// Applies an object as [`FIELD_MANAGER`], taking over fields of others: conflicts were shown in the plan. Gives the
-    /// object as the server has it now.
+    /// Applies an object as [`FIELD_MANAGER`] on these terms. When it is not as the terms say any more, `again` gives new ones
+    /// for what it is by now, or none when it may not be written. Gives the object as the server has it now.
     ///
     /// # Errors
     ///
-    /// What the server refused, or why it could not be asked.
-    pub async fn apply(&self, object: &Object) -> Result<Object, EffectFailure> {
+    /// What the server refused, or why it could not be asked; what `again` refused, as `APPROVAL/LIVE_CHANGED`.
+    pub async fn apply(
+        &self,
+        object: &Object,
+        terms: &Terms,
+        again: &(dyn Fn(Option<&Object>) -> Option<Terms> + Sync),
+    ) -> Result<Object, EffectFailure> {
         let kind = match self.kinds.writable(object).await {
             Ok(Writable::At(kind)) => kind,
             // A definition may have been applied a moment ago.
@@ -198,17 +207,33 @@ impl Cluster {
             }
             Err(gap) => return Err(transient(gap)),
         };
-        let mut object = at_version(object, &kind);
+        let object = at_version(object, &kind);
+        let reference = object.reference(&self.name);
+        let mut terms = terms.clone();
+        let mut live = None;
         if !ignored::left(&object).is_empty() {
-            let live = self.get(&object.reference(&self.name), &kind.api_version).await;
-            match live.map_err(transient)? {
-                Seen::Present(live) => object = ignored::sent(&object, Some(&live)),
-                Seen::Absent => {}
-            }
+            live = self.get(&reference, &kind.api_version).await.map_err(transient)?.object();
         }
-        let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", "true")]);
-        let path = kind.path(object.namespace(), Some(object.name())) + &query;
-        let answer = self.send(Verb::Apply, &path, Some(object.value())).await;
+        let mut looks = 0;
+        let answer = loop {
+            let sent = ignored::sent(&object, live.as_ref());
+            let answer = self.write(&sent, &kind, &terms).await;
+            let Some(error) = answer.as_ref().err().filter(|it| it.is_outdated()) else {
+                break answer;
+            };
+            if looks == LOOKS {
+                break answer;
+            }
+            // Controllers write the status of what they control all the time; the watch is too late for that.
+            tracing::debug!(object = %reference, ?error, "not as it was seen any more");
+            looks += 1;
+            live = self.look_anew(&reference, &kind).await.map_err(ApiError::failure)?;
+            let Some(new) = again(live.as_ref()) else {
+                let (code, message) = ("APPROVAL/LIVE_CHANGED".to_owned(), String::new());
+                return Err(transient(Gap { code, message }));
+            };
+            terms = new;
+        };
         if answer.as_ref().is_err_and(ApiError::is_not_found) {
             // The definition of its kind may have gone, and come back at another version.
             self.kinds.forget_all();
@@ -219,6 +244,59 @@ impl Cluster {
         }
         self.watches.learn(&applied);
         Ok(applied)
+    }
+
+    /// One apply. What others have is asked for without force first, and taken when that, and nothing else, was approved:
+    /// the version sees to it that it is still the same then.
+    async fn write(
+        &self,
+        object: &Object,
+        kind: &ServedKind,
+        terms: &Terms,
+    ) -> Result<Answer, ApiError> {
+        let mut body = object.clone();
+        if let Some(seen) = &terms.seen {
+            body.set(&["metadata", "uid"], json!(seen.uid));
+            body.set(&["metadata", "resourceVersion"], json!(seen.resource_version));
+        }
+        let path = kind.path(object.namespace(), Some(object.name()));
+        let send = |force: &'static str| {
+            let query = api::query(&[("fieldManager", FIELD_MANAGER), ("force", force)]);
+            let path = path.clone() + &query;
+            let body = &body;
+            async move { self.send(Verb::Apply, &path, Some(body.value())).await }
+        };
+        if terms.takes == Takes::Everything {
+            return send("true").await;
+        }
+        match send("false").await {
+            Err(error) if !error.conflicts().is_empty() => {
+                let is_approved = terms.not_approved(&error.conflicts()).is_empty();
+                if is_approved { send("true").await } else { Err(error) }
+            }
+            answer => answer,
+        }
+    }
+
+    /// The object as the server has it now, whatever the watches say; they learn it.
+    async fn look_anew(
+        &self,
+        reference: &ObjectRef,
+        kind: &ServedKind,
+    ) -> Result<Option<Object>, ApiError> {
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        match self.send(Verb::Get, &path, None).await {
+            Ok(answer) => {
+                let object = Object::new(answer.body);
+                self.watches.learn(&object);
+                Ok(Some(object))
+            }
+            Err(error) if error.is_not_found() => {
+                self.watches.forget(reference);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the fields ours that `kubectl apply`, or a tool that gave the object up, owned. Nothing else changes. Gives
@@ -365,7 +443,12 @@ fn at_version(object: &Object, kind: &ServedKind) -> Object {
 
 /// What could not be asked now may be asked again.
 fn transient(gap: Gap) -> EffectFailure {
-    EffectFailure { code: gap.code, message: gap.message, is_transient: true }
+    EffectFailure {
+        code: gap.code,
+        message: gap.message,
+        is_transient: true,
+        conflicts: Vec::new(),
+    }
 }
 
 #[cfg(test)]

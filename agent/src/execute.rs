@@ -16,7 +16,7 @@ use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
-    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Work,
+    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Terms, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::site::ValidSite;
@@ -100,6 +100,7 @@ struct Write {
     reference: ObjectRef,
     object: Object,
     is_final: bool,
+    terms: Terms,
 }
 
 /// How far one call came.
@@ -349,8 +350,8 @@ impl Running {
                 is_progress |= self.apply(std::mem::take(&mut writes), hands, now).await?;
             }
             is_progress |= match effect {
-                Effect::Apply { step, reference, object, is_final } => {
-                    writes.push(Write { step, reference, object, is_final });
+                Effect::Apply { step, reference, object, is_final, terms } => {
+                    writes.push(Write { step, reference, object, is_final, terms });
                     continue;
                 }
                 Effect::Delete { reference, .. } => {
@@ -408,7 +409,8 @@ impl Running {
             .filter_map(|write| {
                 let cluster = clusters.get(&write.reference.cluster)?;
                 let answer = async move {
-                    let answer = cluster.apply(&write.object).await;
+                    let again = |live: Option<&Object>| write.terms.again(&write.object, live);
+                    let answer = cluster.apply(&write.object, &write.terms, &again).await;
                     (write, answer)
                 };
                 Some(answer.boxed())
@@ -634,6 +636,7 @@ fn never_applied() -> EffectFailure {
         code: "RELEASE/NOT_OURS".to_owned(),
         message: "the inventory knows no uid of it".to_owned(),
         is_transient: true,
+        conflicts: Vec::new(),
     }
 }
 

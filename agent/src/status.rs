@@ -63,12 +63,12 @@ pub enum Condition {
     Starting,
     /// Everything is as desired.
     Settled,
-    /// A plan waits for somebody or something.
+    /// A plan waits for somebody or something, or a product for the end of a deletion.
     Waiting,
     /// A release is under way.
     Releasing,
-    /// A release failed or was paused and waits for a person, or a product is held because of an object that cannot be
-    /// observed.
+    /// A release failed or was paused and waits for a person, or a product is held because of an object that may not be
+    /// read.
     NeedsPerson,
     /// The attempted revision is refused; the site goes on with what was accepted.
     Refused,

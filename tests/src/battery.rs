@@ -113,6 +113,9 @@ const ALL: &[Behaviour] = behaviours! {
             applying_over_a_created_object,
             ownership_can_be_handed_over,
             ownership_is_not_handed_over_after_a_write,
+            an_apply_can_ask_for_what_was_seen,
+            an_apply_of_what_is_gone_makes_nothing,
+            an_apply_without_force_leaves_what_others_made,
         }
         defaults {
             a_deployment_is_completed,

@@ -1,5 +1,5 @@
 //! A connection to an API server that fails by seed: requests are lost before or after they were carried out, carried out
-//! twice, delayed, and refused.
+//! twice, overtaken, delayed, and refused.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryFutureExt as _;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{Either, Full};
 use kube::Client;
 use kube::client::Body;
@@ -31,6 +31,8 @@ pub enum Fault {
     LostAfter,
     /// It is carried out twice, as by a proxy that tries again.
     Twice,
+    /// Somebody else writes the same object just before it.
+    Overtaken,
     /// It takes a while.
     Late,
     /// It is refused with this status, and not carried out.
@@ -38,11 +40,12 @@ pub enum Fault {
 }
 
 /// The faults by what is left over of the draw.
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::LostBefore,
     Fault::LostAfter,
     Fault::LostAfter,
     Fault::Twice,
+    Fault::Overtaken,
     Fault::Late,
     Fault::Refused(429),
     Fault::Refused(500),
@@ -114,6 +117,17 @@ fn never(error: Infallible) -> BoxError {
     match error {}
 }
 
+/// Somebody's remark on the object that an apply is about to write.
+fn touch(request: &Request<Body>) -> Option<Request<Body>> {
+    let is_apply = request.method() == Method::PATCH
+        && !request.uri().query().unwrap_or_default().contains("dryRun");
+    let path = format!("{}?fieldManager=them", request.uri().path());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    let remark = json!({"metadata": {"annotations": {"example.org/seen": now.to_string()}}});
+    let other = Request::patch(path).header("content-type", "application/merge-patch+json");
+    is_apply.then(|| other.body(Body::from(remark.to_string().into_bytes())).ok()).flatten()
+}
+
 #[derive(Clone)]
 struct Connection<S> {
     faults: Arc<Faults>,
@@ -152,6 +166,13 @@ where
                     let again = |parts| Request::from_parts(parts, Body::from(bytes.to_vec()));
                     inner.clone().oneshot(again(parts.clone())).await?;
                     Ok(inner.oneshot(again(parts)).await?.map(Either::Left))
+                }
+                Some(Fault::Overtaken) => {
+                    if let Some(other) = touch(&request) {
+                        // Where the object does not exist yet nobody is in the way.
+                        inner.clone().oneshot(other).await?;
+                    }
+                    Ok(inner.oneshot(request).await?.map(Either::Left))
                 }
                 Some(Fault::Late) => {
                     tokio::time::sleep(Duration::from_millis(300)).await;

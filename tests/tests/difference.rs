@@ -20,6 +20,7 @@ use tidegate_core::diff::{self, REPLACE_ANNOTATION};
 use tidegate_core::ignored;
 use tidegate_core::live::{Inventory, InventoryEntry, LiveState};
 use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::progress::Terms;
 use tidegate_sandbox::{Fault, Matching, Options, Sandbox};
 use tidegate_tests::real_cluster::RealCluster;
 
@@ -109,7 +110,10 @@ impl World {
         let first = ["CustomResourceDefinition", "Namespace"];
         objects.sort_by_key(|object| !first.contains(&object.reference.kind.as_str()));
         for object in objects {
-            let applied = until(|| async { self.cluster.apply(&object.body).await.ok() }).await;
+            let applied = until(|| async {
+                self.cluster.apply(&object.body, &Terms::none(), &|_| None).await.ok()
+            })
+            .await;
             let entry = InventoryEntry {
                 api_version: object.body.api_version().to_owned(),
                 uid: Some(applied.uid().to_owned()),
@@ -182,6 +186,7 @@ macro_rules! on_both {
 on_both! {
     what_was_applied_differs_in_nothing
     what_is_called_in_place_the_server_would_leave_as_it_is
+    what_the_dry_run_predicts_is_what_the_write_leaves
     what_the_documents_drop_is_removed
     a_volume_changes_its_kind_when_the_defaults_of_the_old_one_are_ours
     what_somebody_else_has_set_too_stays_and_is_named
@@ -403,7 +408,7 @@ async fn what_is_called_in_place_the_server_would_leave_as_it_is(mut world: Worl
     let mut objects = Vec::new();
     for object in &world.desired.objects {
         // At the version that this server has.
-        let applied = world.cluster.apply(&object.body).await.unwrap();
+        let applied = world.cluster.apply(&object.body, &Terms::none(), &|_| None).await.unwrap();
         let mut body = object.body.clone();
         body.set(&["apiVersion"], applied.get("/apiVersion").cloned().unwrap());
         objects.push(body);
@@ -440,6 +445,40 @@ async fn what_is_called_in_place_the_server_would_leave_as_it_is(mut world: Worl
     let told =
         ["ConfigMap", "Endpoints", "Ingress", "NetworkPolicy", "Role", "RoleBinding", "Service"];
     assert!(told.iter().all(|kind| in_place.contains(*kind)), "{in_place:?}");
+}
+
+/// An agent that is killed after a write, and before it could record that, knows by this that the write was its own.
+async fn what_the_dry_run_predicts_is_what_the_write_leaves(mut world: World) {
+    // What is in no namespace is shared with other tests, which would write it meanwhile.
+    let is_own = |object: &Value| object["metadata"].get("namespace").is_some();
+    let objects: Vec<Value> = of_many_kinds().into_iter().filter(is_own).collect();
+    world.want(&objects);
+    world.apply().await;
+    let mut changed = objects;
+    for object in &mut changed {
+        object["metadata"]["annotations"]["note"] = json!("2");
+    }
+    world.want(&changed);
+    let set = world.diff().await;
+    assert_eq!(set.changes.len(), changed.len());
+    let before = world.live().await;
+    world.apply().await;
+    let after = world.live().await;
+    // What nobody has written, so that only the prediction can tell.
+    let other = Object::new(json!({"metadata": {"annotations": {"note": "3"}}}));
+    for change in &set.changes {
+        let live = |live: &LiveState| live.observation(&change.object).unwrap().live().unwrap();
+        let (before, after) = (live(&before), live(&after));
+        assert!(diff::is_as_approved(change, Some(&before)), "{}", change.object);
+        assert!(!diff::is_as_approved(change, Some(&after)), "{}", change.object);
+        // What a Secret will be has no digest that could be stored: its content is compared.
+        let form = match after.is_secret() {
+            true => world.desired.object(&change.object).unwrap().body.clone(),
+            false => other.clone(),
+        };
+        assert!(!diff::is_written(change, &before, &form), "{}", change.object);
+        assert!(diff::is_written(change, &after, &form), "{}", change.object);
+    }
 }
 
 /// `path: before -> after`, one per field.

@@ -121,6 +121,10 @@ pub struct Change {
     /// is bound to it; `None` when the object does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Digest>,
+    /// Digest of the same content as the server's dry run left it: an object that is found so was written by this release
+    /// already, and the agent was killed before it could record that. `None` where the server did not say it exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Digest>,
     /// Digest of the desired object; `None` for a prune.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Digest>,

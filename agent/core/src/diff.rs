@@ -326,6 +326,9 @@ fn configuration(
     change.effects = effects::effects(reference, action, Some(live), Some(&after), &differences);
     change.effects.extend(access::effects(reference, Some(&before), Some(&after)));
     change.live = Some(fingerprint(live, &differences));
+    if matches!(observation.predicted, Prediction::Exact(_)) && !predicted.is_secret() {
+        change.predicted = Some(fingerprint(&predicted, &differences));
+    }
     change.kept = kept;
     change.fields = mask::masked(live.is_secret() || desired.body.is_secret(), differences);
     Some(change)
@@ -343,12 +346,23 @@ fn fingerprint(live: &Object, differences: &[fields::Difference]) -> Digest {
 pub fn is_as_approved(change: &Change, live: Option<&Object>) -> bool {
     match (&change.live, live) {
         (None, None) => true,
-        (None, Some(_)) => change.confidence != Confidence::Exact,
+        (None, Some(_)) => change.confidence == Confidence::Simulated,
         (Some(_), None) => change.action == Action::Prune,
         (Some(approved), Some(live)) => {
             let paths = change.fields.iter().map(|field| field.path.as_str());
             ownership::fingerprint(live, paths) == *approved
         }
+    }
+}
+
+/// Whether the object is as applying `form` leaves it: this release has written it already, or nothing would change.
+pub fn is_written(change: &Change, live: &Object, form: &Object) -> bool {
+    let paths = || change.fields.iter().map(|field| field.path.as_str());
+    let is = |predicted: &Digest| ownership::fingerprint(live, paths()) == *predicted;
+    change.predicted.as_ref().is_some_and(is) || {
+        let left = ownership::overlaid(live, &ignored::sent(form, Some(live)));
+        let (before, after) = (normalise::normalised(live), normalise::normalised(&left));
+        fields::differences(is_builtin(&change.object), &before, &after).is_empty()
     }
 }
 
@@ -386,6 +400,7 @@ fn blank(
         warnings,
         effects: Vec::new(),
         live: None,
+        predicted: None,
         desired: Some(desired.digest.clone()),
     }
 }
@@ -437,6 +452,7 @@ fn unwanted(
         kept: Vec::new(),
         warnings,
         effects,
+        predicted: None,
         desired: None,
     });
 }
@@ -576,4 +592,4 @@ fn is_builtin(reference: &ObjectRef) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -59,6 +59,22 @@ pub fn form(
     object
 }
 
+/// The fields that forms decide, as conflicts name them: a partition or gate that somebody drops is put back at once. In
+/// its final form the workload takes nobody's replicas.
+pub fn decided(is_final: bool) -> &'static [&'static str] {
+    const DECIDED: [&str; 5] = [
+        ".spec.replicas",
+        ".spec.updateStrategy",
+        ".spec.strategy",
+        ".spec.minReadySeconds",
+        ".spec.progressDeadlineSeconds",
+    ];
+    match DECIDED.split_first() {
+        Some((_, gates)) if is_final => gates,
+        Some(_) | None => &DECIDED,
+    }
+}
+
 /// Whether the live workload already has this form, in what the driver decides.
 pub fn is_in_place(live: &Object, form: &Object) -> bool {
     const DECIDED: [&str; 6] = [

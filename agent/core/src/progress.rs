@@ -10,10 +10,12 @@ mod objects;
 mod rollback;
 mod rollout;
 mod state;
+mod terms;
 
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
+pub use terms::{Basis, Takes, Terms, Version};
 
 use std::collections::BTreeSet;
 
@@ -106,6 +108,8 @@ pub enum Effect {
         object: Object,
         /// Whether this is its form at the end of the step: then it is recorded as applied (or reverted).
         is_final: bool,
+        /// What it counts on.
+        terms: Terms,
     },
     /// Delete an object of the inventory, if its uid is still the inventory's.
     Delete {

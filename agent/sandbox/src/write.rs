@@ -212,13 +212,20 @@ pub(crate) fn apply(
         let object = store_new(world, resource, version, new, terms)?;
         return Ok(Written { object, warnings: Vec::new(), is_new: true });
     };
+    let author = terms.author(resource);
+    let mut new =
+        apply::apply(&existing, &configuration, &version.shape, resource, &author, is_forced)?;
+    // Conflicts of fields are told before that of the version.
     let given = text(&configuration, "/metadata/resourceVersion");
     if !given.is_empty() && given != text(&existing, "/metadata/resourceVersion") {
         return Err(Refusal::stale(resource.subject(&key.name)));
     }
-    let author = terms.author(resource);
-    let mut new =
-        apply::apply(&existing, &configuration, &version.shape, resource, &author, is_forced)?;
+    // Of an update this is a precondition; an apply would change a field that cannot change.
+    let uid = object::uid(&configuration);
+    if !uid.is_empty() && uid != object::uid(&existing) {
+        let cause = || Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+        return Err(Refusal::invalid(kind_subject(resource, &key.name), &[cause(), cause()]));
+    }
     typed_again(&mut new, resource, version, terms)?;
     fill_defaults(&mut new, resource, version);
     let object = store_changed(world, resource, version, key, &existing, new, terms)?;

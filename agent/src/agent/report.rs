@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tidegate_core::change::Change;
+use tidegate_core::diff::TERMINATING;
 use tidegate_core::live::{Gap, LiveState};
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::progress::StepStatus;
@@ -24,6 +25,20 @@ use crate::status::{
 fn drift(plan: &Plan) -> Vec<Change> {
     let changes = &plan.content.changes.changes;
     changes.iter().filter(|change| change.drift).cloned().collect()
+}
+
+/// How a site stands that is as desired as far as can be seen: a permission is given by a person, what is being deleted goes
+/// by itself, and discovery comes back.
+fn unsettled(plan: &Plan) -> Condition {
+    let gaps = &plan.content.changes.gaps;
+    let has = |code: &str| gaps.iter().any(|gap| gap.object.is_some() && gap.gap.code == code);
+    if has("CLUSTER/FORBIDDEN") {
+        Condition::NeedsPerson
+    } else if has(TERMINATING) && gaps.iter().all(|gap| gap.gap.code == TERMINATING) {
+        Condition::Waiting
+    } else {
+        Condition::Unreachable
+    }
 }
 
 impl Agent {
@@ -74,11 +89,7 @@ impl Agent {
         self.status.drift = drift(plan);
         // What was loaded last is as desired; whether that is still what people want cannot be said without the branch.
         let is_in_touch = is_whole && self.status.source.problem.is_none();
-        self.status.condition = match (is_in_touch, is_held) {
-            (true, _) => Condition::Settled,
-            (false, true) => Condition::NeedsPerson,
-            (false, false) => Condition::Unreachable,
-        };
+        self.status.condition = if is_in_touch { Condition::Settled } else { unsettled(plan) };
         self.show_release().await
     }
 

@@ -237,6 +237,18 @@ impl ApiError {
             code: self.code().to_owned(),
             message: self.message(),
             is_transient: self.is_transient(),
+            conflicts: self.conflicts(),
+        }
+    }
+
+    /// Whether the object is no longer the one, or the version, that the write names; or was made by somebody meanwhile.
+    pub(super) fn is_outdated(&self) -> bool {
+        let Self::Refused { code, causes, .. } = self else { return false };
+        match code {
+            409 => causes.iter().all(|cause| cause.reason != "FieldManagerConflict"),
+            // A successor that happens to be at the version that was seen.
+            422 => causes.iter().any(|cause| cause.field == "metadata.uid"),
+            _ => false,
         }
     }
 

@@ -6,6 +6,7 @@ use tidegate_core::desired::{DesiredObject, Layer, Owner};
 use tidegate_core::diff::REPLACE_ANNOTATION;
 use tidegate_core::live::{ClusterObservation, InventoryEntry, Prediction};
 use tidegate_core::object::SITE_LABEL;
+use tidegate_core::progress::{Basis, Version};
 use tidegate_sandbox::fault::{Fault, Matching};
 use tidegate_sandbox::{Options, Sandbox};
 
@@ -56,10 +57,15 @@ fn desired(body: Object) -> DesiredObject {
     }
 }
 
+/// Applies as it is, whatever is there.
+async fn apply(cluster: &Cluster, object: &Object) -> Result<Object, EffectFailure> {
+    cluster.apply(object, &Terms::none(), &|_| None).await
+}
+
 /// Applies until the server takes it: what is transient may be tried again.
 async fn applied(cluster: &Cluster, object: &Object) -> Object {
     for _ in 0..600 {
-        match cluster.apply(object).await {
+        match apply(cluster, object).await {
             Ok(applied) => return applied,
             Err(failure) => assert!(failure.is_transient, "{failure:?}"),
         }
@@ -80,19 +86,22 @@ async fn what_kubectl_applied_is_handed_over_and_no_key_is_left_over() {
     let path = "/api/v1/namespaces/default/configmaps?fieldManager=kubectl-client-side-apply";
     cluster.send(Verb::Create, path, Some(theirs.value())).await.unwrap();
     let ours = config_map(&json!({"kept": "1"}));
-    cluster.apply(&ours).await.unwrap();
+    apply(&cluster, &ours).await.unwrap();
     assert_eq!(data(&cluster).await, json!({"kept": "1", "left-over": "2"}), "nobody's to remove");
     let before = data(&cluster).await;
     let handed = cluster.hand_over(&ours.reference(NAME), "v1", None).await.unwrap();
     assert_eq!(handed.get("/data"), Some(&before), "handing over changes nothing");
-    cluster.apply(&ours).await.unwrap();
+    apply(&cluster, &ours).await.unwrap();
     assert_eq!(data(&cluster).await, json!({"kept": "1"}));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_definition_comes_before_its_objects_goes_and_comes_back() {
     let (_sandbox, cluster) = start();
-    assert!(cluster.apply(&widget()).await.unwrap_err().is_transient, "its kind is not there yet");
+    assert!(
+        apply(&cluster, &widget()).await.unwrap_err().is_transient,
+        "its kind is not there yet"
+    );
     let made = applied(&cluster, &definition()).await;
     applied(&cluster, &widget()).await;
     // It goes, with all of its kind, and comes back.
@@ -102,7 +111,7 @@ async fn a_definition_comes_before_its_objects_goes_and_comes_back() {
     while cluster.send(Verb::Get, path, None).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    assert!(cluster.apply(&widget()).await.unwrap_err().is_transient);
+    assert!(apply(&cluster, &widget()).await.unwrap_err().is_transient);
     applied(&cluster, &definition()).await;
     applied(&cluster, &widget()).await;
 }
@@ -138,10 +147,10 @@ async fn a_busy_server_is_asked_again_after_the_time_that_it_names_and_not_for_e
     };
     sandbox.fault(busy(2));
     let began = tokio::time::Instant::now();
-    cluster.apply(&config_map(&json!({"a": "1"}))).await.unwrap();
+    apply(&cluster, &config_map(&json!({"a": "1"}))).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 2);
     sandbox.fault(busy(3));
-    let failure = cluster.apply(&config_map(&json!({"a": "2"}))).await.unwrap_err();
+    let failure = apply(&cluster, &config_map(&json!({"a": "2"}))).await.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.is_transient), ("CLUSTER/BUSY", true));
 }
 
@@ -286,7 +295,7 @@ async fn a_kind_that_may_not_be_listed_delays_nobody_and_wakes_nobody_for_ever()
     });
     let mut changes = cluster.take_changes().unwrap();
     let (object, began) = (desired(config_map(&json!({"a": "b"}))), tokio::time::Instant::now());
-    let observation = cluster.observe(&[&object], &[], jiff::Timestamp::UNIX_EPOCH).await;
+    let observation = cluster.observe(&[&object], &[], Timestamp::UNIX_EPOCH).await;
     assert_eq!((observation.gap, observation.objects.len()), (None, 1));
     let minute = std::time::Duration::from_mins(1);
     assert!(began.elapsed() < minute / 10, "nobody waits for a list that does not come");
@@ -296,4 +305,106 @@ async fn a_kind_that_may_not_be_listed_delays_nobody_and_wakes_nobody_for_ever()
     tokio::time::sleep(minute * 10).await;
     assert!(sandbox.requests().by_verb["list"] > tried, "it is still tried");
     assert!(!changes.has_changed().unwrap(), "that it may not be listed is no news any more");
+}
+
+/// What a look gave is what a write counts on.
+fn terms(live: Option<&Object>) -> Terms {
+    let seen = live.map(|live| Version {
+        uid: live.uid().to_owned(),
+        resource_version: live.resource_version().to_owned(),
+    });
+    Terms {
+        seen,
+        takes: Takes::Approved { conflicts: Vec::new(), decided: &[] },
+        basis: Basis::default(),
+    }
+}
+
+/// Somebody else changes the config map.
+async fn edit(cluster: &Cluster, data: &Value) -> Object {
+    let path = "/api/v1/namespaces/default/configmaps/web?fieldManager=them&force=true";
+    let body = config_map(data);
+    Object::new(cluster.send(Verb::Apply, path, Some(body.value())).await.unwrap().body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_between_look_and_write_is_looked_at_again_and_never_overwritten() {
+    let (sandbox, cluster) = start();
+    let first = apply(&cluster, &config_map(&json!({"ours": "1"}))).await.unwrap();
+    edit(&cluster, &json!({"theirs": "1"})).await;
+    let wanted = config_map(&json!({"ours": "2"}));
+    // Nobody knows of the edit; it concerns nothing of ours.
+    let before = sandbox.requests();
+    let same = |live: Option<&Object>| Some(terms(live));
+    cluster.apply(&wanted, &terms(Some(&first)), &same).await.unwrap();
+    let after = sandbox.requests();
+    assert_eq!(data(&cluster).await, json!({"ours": "2", "theirs": "1"}));
+    let more = |verb: &str| after.by_verb[verb] - before.by_verb.get(verb).copied().unwrap_or(0);
+    assert_eq!((more("patch"), more("get")), (2, 1), "one more look and write");
+    // It does concern what was approved.
+    let failure = cluster.apply(&wanted, &terms(Some(&first)), &|_| None).await.unwrap_err();
+    assert_eq!((&*failure.code, failure.is_transient), ("APPROVAL/LIVE_CHANGED", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_changes_all_the_time_is_left_alone_after_a_few_looks() {
+    let (sandbox, cluster) = start();
+    let first = apply(&cluster, &config_map(&json!({"ours": "1"}))).await.unwrap();
+    edit(&cluster, &json!({"theirs": "1"})).await;
+    let before = sandbox.requests().by_verb["patch"];
+    let wanted = config_map(&json!({"ours": "2"}));
+    let late = |_: Option<&Object>| Some(terms(Some(&first)));
+    let failure = cluster.apply(&wanted, &terms(Some(&first)), &late).await.unwrap_err();
+    assert_eq!((&*failure.code, failure.is_transient), ("CLUSTER/CONFLICT", true));
+    assert_eq!(sandbox.requests().by_verb["patch"] - before, u64::from(LOOKS) + 1);
+    assert_eq!(data(&cluster).await["ours"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_anew_or_is_gone_is_not_written() {
+    let (_sandbox, cluster) = start();
+    let first = apply(&cluster, &config_map(&json!({"ours": "1"}))).await.unwrap();
+    let reference = first.reference(NAME);
+    cluster.delete(&reference, "v1", first.uid()).await.unwrap();
+    let wanted = config_map(&json!({"ours": "2"}));
+    let looked = Mutex::new(Vec::new());
+    let nothing = |live: Option<&Object>| {
+        looked.lock().unwrap().push(live.map(|live| live.uid().to_owned()));
+        None
+    };
+    cluster.apply(&wanted, &terms(Some(&first)), &nothing).await.unwrap_err();
+    let successor = edit(&cluster, &json!({"theirs": "1"})).await;
+    // Even at the version that it has now.
+    let mut seen = successor.clone();
+    seen.set(&["metadata", "uid"], json!(first.uid()));
+    cluster.apply(&wanted, &terms(Some(&seen)), &nothing).await.unwrap_err();
+    assert_eq!(*looked.lock().unwrap(), [None, Some(successor.uid().to_owned())]);
+    assert_eq!(data(&cluster).await, json!({"theirs": "1"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_fields_that_were_approved_are_taken_from_others() {
+    let (_sandbox, cluster) = start();
+    let live = edit(&cluster, &json!({"a": "theirs", "b": "theirs"})).await;
+    let wanted = config_map(&json!({"a": "ours", "b": "ours"}));
+    let conflict = |field: &str| tidegate_core::live::Conflict {
+        field: field.to_owned(),
+        manager: "them".to_owned(),
+        since: None,
+    };
+    let on = |fields: &[&str], live: Option<&Object>| {
+        let conflicts = fields.iter().map(|field| conflict(field)).collect();
+        Terms { takes: Takes::Approved { conflicts, decided: &[] }, ..terms(live) }
+    };
+    // Somebody made it while it was thought to be absent.
+    for terms in [on(&[], None), on(&[".data.a"], Some(&live))] {
+        let failure = cluster.apply(&wanted, &terms, &|_| None).await.unwrap_err();
+        let fields: Vec<_> = failure.conflicts.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, [".data.a", ".data.b"]);
+        assert!(failure.is_transient && failure.conflicts.iter().all(|it| it.manager == "them"));
+        assert_eq!(data(&cluster).await, json!({"a": "theirs", "b": "theirs"}));
+    }
+    let all = on(&[".data.a", ".data.b"], Some(&live));
+    cluster.apply(&wanted, &all, &|_| None).await.unwrap();
+    assert_eq!(data(&cluster).await, json!({"a": "ours", "b": "ours"}));
 }

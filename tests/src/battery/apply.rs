@@ -288,3 +288,59 @@ pub(super) async fn ownership_is_not_handed_over_after_a_write(ground: &mut Grou
     ground.patch("json", "configmaps/a", &patch).await;
     ground.get("configmaps/a").await;
 }
+
+/// The object as its writer has seen it: a version, a uid, or both.
+fn as_seen(object: &Value, uid: &str, version: &str) -> Value {
+    let mut object = object.clone();
+    for (field, value) in [("uid", uid), ("resourceVersion", version)] {
+        if !value.is_empty() {
+            object["metadata"][field] = json!(value);
+        }
+    }
+    object
+}
+
+/// An apply of what was changed or made anew since it was seen does nothing, forced or not.
+pub(super) async fn an_apply_can_ask_for_what_was_seen(ground: &mut Ground) {
+    let other = "00000000-0000-0000-0000-000000000000";
+    let created = ground.apply("one", &config_map(&json!({"a": "1"}))).await;
+    let (uid, version) =
+        (at(&created.body, "/metadata/uid").as_str().unwrap_or_default(), created.version());
+    let wanted = config_map(&json!({"a": "2"}));
+    let changed = ground.apply("one", &as_seen(&wanted, uid, version)).await;
+    ground.note("another version", &json!(changed.version() != version));
+    let wanted = config_map(&json!({"a": "3"}));
+    ground.apply("one", &as_seen(&wanted, uid, version)).await;
+    ground.force("one", &as_seen(&wanted, uid, version)).await;
+    ground.force("one", &as_seen(&wanted, "", version)).await;
+    ground.force("one", &as_seen(&wanted, other, changed.version())).await;
+    ground.force("one", &as_seen(&wanted, other, "")).await;
+    // A conflict of versions is told before one of fields.
+    ground.apply("two", &as_seen(&wanted, uid, version)).await;
+    ground.apply("two", &as_seen(&wanted, uid, changed.version())).await;
+    // What asks for the version that is there and changes nothing writes nothing.
+    let same = config_map(&json!({"a": "2"}));
+    let again = ground.apply("one", &as_seen(&same, uid, changed.version())).await;
+    ground.note("same version", &json!(again.version() == changed.version()));
+    ground.get("configmaps/a").await;
+}
+
+/// What is gone is not made anew by who has seen it. There is no way to ask that an object be absent.
+pub(super) async fn an_apply_of_what_is_gone_makes_nothing(ground: &mut Ground) {
+    let created = ground.set_up(&config_map(&json!({"a": "1"}))).await;
+    let (uid, version) =
+        (at(&created.body, "/metadata/uid").as_str().unwrap_or_default(), created.version());
+    ground.delete("configmaps/a", &json!({})).await;
+    let wanted = config_map(&json!({"a": "2"}));
+    ground.force("one", &as_seen(&wanted, uid, version)).await;
+    ground.force("one", &as_seen(&wanted, uid, "")).await;
+    ground.get("configmaps/a").await;
+}
+
+/// An apply without force puts its own beside what somebody made, where both say the same or other things.
+pub(super) async fn an_apply_without_force_leaves_what_others_made(ground: &mut Ground) {
+    ground.create(&config_map(&json!({"a": "1"}))).await;
+    ground.apply("one", &config_map(&json!({"a": "2", "b": "2"}))).await;
+    ground.apply("one", &config_map(&json!({"b": "2"}))).await;
+    ground.get("configmaps/a").await;
+}

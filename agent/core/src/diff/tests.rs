@@ -92,7 +92,7 @@ impl World {
 use crate::digest::Digest;
 
 /// The changes between a live object and what the server predicts for one that is ours.
-fn compared(live: &Value, predicted: &Value) -> ChangeSet {
+pub(crate) fn compared(live: &Value, predicted: &Value) -> ChangeSet {
     let mut world = World::new();
     let reference = world.want(predicted);
     world.observe(

@@ -167,7 +167,7 @@ impl<'a> Parts<'a> {
             let place = self.desired.object(reference).and_then(|object| object.place.clone());
             finding = place.map_or(finding.clone(), |place| finding.at(place));
         }
-        if !gap.refused {
+        if gap.object.is_some() && !gap.refused {
             let names: Vec<&str> = held.iter().map(Held::name).collect();
             finding = finding.with("held", names.join(", "));
         }

@@ -20,7 +20,9 @@ pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
         let object = wait.args.get("object").cloned().unwrap_or_default();
         let held = wait.args.get("finalizers").filter(|held| !held.is_empty());
         let held = held.map(|held| format!("is held back by {held}"));
-        let reason = wait.args.get("reason").cloned().or(held).unwrap_or_default();
+        let fields = wait.args.get("fields").filter(|_| wait.code == "APPROVAL/LIVE_CHANGED");
+        let changed = fields.map(|fields| format!("was changed by somebody else {fields}"));
+        let reason = wait.args.get("reason").cloned().or(held).or(changed).unwrap_or_default();
         Some(format!("{object} {reason}").trim().to_owned()).filter(|text| !text.is_empty())
     });
     let awaited: Vec<String> = awaited.take(5).collect();

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 
+use super::terms::{self, terms};
 use super::{Decision, Effect, Observed, StepState, Work, after, change_of, failure, live_changed};
-use crate::change::{Action, Confidence};
 use crate::driver;
 use crate::health::{Health, health, health_by};
 use crate::object::{Object, ObjectRef};
@@ -76,18 +76,10 @@ fn apply<'a>(
     let mut decision = Decision::default();
     for reference in run {
         let finding = Finding::note("RELEASE/APPLYING").with("object", reference.to_string());
-        let own = if is_taken(work, reference, observed) {
-            Decision::wait(live_changed(step, reference, ""))
-        } else if must_go_first(step, reference, observed) {
+        let own = if must_go_first(step, reference, observed) {
             Decision::deletion(step, reference, observed, finding)
         } else if let Some(desired) = work.desired.object(reference) {
-            let effect = Effect::Apply {
-                step: step.id.clone(),
-                reference: reference.clone(),
-                object: desired.body.clone(),
-                is_final: true,
-            };
-            Decision::effects(vec![effect], finding)
+            write(work, step, reference, (&desired.body, true), observed, finding)
         } else {
             continue;
         };
@@ -96,12 +88,39 @@ fn apply<'a>(
     decision
 }
 
-/// Whether somebody has made, since the step began, what was approved as a creation: it is not taken over by the way.
+/// Writes a form of an object (and whether it is the final one), if the object is as it was approved. What the server
+/// said of fields that others have taken meanwhile is told instead of `finding`, and asked again after a while.
+pub(super) fn write(
+    work: Work<'_>,
+    step: &Step,
+    reference: &ObjectRef,
+    form: (&Object, bool),
+    observed: &Observed,
+    finding: Finding,
+) -> Decision {
+    let Some(terms) = terms(work, step, reference, form, observed.object(reference)) else {
+        return Decision::wait(live_changed(step, reference, ""));
+    };
+    let taken = observed.failures.get(reference).map(|failure| &failure.conflicts);
+    let taken = taken.into_iter().flatten().map(|it| format!("{} ({})", it.field, it.manager));
+    let taken = taken.collect::<Vec<_>>().join(", ");
+    let finding = if taken.is_empty() { finding } else { live_changed(step, reference, &taken) };
+    let effect = Effect::Apply {
+        step: step.id.clone(),
+        reference: reference.clone(),
+        object: form.0.clone(),
+        is_final: form.1,
+        terms,
+    };
+    Decision::effects(vec![effect], finding)
+}
+
+/// Whether somebody has made, since the step began, what was approved as a creation.
 pub(super) fn is_taken(work: Work<'_>, reference: &ObjectRef, observed: &Observed) -> bool {
-    let is_creation = change_of(work.plan, reference).is_some_and(|change| {
-        change.action == Action::Create && change.confidence == Confidence::Exact
-    });
-    is_creation && observed.object(reference).is_some_and(|live| !live.is_applied_by_us())
+    let change = change_of(work.plan, reference);
+    change
+        .zip(observed.object(reference))
+        .is_some_and(|(change, live)| terms::is_taken(change, live))
 }
 
 /// A replaced object goes while it is still the one that we made: its successor has another uid.
@@ -422,6 +441,49 @@ mod tests {
         let decision =
             awaiting(workload("Deployment", "newer"), &[waiting_for("CrashLoopBackOff")], 300);
         assert!(decision.events.is_empty(), "{decision:?}");
+    }
+
+    #[test]
+    fn a_conflict_that_nobody_approved_is_told_with_field_and_manager() {
+        let body = workload("Deployment", "new");
+        let reference = body.reference("room-a");
+        let step = Step { apply: vec![reference.clone()], prune: Vec::new(), ..step(&reference) };
+        let mut state = DesiredState::default();
+        state.objects.push(crate::desired::DesiredObject {
+            reference: reference.clone(),
+            digest: body.digest(),
+            body,
+            owner: crate::desired::Owner {
+                solution: None,
+                product: None,
+                app: None,
+                access: None,
+                layer: Layer::Support,
+            },
+            place: None,
+        });
+        let failure = crate::progress::EffectFailure {
+            code: "CLUSTER/CONFLICT".to_owned(),
+            message: "Apply failed with 1 conflict".to_owned(),
+            is_transient: true,
+            conflicts: vec![crate::live::Conflict {
+                field: ".spec.replicas".to_owned(),
+                manager: "hpa".to_owned(),
+                since: None,
+            }],
+        };
+        let failures = [(reference, failure)].into_iter().collect();
+        let observed = Observed { failures, ..Observed::default() };
+        let own = StepState::started(Timestamp::UNIX_EPOCH);
+        let plan = crate::progress::tests::empty_plan();
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        let decision = decide(work, &step, &own, &observed, after(own.started_at, 1));
+        assert_eq!(decision.waits[0].code, "APPROVAL/LIVE_CHANGED");
+        assert_eq!(decision.waits[0].args["fields"], ".spec.replicas (hpa)");
+        assert_eq!(decision.effects.len(), 1, "it is asked again after a while");
+        let late = decide(work, &step, &own, &observed, after(own.started_at, 60)).events;
+        let [Event::StepFailed { failure, .. }] = late.as_slice() else { panic!("{late:?}") };
+        assert!(failure.args["reason"].contains(".spec.replicas (hpa)"), "{failure:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::live::Gap;
+use crate::live::{Conflict, Gap};
 use crate::object::{Object, ObjectRef};
 use crate::pod::Pod;
 
@@ -54,6 +54,16 @@ pub enum Seen {
     Absent,
 }
 
+impl Seen {
+    /// The object, when it exists.
+    pub fn object(self) -> Option<Object> {
+        match self {
+            Self::Present(object) => Some(object),
+            Self::Absent => None,
+        }
+    }
+}
+
 /// Why an effect failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectFailure {
@@ -63,4 +73,6 @@ pub struct EffectFailure {
     pub message: String,
     /// Whether trying again may help.
     pub is_transient: bool,
+    /// Fields that it would have taken from other managers, and that nobody approved.
+    pub conflicts: Vec<Conflict>,
 }

@@ -6,6 +6,7 @@
 use tidegate_schema::finding::Finding;
 
 use super::state::Rollback;
+use super::terms::Terms;
 use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
 use crate::driver;
 use crate::health::{Health, health_by, is_observed};
@@ -98,6 +99,7 @@ fn revert_object(
             reference: reference.clone(),
             object: before.body.clone(),
             is_final: true,
+            terms: Terms::none(),
         };
         return Decision::effects(vec![effect], finding);
     }

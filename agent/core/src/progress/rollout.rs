@@ -117,13 +117,9 @@ impl Rolling<'_> {
         self.observed.object(&self.rollout.workload)
     }
 
-    fn apply(&self, object: Object, is_final: bool) -> Effect {
-        Effect::Apply {
-            step: self.id(),
-            reference: self.rollout.workload.clone(),
-            object,
-            is_final,
-        }
+    fn apply(&self, form: &Object, is_final: bool, finding: Finding) -> Decision {
+        let workload = &self.rollout.workload;
+        objects::write(self.work, self.step, workload, (form, is_final), self.observed, finding)
     }
 
     fn in_group(&self, desired: &Object, group: &Group, open: &OpenGroup) -> Decision {
@@ -163,7 +159,7 @@ impl Rolling<'_> {
         let waiting = progress(ready, needed);
         if self.rollout.driver == Driver::Whole {
             if !self.own.applied.contains(&self.rollout.workload) {
-                return Some(Decision::effects(vec![self.apply(desired.clone(), true)], waiting));
+                return Some(self.apply(desired, true, waiting));
             }
             let is_healthy = self.live().map(health) == Some(Health::Healthy);
             return (!is_healthy || ready < needed as usize).then(|| Decision::wait(waiting));
@@ -171,7 +167,7 @@ impl Rolling<'_> {
         let form =
             driver::form(self.rollout.driver, desired, self.live(), self.total(), group.cumulative);
         let Some(live) = self.live().filter(|live| driver::is_in_place(live, &form)) else {
-            return Some(Decision::effects(vec![self.apply(form, false)], waiting));
+            return Some(self.apply(&form, false, waiting));
         };
         // The first form of a StatefulSet holds everything back: the next form follows once it is seen.
         let held = self.rollout.driver == Driver::StatefulSet
@@ -246,8 +242,7 @@ impl Rolling<'_> {
         let waiting = Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());
         if !self.own.applied.contains(reference) {
             let waiting = waiting.with("reason", "takes its final form");
-            let effects = vec![self.apply(desired.clone(), true)];
-            return self.until_timeout(Decision::effects(effects, waiting));
+            return self.until_timeout(self.apply(desired, true, waiting));
         }
         match self.live().map(health) {
             Some(Health::Healthy) => Decision::event(Event::StepDone { step: self.id() }),

@@ -56,7 +56,7 @@ fn desired(kind: &str, revision: &str, replicas: u32) -> DesiredState {
     DesiredState { objects: vec![object], ..DesiredState::default() }
 }
 
-fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
+pub(super) fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> Plan {
     let mut cumulative = 0;
     let groups = sizes.iter().enumerate().map(|(index, pods)| {
         cumulative += pods;
@@ -269,7 +269,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Apply { object, is_final, reference, step } => {
+            Effect::Apply { object, is_final, reference, step, .. } => {
                 let status = self.live.get("/status").cloned();
                 let generation = self.live.integer("/metadata/generation").unwrap();
                 self.live = object;
@@ -755,6 +755,7 @@ fn change(world: &World, action: Action) -> Change {
         warnings: Vec::new(),
         effects: Vec::new(),
         live: None,
+        predicted: None,
         desired: None,
     }
 }

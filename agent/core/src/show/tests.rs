@@ -47,6 +47,7 @@ fn change(cluster: &str, before: &str, after: &str) -> Change {
         warnings: Vec::new(),
         effects: vec![Effect::PodsRestart { pods: 6 }],
         live: None,
+        predicted: None,
         desired: None,
     }
 }
