@@ -114,6 +114,10 @@ pub struct Change {
     /// What the server warned of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Webhooks and admission policies of the same plan that will have a say in it, and that the dry run did not know:
+    /// therefore it is simulated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<String>,
     /// What people should know before they approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
@@ -158,7 +162,8 @@ pub enum Action {
 pub enum Confidence {
     /// The server said it.
     Exact,
-    /// Worked out without the server, because namespace or kind comes with the same change.
+    /// Worked out without the server, because namespace or kind comes with the same change; or a webhook does that the
+    /// server did not ask.
     Simulated,
     /// Nobody could say.
     Unverified,

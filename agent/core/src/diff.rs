@@ -17,6 +17,7 @@ use crate::object::{Object, ObjectRef};
 use crate::zone::PublishedZone;
 
 mod access;
+mod admission;
 mod effects;
 mod fields;
 mod in_place;
@@ -70,6 +71,7 @@ pub fn diff(
     keep_definitions_in_use(live, &mut set);
     keep_namespaces_with_data(live, &mut set);
     tell_that_nothing_restarts(&mut set);
+    admission::mark(desired, live, &mut set);
     set.changes.sort_by(|left, right| left.object.cmp(&right.object));
     set.gaps.sort_by(|left, right| gap_key(left).cmp(&gap_key(right)));
     set.gaps.dedup();
@@ -346,13 +348,18 @@ fn fingerprint(live: &Object, differences: &[fields::Difference]) -> Digest {
 pub fn is_as_approved(change: &Change, live: Option<&Object>) -> bool {
     match (&change.live, live) {
         (None, None) => true,
-        (None, Some(_)) => change.confidence == Confidence::Simulated,
+        (None, Some(_)) => brings_others(change),
         (Some(_), None) => change.action == Action::Prune,
         (Some(approved), Some(live)) => {
             let paths = change.fields.iter().map(|field| field.path.as_str());
             ownership::fingerprint(live, paths) == *approved
         }
     }
+}
+
+/// Whether something of the same plan may bring the object along by itself: a namespace or a kind does, a webhook does not.
+pub fn brings_others(change: &Change) -> bool {
+    change.confidence == Confidence::Simulated && change.webhooks.is_empty()
 }
 
 /// Whether the object is as applying `form` leaves it: this release has written it already, or nothing would change.
@@ -398,6 +405,7 @@ fn blank(
         conflicts: observation.conflicts.clone(),
         kept: Vec::new(),
         warnings,
+        webhooks: Vec::new(),
         effects: Vec::new(),
         live: None,
         predicted: None,
@@ -451,6 +459,7 @@ fn unwanted(
         conflicts: Vec::new(),
         kept: Vec::new(),
         warnings,
+        webhooks: Vec::new(),
         effects,
         predicted: None,
         desired: None,

@@ -25,14 +25,14 @@ fn owner() -> Owner {
 
 /// One cluster with desired objects, what is there, and what is ours.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     desired: DesiredState,
     live: LiveState,
     inventory: Inventory,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = Self::default();
         let cluster = ClusterObservation {
             uid: Some("cluster-uid".to_owned()),
@@ -50,7 +50,7 @@ impl World {
         self.live.clusters.get_mut(CLUSTER).unwrap()
     }
 
-    fn want(&mut self, body: &Value) -> ObjectRef {
+    pub(super) fn want(&mut self, body: &Value) -> ObjectRef {
         let body = Object::new(body.clone());
         let reference = body.reference(CLUSTER);
         let digest = body.digest();
@@ -65,14 +65,19 @@ impl World {
         reference
     }
 
-    fn observe(&mut self, reference: &ObjectRef, live: Option<&Value>, predicted: Prediction) {
+    pub(super) fn observe(
+        &mut self,
+        reference: &ObjectRef,
+        live: Option<&Value>,
+        predicted: Prediction,
+    ) {
         let live = live.cloned().map(|live| LiveObject::new(&Object::new(live)));
         let (conflicts, warnings) = (Vec::new(), Vec::new());
         let observation = Observation { live, predicted, conflicts, warnings, holds: Vec::new() };
         self.cluster().objects.insert(reference.clone(), observation);
     }
 
-    fn own(&mut self, reference: &ObjectRef, uid: &str, applied: Option<Digest>) {
+    pub(super) fn own(&mut self, reference: &ObjectRef, uid: &str, applied: Option<Digest>) {
         let entry = InventoryEntry {
             api_version: "v1".to_owned(),
             uid: Some(uid.to_owned()),
@@ -84,7 +89,7 @@ impl World {
         self.inventory.entries.insert(reference.clone(), entry);
     }
 
-    fn diff(&self) -> ChangeSet {
+    pub(super) fn diff(&self) -> ChangeSet {
         diff(&self.desired, &self.live, &self.inventory, &BTreeMap::new())
     }
 }

@@ -5,7 +5,7 @@
 //! is sent without force, so that nothing that somebody made meanwhile is lost.
 
 use super::{Work, change_of};
-use crate::change::{Action, Change, Confidence};
+use crate::change::{Action, Change};
 use crate::diff;
 use crate::driver;
 use crate::live::Conflict;
@@ -141,9 +141,7 @@ impl Basis {
 /// Whether somebody has made, since the plan was made, what was approved as a creation: it is not taken over by the way.
 /// What was only simulated may exist by now: namespaces and kinds bring objects of their own with them.
 pub(super) fn is_taken(change: &Change, live: &Object) -> bool {
-    change.action == Action::Create
-        && change.confidence != Confidence::Simulated
-        && !live.is_applied_by_us()
+    change.action == Action::Create && !diff::brings_others(change) && !live.is_applied_by_us()
 }
 
 #[cfg(test)]
@@ -152,6 +150,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::change::Confidence;
     use crate::desired::DesiredState;
     use crate::diff::tests::compared;
     use crate::digest::Digest;

@@ -753,6 +753,7 @@ fn change(world: &World, action: Action) -> Change {
         conflicts: Vec::new(),
         kept: Vec::new(),
         warnings: Vec::new(),
+        webhooks: Vec::new(),
         effects: Vec::new(),
         live: None,
         predicted: None,

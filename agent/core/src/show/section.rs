@@ -133,7 +133,14 @@ fn notes(change: &Change, style: Style) -> Vec<(bool, String)> {
         };
         notes.push((false, harmless(&text)));
     }
-    if let Some(text) = label::confidence(lang, change.confidence) {
+    if !change.webhooks.is_empty() {
+        let names = change.webhooks.join(label::pick(lang, ", ", "、"));
+        let text = match lang {
+            Lang::En => format!("simulated: not asked yet, as it comes with this plan: {names}"),
+            Lang::Zh => format!("模拟：随本计划一同创建或变更，尚未被询问：{names}"),
+        };
+        notes.push((false, harmless(&text)));
+    } else if let Some(text) = label::confidence(lang, change.confidence) {
         notes.push((false, text.to_owned()));
     }
     notes.extend(change.warnings.iter().map(|text| (false, harmless(&warning(lang, text)))));

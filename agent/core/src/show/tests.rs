@@ -45,6 +45,7 @@ fn change(cluster: &str, before: &str, after: &str) -> Change {
         conflicts: Vec::new(),
         kept: Vec::new(),
         warnings: Vec::new(),
+        webhooks: Vec::new(),
         effects: vec![Effect::PodsRestart { pods: 6 }],
         live: None,
         predicted: None,
