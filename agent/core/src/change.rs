@@ -220,6 +220,16 @@ pub enum Effect {
     },
     /// A Service changes its address.
     AddressChanges,
+    /// It is the same as an object that goes, or is only kept, but for its name.
+    TakesThePlaceOf {
+        /// The other object.
+        object: String,
+    },
+    /// Another object that is the same but for its name comes with the plan.
+    PlaceIsTakenBy {
+        /// The other object.
+        object: String,
+    },
     /// Somebody gains a permission.
     GainsPermission {
         /// The role or binding.

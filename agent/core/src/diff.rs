@@ -25,6 +25,7 @@ mod keys;
 mod mask;
 mod normalise;
 mod ownership;
+mod renamed;
 mod stranger;
 mod zones;
 
@@ -71,6 +72,7 @@ pub fn diff(
     keep_definitions_in_use(live, &mut set);
     keep_namespaces_with_data(live, &mut set);
     tell_that_nothing_restarts(&mut set);
+    renamed::pair(desired, live, &mut set);
     admission::mark(desired, live, &mut set);
     set.changes.sort_by(|left, right| left.object.cmp(&right.object));
     set.gaps.sort_by(|left, right| gap_key(left).cmp(&gap_key(right)));

@@ -89,7 +89,9 @@ fn of_change(basis: Basis<'_>, change: &Change) -> BTreeSet<Risk> {
             | Effect::PodsRestart { .. }
             | Effect::PodsScale { .. }
             | Effect::NoPodRestarts
-            | Effect::AddressChanges => false,
+            | Effect::AddressChanges
+            | Effect::TakesThePlaceOf { .. }
+            | Effect::PlaceIsTakenBy { .. } => false,
         };
     }
     risks

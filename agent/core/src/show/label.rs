@@ -146,6 +146,10 @@ pub(super) fn effect(lang: Lang, effect: &Effect) -> String {
         (Effect::NamespaceLost { others }, Lang::Zh) => {
             format!("命名空间中的一切将丢失，包括不属于我们的：{others}")
         }
+        (Effect::TakesThePlaceOf { object }, Lang::En) => format!("takes the place of {object}"),
+        (Effect::TakesThePlaceOf { object }, Lang::Zh) => format!("取代 {object}"),
+        (Effect::PlaceIsTakenBy { object }, Lang::En) => format!("its place is taken by {object}"),
+        (Effect::PlaceIsTakenBy { object }, Lang::Zh) => format!("由 {object} 取代"),
         (Effect::AddressChanges, _) => own("the address changes", "地址会改变"),
         (Effect::GainsPermission { access }, Lang::En) => format!("gains access: {access}"),
         (Effect::GainsPermission { access }, Lang::Zh) => format!("获得权限：{access}"),

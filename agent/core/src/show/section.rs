@@ -172,7 +172,11 @@ fn is_grave(effect: &Effect) -> bool {
         | Effect::AddressChanges
         | Effect::GainsPermission { .. }
         | Effect::LosesPermission { .. } => true,
-        Effect::PodsRestart { .. } | Effect::PodsScale { .. } | Effect::NoPodRestarts => false,
+        Effect::PodsRestart { .. }
+        | Effect::PodsScale { .. }
+        | Effect::NoPodRestarts
+        | Effect::TakesThePlaceOf { .. }
+        | Effect::PlaceIsTakenBy { .. } => false,
     }
 }
 

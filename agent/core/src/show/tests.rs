@@ -166,6 +166,8 @@ fn rich_plan() -> (Plan, PlanReport) {
     ];
     let mut service = with(base(), "Service", "web", Action::Create);
     service.confidence = Confidence::Simulated;
+    service.webhooks = vec!["ValidatingWebhookConfiguration guard".to_owned()];
+    service.effects = vec![Effect::TakesThePlaceOf { object: "Service iam/front".to_owned() }];
     service.warnings = vec!["spec.externalIPs is deprecated".to_owned()];
     service.fields = (0..12)
         .map(|port| {
@@ -184,6 +186,8 @@ fn rich_plan() -> (Plan, PlanReport) {
     namespace.effects = vec![Effect::NamespaceLost { others: "2 ConfigMap, 1 Service".to_owned() }];
     let mut claim = with(base(), "PersistentVolumeClaim", "data", Action::Keep);
     claim.warnings = vec!["holds data".to_owned()];
+    let successor = "PersistentVolumeClaim iam/files".to_owned();
+    claim.effects = vec![Effect::PlaceIsTakenBy { object: successor }];
     let mut unverified = with(base(), "Service", "guarded", Action::Configure);
     unverified.confidence = Confidence::Unverified;
     unverified.warnings = vec!["CLUSTER/WEBHOOK_SILENT: guard.example".to_owned()];
