@@ -1,7 +1,8 @@
 //! What a custom resource definition says of its objects: whether they fit, and what it adds to them.
 //!
 //! For definitions that come with the same change, so that no server can be asked yet. Kubernetes, `Structural schemas` of
-//! `apiextensions.k8s.io/v1`. Absent: rules in CEL (their number is told), and definitions of `v1beta1`.
+//! `apiextensions.k8s.io/v1`. Absent: definitions of `v1beta1`, and rules in CEL that only a server can judge (their number is
+//! told).
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,8 @@ use jsonschema::paths::{Location, LocationSegment};
 use serde_json::{Map, Value, json};
 
 use crate::object::Object;
+
+mod rules;
 
 /// Code of an object that does not fit the definition that comes with the same change.
 pub const VIOLATED: &str = "CLUSTER/SCHEMA_VIOLATED";
@@ -20,7 +23,6 @@ pub const RULES_NOT_JUDGED: &str = "CLUSTER/RULES_NOT_JUDGED";
 pub struct Definition {
     schema: Value,
     validator: Validator,
-    rules: usize,
 }
 
 /// What a definition makes of an object.
@@ -29,7 +31,7 @@ pub struct Judged {
     pub object: Object,
     /// What does not fit, as `path: why`, ordered. Without the values, which may be secrets.
     pub violations: Vec<String>,
-    /// How many rules in CEL the schema has: only the server judges them.
+    /// How many rules in CEL were left to the server.
     pub rules: usize,
 }
 
@@ -55,11 +57,18 @@ impl Definition {
         }
         let options = jsonschema::options().should_validate_formats(true);
         let validator = options.build(&standard).ok()?;
-        Some(Self { rules: rules(&schema), schema, validator })
+        Some(Self { schema, validator })
     }
 
-    /// Puts in what the schema adds, and says what does not fit.
-    pub fn judge(&self, object: &Object) -> Judged {
+    /// Puts in what the schema adds, and says what does not fit. `rules` says whether the server knows rules in CEL, `there`
+    /// is what stands there now, and `after` what the object will be over that.
+    pub fn judge(
+        &self,
+        object: &Object,
+        rules: bool,
+        there: Option<&Object>,
+        after: impl Fn(&Object) -> Object,
+    ) -> Judged {
         let mut object = object.clone();
         complete(&self.schema, object.value_mut());
         let mut violations = BTreeSet::new();
@@ -68,8 +77,22 @@ impl Definition {
         for error in self.validator.iter_errors(object.value()) {
             violations.insert(format!("{}: {}", path_of(error.instance_path()), error.masked()));
         }
-        Judged { object, violations: violations.into_iter().collect(), rules: self.rules }
+        // What does not fit the schema is not asked further, as a server does.
+        let mut left = 0;
+        if rules && violations.is_empty() {
+            let there = there.map(Object::value);
+            let found = rules::judge(&self.schema, after(&object).value(), there);
+            violations.extend(found.violations);
+            left = found.left.len();
+        }
+        Judged { object, violations: violations.into_iter().collect(), rules: left }
     }
+}
+
+/// Whether a server of this version (`v1.29.3`) judges by rules in CEL: it does since 1.25.
+pub fn has_rules(version: &str) -> bool {
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    minor.is_none_or(|minor| minor >= 25)
 }
 
 /// Fields of every object that a schema need not name.
@@ -87,22 +110,6 @@ fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 /// The schema that the values of a map share.
 fn additional(schema: &Value) -> Option<&Value> {
     schema.get("additionalProperties").filter(|it| it.is_object())
-}
-
-/// How many rules in CEL there are.
-fn rules(schema: &Value) -> usize {
-    match schema {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, inner)| match (name.as_str(), inner) {
-                ("x-kubernetes-validations", Value::Array(rules)) => rules.len(),
-                ("default" | "enum" | "example", _) => 0,
-                _ => rules(inner),
-            })
-            .sum(),
-        Value::Array(items) => items.iter().map(rules).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
 }
 
 /// The same schema in the words of JSON Schema: OpenAPI 3.0 has `nullable` and limits that are switched to exclusive,
@@ -277,8 +284,12 @@ mod tests {
             "metadata": {"name": "nightly", "labels": {"a": "b"}}, "spec": spec}))
     }
 
+    fn judged(definition: &Definition, object: &Object) -> Judged {
+        definition.judge(object, true, None, Object::clone)
+    }
+
     fn violations(schema: &Value, spec: &Value) -> Vec<String> {
-        definition(schema).judge(&backup(spec)).violations
+        judged(&definition(schema), &backup(spec)).violations
     }
 
     #[rstest]
@@ -334,8 +345,10 @@ mod tests {
             "keep": {"type": "object", "default": {}, "properties": {"days": {"type": "integer", "default": 7}}},
             "targets": {"type": "array", "items": {"type": "object", "properties": {
                 "port": {"type": "integer", "default": 22}}}}}});
-        let judged = definition(&schema)
-            .judge(&backup(&json!({"mode": null, "targets": [{}, {"port": 1}]})));
+        let judged = judged(
+            &definition(&schema),
+            &backup(&json!({"mode": null, "targets": [{}, {"port": 1}]})),
+        );
         assert_eq!(judged.violations, [""; 0]);
         let expected =
             json!({"mode": "full", "keep": {"days": 7}, "targets": [{"port": 22}, {"port": 1}]});
@@ -343,9 +356,17 @@ mod tests {
     }
 
     #[test]
-    fn rules_for_the_server_are_counted() {
-        let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.a > 0"}],
-            "properties": {"a": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 9"}]}}});
-        assert_eq!(definition(&schema).judge(&backup(&json!({"a": 1}))).rules, 2);
+    fn rules_are_judged_after_the_schema_and_those_for_the_server_are_counted() {
+        let schema = json!({"type": "object",
+            "x-kubernetes-validations": [{"rule": "self.a > 0"}, {"rule": "self.b.matches('x')"}],
+            "properties": {"a": {"type": "integer", "default": 3}, "b": {"type": "string"}}});
+        let asked = |spec: Value| {
+            let judged = judged(&definition(&schema), &backup(&spec));
+            (judged.violations, judged.rules)
+        };
+        assert_eq!(asked(json!({"b": "x"})), (Vec::new(), 1), "with the default");
+        assert_eq!(asked(json!({"a": 0})), (vec!["spec: failed rule: self.a > 0".to_owned()], 1));
+        let (violations, left) = asked(json!({"a": "x"}));
+        assert_eq!((violations.len(), left), (1, 0), "{violations:?}");
     }
 }

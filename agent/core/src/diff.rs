@@ -146,10 +146,18 @@ impl Definitions<'_> {
 fn judged(
     desired: &DesiredObject,
     observation: &Observation,
+    version: Option<&str>,
     definitions: &mut Definitions<'_>,
 ) -> Option<Observation> {
     let Prediction::Simulated(object) = &observation.predicted else { return None };
-    let judged = definitions.of(desired)?.judge(object);
+    let rules = version.is_none_or(definition::has_rules);
+    // What is there at another version would have to be converted first.
+    let there = observation.live().filter(|live| live.api_version() == object.api_version());
+    let after = |object: &Object| match &there {
+        Some(live) => ownership::overlaid(live, &ignored::sent(object, Some(live))),
+        None => object.clone(),
+    };
+    let judged = definitions.of(desired)?.judge(object, rules, there.as_ref(), after);
     let mut observation = observation.clone();
     if judged.rules > 0 {
         observation.warnings.push(format!("{}: {}", definition::RULES_NOT_JUDGED, judged.rules));
@@ -193,7 +201,9 @@ fn compare(
             (desired.reference.cluster.clone(), Some(desired.reference.clone()));
         return set.gaps.push(ObjectGap { cluster, object, gap, refused: false });
     }
-    let judged = judged(desired, observation, definitions);
+    let version =
+        live.clusters.get(&desired.reference.cluster).and_then(|it| it.version.as_deref());
+    let judged = judged(desired, observation, version, definitions);
     let observation = judged.as_ref().unwrap_or(observation);
     let stranger =
         there.as_ref().and_then(|object| stranger::stranger(&desired.body, object, entry));

@@ -413,26 +413,59 @@ fn what_is_invalid_is_never_replaced() {
     }
 }
 
-#[test]
-fn rules_of_a_new_definition_are_left_to_the_server_and_that_is_told() {
+/// What is told of an object of a definition that comes with the change and has rules, on a server of that version.
+fn ruled(version: &str, live: Option<&Value>, spec: &Value) -> Result<Vec<String>, String> {
     let mut world = World::new();
+    world.cluster().version = Some(version.to_owned());
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
-        "x-kubernetes-validations": [{"rule": "self.a > 0"}],
-        "properties": {"a": {"type": "integer", "default": 1}}}}});
+        "x-kubernetes-validations": [
+            {"rule": "self.a > 0", "message": "a must be positive"},
+            {"rule": "self.b.matches('^x')"},
+            {"rule": "self.c == oldSelf.c", "message": "c cannot change"}],
+        "properties": {"a": {"type": "integer", "default": 1}, "b": {"type": "string"}, "c": {"type": "string"}}}}});
     world.want(
         &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "backups.ops.example"}, "spec": {"group": "ops.example",
             "names": {"kind": "Backup"},
             "versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}),
     );
-    let body = json!({"apiVersion": "ops.example/v1", "kind": "Backup",
-        "metadata": {"name": "b", "namespace": "n"}, "spec": {}});
-    let reference = world.want(&body);
-    world.observe(&reference, None, Prediction::Simulated(Box::new(Object::new(body))));
+    let body = |spec: &Value| {
+        json!({"apiVersion": "ops.example/v1", "kind": "Backup",
+        "metadata": {"name": "b", "namespace": "n"}, "spec": spec})
+    };
+    let reference = world.want(&body(spec));
+    let live = live.map(body);
+    let simulated = Prediction::Simulated(Box::new(Object::new(body(spec))));
+    world.observe(&reference, live.as_ref(), simulated);
+    world.own(&reference, "", None);
     let set = world.diff();
-    let change = set.changes.iter().find(|change| change.object == reference).unwrap();
-    assert_eq!(change.warnings, ["CLUSTER/RULES_NOT_JUDGED: 1"]);
-    assert!(change.fields.iter().any(|field| field.path == "spec.a"), "the default");
+    match set.gaps.iter().find(|gap| gap.object.as_ref() == Some(&reference)) {
+        Some(gap) => Err(gap.gap.message.clone()),
+        None => {
+            let change = set.changes.iter().find(|change| change.object == reference).unwrap();
+            assert!(change.fields.iter().any(|field| field.path == "spec.a"), "{change:?}");
+            Ok(change.warnings.clone())
+        }
+    }
+}
+
+#[test]
+fn rules_of_a_new_definition_are_judged_and_what_is_left_to_the_server_is_told() {
+    let (new, left) = ("v1.29.0", Ok(vec!["CLUSTER/RULES_NOT_JUDGED: 1".to_owned()]));
+    assert_eq!(ruled(new, None, &json!({"b": "x", "c": "1"})), left);
+    let refused = ruled(new, None, &json!({"a": 0, "b": "x"}));
+    assert_eq!(refused, Err("spec: a must be positive".to_owned()));
+    let there = json!({"c": "1"});
+    assert_eq!(ruled(new, Some(&there), &json!({"b": "x", "c": "1"})), left);
+    assert_eq!(
+        ruled(new, Some(&there), &json!({"c": "2"})),
+        Err("spec: c cannot change".to_owned())
+    );
+    assert_eq!(
+        ruled("v1.20.2", None, &json!({"a": 0})).unwrap_or_default(),
+        [""; 0],
+        "it knows none"
+    );
 }
 
 #[test]
