@@ -48,6 +48,7 @@ pub fn health_by(rules: &[HealthRule], object: &Object) -> Health {
             _ => replicas(object, count(object, "/status/readyReplicas")),
         },
         ("batch", "Job") => job(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
         ("", "PersistentVolumeClaim") => claim(object),
         ("", "Pod") => pod(object),
         ("", "Service") => service(object),
@@ -197,10 +198,47 @@ fn job(object: &Object) -> Health {
 fn claim(object: &Object) -> Health {
     match object.text("/status/phase") {
         "Lost" => Health::Failed("Lost: the volume behind the claim is gone".to_owned()),
+        // Set when a volume is really asked for: at once, or when the scheduler has chosen a node for the first consumer.
+        "Pending" if let Some(provisioner) = provisioner(object) => {
+            Health::progressing(format!("waits for its volume from {provisioner}"))
+        }
         // Pending is steady while nobody uses a claim that binds at first use; a workload that waits for it is
         // watched by its pods.
         _ => Health::Healthy,
     }
+}
+
+/// Who was asked for the volume of a claim; the older annotation is that of servers before 1.23.
+fn provisioner(claim: &Object) -> Option<&str> {
+    let names = [
+        "volume.kubernetes.io/storage-provisioner",
+        "volume.beta.kubernetes.io/storage-provisioner",
+    ];
+    names.into_iter().find_map(|name| claim.annotation(name))
+}
+
+/// What an autoscaler waits for: its target, or the numbers that it scales by, which are not there at first. Switched off
+/// with its workload (no replicas) it is as it should be.
+fn autoscaler(object: &Object) -> Health {
+    let told = object.annotation("autoscaling.alpha.kubernetes.io/conditions");
+    // `autoscaling/v1` has no place for them.
+    let told: Vec<Value> =
+        told.and_then(|told| serde_json::from_str(told).ok()).unwrap_or_default();
+    let condition = |kind: &str| {
+        let is_it = |it: &&Value| it.get("type").and_then(Value::as_str) == Some(kind);
+        object.condition(kind).or_else(|| told.iter().find(is_it))
+    };
+    for kind in ["AbleToScale", "ScalingActive"] {
+        let condition = condition(kind).filter(|it| has_status(Some(it), "False"));
+        let Some(condition) = condition else { continue };
+        return match condition.get("reason").and_then(Value::as_str).unwrap_or_default() {
+            "ScalingDisabled" => Health::Healthy,
+            // Its own documents are wrong.
+            "InvalidSelector" | "InvalidMetricSourceType" => Health::Failed(says(Some(condition))),
+            _ => Health::progressing(says(Some(condition))),
+        };
+    }
+    Health::Healthy
 }
 
 fn volume(object: &Object) -> Health {

@@ -47,7 +47,7 @@ pub fn plan(
     let basis = Basis { changes: &changes, desired, site, baseline };
     let tasks = task::tasks(basis);
     report.findings.extend(refusal::findings(basis, live));
-    let (risks, remarks) = risk::risks(basis, inventory, &tasks, &report.findings);
+    let (risks, remarks) = risk::risks(basis, (live, inventory), &tasks, &report.findings);
     report.findings.extend(remarks);
     let layout = waves::layout(basis, &mut report.findings);
     let waves = steps::waves(basis, live, &layout, &mut report.findings);

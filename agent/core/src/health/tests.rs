@@ -31,6 +31,14 @@ fn of(api: &str, kind: &str, rest: &Value) -> Health {
 #[case::api_without_a_server("apiregistration.k8s.io/v1", "APIService", json!({"status": {"conditions":
     [{"type": "Available", "status": "False", "reason": "ServiceNotFound"}]}}))]
 #[case::replicas("apps/v1", "ReplicaSet", json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "readyReplicas": 1}}))]
+#[case::a_target_that_is_not_there("autoscaling/v2", "HorizontalPodAutoscaler", json!({"status": {"conditions":
+    [{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale"}]}}))]
+#[case::numbers_that_are_not_there_yet("autoscaling/v2", "HorizontalPodAutoscaler", json!({"status": {"conditions":
+    [{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric"}]}}))]
+#[case::the_same_of_old("autoscaling/v1", "HorizontalPodAutoscaler", json!({"metadata": {"name": "x", "annotations":
+    {"autoscaling.alpha.kubernetes.io/conditions": "[{\"type\":\"ScalingActive\",\"status\":\"False\",\"reason\":\"FailedGetResourceMetric\"}]"}}}))]
+#[case::a_volume_that_was_asked_for("v1", "PersistentVolumeClaim", json!({"metadata": {"name": "x", "annotations":
+    {"volume.kubernetes.io/storage-provisioner": "csi.example"}}, "status": {"phase": "Pending"}}))]
 #[case::going_away("v1", "ConfigMap", json!({"metadata": {"name": "x", "deletionTimestamp": "2026-03-02T09:00:00Z"}}))]
 #[case::no_cluster_address("v1", "Service", json!({"spec": {"type": "LoadBalancer"}}))]
 fn is_on_its_way(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
@@ -45,6 +53,12 @@ fn is_on_its_way(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
         "currentRevision": "a", "updateRevision": "b"}}))]
 #[case::nodes_for_none("apps/v1", "DaemonSet", json!({"status": {"observedGeneration": 2, "desiredNumberScheduled": 0}}))]
 #[case::unused_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Pending"}}))]
+#[case::bound_claim("v1", "PersistentVolumeClaim", json!({"metadata": {"name": "x", "annotations":
+    {"volume.kubernetes.io/storage-provisioner": "csi.example"}}, "status": {"phase": "Bound"}}))]
+#[case::an_active_autoscaler("autoscaling/v2", "HorizontalPodAutoscaler", json!({"status": {"conditions":
+    [{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "True"}]}}))]
+#[case::an_autoscaler_of_no_pods("autoscaling/v2", "HorizontalPodAutoscaler", json!({"status": {"conditions":
+    [{"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}]}}))]
 #[case::balancer_without_controller("v1", "Service", json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}}))]
 #[case::custom_without_conditions("example.org/v1", "Widget", json!({}))]
 #[case::suspended_job("batch/v1", "Job", json!({"spec": {"suspend": true}, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}))]
@@ -71,6 +85,8 @@ fn is_well(#[case] api: &str, #[case] kind: &str, #[case] rest: Value) {
 #[case::job("batch/v1", "Job", json!({"status": {"conditions":
     [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}))]
 #[case::lost_claim("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Lost"}}))]
+#[case::an_autoscaler_that_cannot_work("autoscaling/v2", "HorizontalPodAutoscaler", json!({"status": {"conditions":
+    [{"type": "ScalingActive", "status": "False", "reason": "InvalidMetricSourceType"}]}}))]
 #[case::failed_pod("v1", "Pod", json!({"status": {"phase": "Failed", "message": "evicted"}}))]
 #[case::failed_volume("v1", "PersistentVolume", json!({"status": {"phase": "Failed", "reason": "RecycleFailed"}}))]
 #[case::names_taken("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({"status": {"conditions":

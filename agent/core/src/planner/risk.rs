@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use tidegate_schema::finding::Finding;
 
 use crate::change::{Action, Change, Confidence, Effect};
-use crate::live::Inventory;
+use crate::desired::DesiredObject;
+use crate::live::{Inventory, LiveState};
 use crate::plan::{Risk, Task, TaskKind};
 use crate::task::Basis;
 use crate::zone::guard::guard;
@@ -17,7 +18,7 @@ const PRUNED_PERCENT: usize = 30;
 /// The risks of a plan, and remarks that belong to them.
 pub(super) fn risks(
     basis: Basis<'_>,
-    inventory: &Inventory,
+    (live, inventory): (&LiveState, &Inventory),
     tasks: &[Task],
     findings: &[Finding],
 ) -> (BTreeSet<Risk>, Vec<Finding>) {
@@ -41,6 +42,7 @@ pub(super) fn risks(
     if has("PLAN/PARAMETER_CHANGES") {
         risks.insert(Risk::ChangesParameters);
     }
+    remarks.extend(budgets(basis, live));
     let changes = basis.changes.changes.iter();
     let pruned = changes.filter(|change| change.action == Action::Prune).count();
     let total = inventory.entries.len();
@@ -50,6 +52,23 @@ pub(super) fn risks(
         risks.insert(Risk::Destructive);
     }
     (risks, remarks)
+}
+
+/// Budgets that let no pod go even when all are well: no node can be drained, and pods that are moved in groups stay.
+fn budgets(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
+    let is_budget = |it: &&DesiredObject| {
+        it.reference.group == "policy" && it.reference.kind == "PodDisruptionBudget"
+    };
+    let of_one = |object: &DesiredObject| {
+        let there = live.observation(&object.reference)?.live()?;
+        let number = |field: &str| there.integer(field).unwrap_or_default();
+        let (wanted, all) = (number("/status/desiredHealthy"), number("/status/expectedPods"));
+        let finding = Finding::warning("PLAN/BUDGET_LETS_NONE_GO").at(object.place.clone());
+        let finding = finding.with("object", object.reference.to_string());
+        let finding = finding.with("cluster", &object.reference.cluster);
+        (all > 0 && wanted >= all).then(|| finding.with("pods", all))
+    };
+    basis.desired.objects.iter().filter(is_budget).filter_map(of_one).collect()
 }
 
 fn zone_remarks(basis: Basis<'_>) -> Vec<Finding> {

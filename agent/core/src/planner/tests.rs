@@ -554,6 +554,37 @@ fn what_the_server_refuses_refuses_the_plan_unless_its_app_is_left_alone() {
 }
 
 #[test]
+fn a_budget_that_lets_no_pod_go_is_told() {
+    let mut world = World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}));
+    let owner =
+        world.desired.objects.iter().find(|it| it.owner.app.is_some()).unwrap().owner.clone();
+    let budget = |wanted: u32| {
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "app-0", "namespace": "iam"},
+        "status": {"desiredHealthy": wanted, "expectedPods": 6, "disruptionsAllowed": 0}})
+    };
+    let wanted = object("room-a", owner, budget(6));
+    let reference = wanted.reference.clone();
+    world.desired.objects.push(wanted);
+    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    let mut told = |healthy: u32| {
+        let observation = Observation {
+            live: Some(LiveObject::new(&Object::new(budget(healthy)))),
+            predicted: Prediction::InPlace,
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+            holds: Vec::new(),
+        };
+        let room = world.live.clusters.get_mut("room-a").unwrap();
+        room.objects.insert(reference.clone(), observation);
+        codes(&world.plan().1).contains(&"PLAN/BUDGET_LETS_NONE_GO")
+    };
+    assert!(told(6));
+    // Some pods are not well just now: that passes.
+    assert!(!told(5));
+}
+
+#[test]
 fn what_exists_and_is_not_ours_refuses_the_plan_and_is_named() {
     let mut world = World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}));
     assert!(!world.plan().1.is_refused());

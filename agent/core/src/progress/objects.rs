@@ -172,6 +172,9 @@ fn awaited(
         return Some(waiting(reference, "has not been seen yet"));
     };
     match health_by(&work.desired.health, live) {
+        Health::Healthy if is_unprovided(work, live, reference) => {
+            Some(waiting(reference, "is pending: no volume fits it, and its class binds at once"))
+        }
         Health::Healthy => None,
         Health::Progressing(what) => Some(
             in_trouble(step, live, reference, observed, is_patient)
@@ -185,6 +188,23 @@ fn awaited(
             Some(Decision::event(Event::StepFailed { step: step.id.clone(), group: None, failure }))
         }
     }
+}
+
+/// A claim that is pending although its class does not wait for a consumer: nobody makes its volume. Known of classes that
+/// are in the documents.
+fn is_unprovided(work: Work<'_>, live: &Object, reference: &ObjectRef) -> bool {
+    if reference.kind != "PersistentVolumeClaim" || live.text("/status/phase") != "Pending" {
+        return false;
+    }
+    let class = ObjectRef {
+        cluster: reference.cluster.clone(),
+        group: "storage.k8s.io".to_owned(),
+        kind: "StorageClass".to_owned(),
+        namespace: String::new(),
+        name: live.text("/spec/storageClassName").to_owned(),
+    };
+    let class = work.desired.object(&class);
+    class.is_some_and(|class| class.body.text("/volumeBindingMode") != "WaitForFirstConsumer")
 }
 
 /// An object on its way whose pods will not come up ends the step before its timeout (A37); else what troubles them, as it
@@ -290,7 +310,7 @@ mod tests {
     use tidegate_schema::product::HealthRule;
 
     use super::*;
-    use crate::desired::{DesiredState, Layer};
+    use crate::desired::{DesiredObject, DesiredState, Layer, Owner};
     use crate::object::REVISION;
     use crate::progress::Seen;
 
@@ -308,6 +328,13 @@ mod tests {
             rollout: None,
             timeout_seconds: 60,
         }
+    }
+
+    fn desired(body: Object) -> DesiredObject {
+        let owner =
+            Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support };
+        let (reference, digest) = (body.reference("room-a"), body.digest());
+        DesiredObject { reference, digest, body, owner, place: None }
     }
 
     fn pruned(metadata: &Value, uid: &str) -> Decision {
@@ -443,25 +470,37 @@ mod tests {
         assert!(decision.events.is_empty(), "{decision:?}");
     }
 
+    #[rstest]
+    #[case::at_once(json!({}), true)]
+    #[case::at_first_use(json!({"volumeBindingMode": "WaitForFirstConsumer"}), false)]
+    fn a_claim_that_nobody_provides_holds_its_step(#[case] rest: Value, #[case] is_held: bool) {
+        let mut class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": "local"}, "provisioner": "kubernetes.io/no-provisioner"});
+        class.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let claim = Object::new(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": "shop"},
+            "spec": {"storageClassName": "local"}, "status": {"phase": "Pending"}}));
+        let mut state = DesiredState::default();
+        state.objects.push(desired(Object::new(class)));
+        let reference = claim.reference("room-a");
+        let step = Step { apply: vec![reference.clone()], prune: Vec::new(), ..step(&reference) };
+        let mut own = StepState::started(Timestamp::UNIX_EPOCH);
+        own.applied.insert(reference.clone());
+        let objects = [(reference, Seen::Present(claim))].into_iter().collect();
+        let observed = Observed { objects, ..Observed::default() };
+        let plan = crate::progress::tests::empty_plan();
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        let decision = decide(work, &step, &own, &observed, after(own.started_at, 1));
+        assert_eq!(decision.waits.iter().any(|it| it.code == "RELEASE/AWAIT_HEALTH"), is_held);
+    }
+
     #[test]
     fn a_conflict_that_nobody_approved_is_told_with_field_and_manager() {
         let body = workload("Deployment", "new");
         let reference = body.reference("room-a");
         let step = Step { apply: vec![reference.clone()], prune: Vec::new(), ..step(&reference) };
         let mut state = DesiredState::default();
-        state.objects.push(crate::desired::DesiredObject {
-            reference: reference.clone(),
-            digest: body.digest(),
-            body,
-            owner: crate::desired::Owner {
-                solution: None,
-                product: None,
-                app: None,
-                access: None,
-                layer: Layer::Support,
-            },
-            place: None,
-        });
+        state.objects.push(desired(body));
         let failure = crate::progress::EffectFailure {
             code: "CLUSTER/CONFLICT".to_owned(),
             message: "Apply failed with 1 conflict".to_owned(),

@@ -190,6 +190,8 @@ fn layer(body: &Object) -> Layer {
         return Layer::Network;
     }
     match (group, kind) {
+        // It can only be judged when what it scales is there.
+        ("autoscaling", "HorizontalPodAutoscaler") => Layer::Network,
         ("networking.k8s.io", "Ingress") | ("apiregistration.k8s.io", "APIService") => {
             Layer::Network
         }
