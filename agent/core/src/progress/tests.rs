@@ -805,7 +805,14 @@ fn owner() -> Owner {
 
 /// Goes on with the steps until nothing happens; every apply succeeds but those in clusters with a gap.
 fn steps_until_rest(observed: &mut Observed, events: Vec<Event>) -> ReleaseState {
-    let (plan, state) = three_steps();
+    until_rest(&three_steps(), observed, events)
+}
+
+fn until_rest(
+    (plan, state): &(Plan, DesiredState),
+    observed: &mut Observed,
+    events: Vec<Event>,
+) -> ReleaseState {
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
     let mut recorded = Vec::new();
     let mut record = |events: Vec<Event>| {
@@ -817,7 +824,7 @@ fn steps_until_rest(observed: &mut Observed, events: Vec<Event>) -> ReleaseState
     };
     let mut release = record(events);
     for _ in 0..50 {
-        let work = Work { plan: &plan, desired: &state, before: &state };
+        let work = Work { plan, desired: state, before: state };
         let decision = decide(work, &release, observed, &open(), now);
         let mut events = decision.events;
         for effect in decision.effects {
@@ -853,6 +860,55 @@ fn a_failed_step_holds_what_needs_it_and_nothing_else() {
     assert!(matches!(state.step("a").unwrap().status, StepStatus::Failed(_)));
     assert_eq!(state.step("b"), None);
     assert_eq!(state.step("c").unwrap().status, StepStatus::Done);
+}
+
+/// A wave in which `a` runs a task beside `c`; the task's Job is as it says.
+fn with_a_task(conditions: &serde_json::Value) -> ((Plan, DesiredState), Observed) {
+    let (mut plan, mut state) = three_steps();
+    let job = Object::new(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "init", "namespace": "shop"}, "status": {"conditions": conditions}}));
+    let reference = job.reference("room-a");
+    let step = &mut plan.content.waves[0].steps[0];
+    (step.kind, step.apply) = (StepKind::Job(Layer::Task), vec![reference.clone()]);
+    state.objects.push(DesiredObject {
+        reference,
+        digest: job.digest(),
+        body: job,
+        owner: owner(),
+        place: None,
+    });
+    state.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    ((plan, state), Observed::default())
+}
+
+#[rstest]
+#[case::the_task_runs(json!([]), "running", "failed")]
+#[case::the_task_ends(json!([{"type": "Complete", "status": "True"}]), "done", "failed")]
+#[case::the_task_fails(json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]), "failed", "done")]
+fn a_task_and_what_fails_beside_it_do_not_wait_for_each_other(
+    #[case] conditions: serde_json::Value,
+    #[case] task: &str,
+    #[case] beside: &str,
+) {
+    let (release, mut observed) = with_a_task(&conditions);
+    if beside == "failed" {
+        let refused = EffectFailure {
+            code: "CLUSTER/INVALID".to_owned(),
+            message: "no".to_owned(),
+            is_transient: false,
+            conflicts: Vec::new(),
+        };
+        observed.failures.insert(release.0.content.waves[0].steps[2].apply[0].clone(), refused);
+    }
+    let state = until_rest(&release, &mut observed, Vec::new());
+    let status = |step: &str| match &state.step(step).unwrap().status {
+        StepStatus::Running => "running",
+        StepStatus::Done => "done",
+        StepStatus::Failed(_) => "failed",
+        StepStatus::Skipped | StepStatus::RolledBack => "other",
+    };
+    assert_eq!((status("a"), status("c")), (task, beside));
+    assert_eq!(state.step("b").is_some(), task == "done", "what needs the task waits for it alone");
 }
 
 #[test]
