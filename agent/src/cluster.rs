@@ -1,9 +1,11 @@
 //! One Kubernetes cluster: the only place that talks to API servers.
 
 mod api;
+mod kept;
 mod kinds;
 mod look;
 mod observe;
+mod tried;
 mod watch;
 
 pub use kube::Client;
@@ -24,7 +26,9 @@ use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
 use api::{Answer, ApiError, Verb};
+use kept::Kept;
 use kinds::{Kinds, ServedKind, Writable};
+use tried::Tried;
 use watch::Watches;
 
 /// Requests side by side to one API server.
@@ -93,6 +97,8 @@ pub struct Cluster {
     kinds: Arc<Kinds>,
     watches: Arc<Watches>,
     verified: Arc<Mutex<BTreeMap<ObjectRef, Verified>>>,
+    kept: Arc<Mutex<BTreeMap<ObjectRef, Kept>>>,
+    tried: Arc<Mutex<BTreeMap<ObjectRef, Tried>>>,
     identity: Arc<OnceLock<(String, String)>>,
     is_listened_to: bool,
 }
@@ -122,6 +128,8 @@ impl Cluster {
             kinds,
             client,
             verified: Arc::default(),
+            kept: Arc::default(),
+            tried: Arc::default(),
             identity: Arc::default(),
             is_listened_to: false,
         }

@@ -18,19 +18,20 @@ use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
 
 use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
+use super::tried::what;
 use super::{Cluster, Verified, WIDTH, at_version};
 
 /// The kind whose objects define kinds.
-const DEFINITION: &str = "CustomResourceDefinition";
+pub(super) const DEFINITION: &str = "CustomResourceDefinition";
 
 /// The namespace in which objects are tried whose own does not exist yet.
 const STAND_IN: &str = "default";
 
 /// The kind of the claims of volumes.
-const CLAIM: &str = "PersistentVolumeClaim";
+pub(super) const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Code of the remark that not everything in a namespace could be counted.
-const NOT_LISTED: &str = "CLUSTER/NOT_LISTED";
+pub(super) const NOT_LISTED: &str = "CLUSTER/NOT_LISTED";
 
 impl Cluster {
     /// Observes everything that is desired here or ours. What the watches and earlier answers already prove is not asked
@@ -61,6 +62,7 @@ impl Cluster {
         }
         let mut coming = Coming::of(desired);
         let wanted: BTreeSet<&ObjectRef> = desired.iter().map(|object| &object.reference).collect();
+        self.forget_answers(&wanted);
         let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
         let tasks: Vec<_> = desired
             .iter()
@@ -155,17 +157,7 @@ impl Cluster {
         let Task { reference, version, object, live } = task;
         let live = live?;
         let Some(desired) = object else {
-            let mut observation = observed(live, Prediction::NotDesired);
-            if observation.live.is_some() && is_namespace(reference) {
-                let (holds, unlisted) = self.contents(reference).await?;
-                observation.holds = holds;
-                if !unlisted.is_empty() {
-                    observation.warnings.push(format!("{NOT_LISTED}: {}", unlisted.join(", ")));
-                }
-            } else if reference.kind == DEFINITION {
-                observation.holds = self.instances(observation.live().as_ref()).await?;
-            }
-            return Ok(observation);
+            return self.observe_unwanted(reference, live).await;
         };
         if live.as_ref().is_some_and(|live| self.is_verified(desired, live)) {
             return Ok(observed(live, Prediction::InPlace));
@@ -186,7 +178,13 @@ impl Cluster {
             return Ok(observed(live, simulated()));
         }
         if live.is_none() && coming.has_absent_namespace(reference)? {
-            return self.rehearse(desired, &kind).await;
+            let what = what(desired, &kind, None, true);
+            if let Some(known) = self.known_answer(reference, &what) {
+                return Ok(known);
+            }
+            let answer = self.rehearse(desired, &kind).await?;
+            self.remember_answer(reference, what, &answer);
+            return Ok(answer);
         }
         let body = at_version(&ignored::sent(&desired.body, there.as_ref()), &kind);
         if let (Some(live), Some(there)) = (&live, &there)
@@ -195,7 +193,12 @@ impl Cluster {
             self.verify(desired, live, there);
             return Ok(observed(Some(live.clone()), Prediction::InPlace));
         }
+        let what = what(desired, &kind, there.as_ref(), false);
+        if let Some(known) = self.known_answer(reference, &what) {
+            return Ok(Observation { live, ..known });
+        }
         let answer = self.dry_run(desired, &body, &kind, there.as_ref()).await?;
+        self.remember_answer(reference, what, &answer);
         if let (Some(live), Prediction::Exact(predicted)) = (&live, &answer.predicted)
             && answer.conflicts.is_empty()
         {
@@ -204,11 +207,11 @@ impl Cluster {
         Ok(Observation { live, ..answer })
     }
 
-    /// The objects of a definition's kind; none for everything else.
-    async fn instances(&self, live: Option<&Object>) -> Result<Vec<ObjectRef>, Gap> {
-        let Some(definition) = live.filter(|it| it.kind() == DEFINITION) else {
-            return Ok(Vec::new());
-        };
+    /// The objects of a definition's kind.
+    pub(super) async fn instances(
+        &self,
+        definition: &Object,
+    ) -> Result<Vec<(ObjectRef, Object)>, Gap> {
         let group = definition.text("/spec/group");
         let versions = definition.get("/spec/versions").and_then(Value::as_array);
         let served =
@@ -219,7 +222,8 @@ impl Cluster {
         let path = format!("/apis/{group}/{version}/{}", definition.text("/spec/names/plural"));
         let kind = definition.text("/spec/names/kind");
         let items = self.list(&path).await.map_err(|error| error.gap())?;
-        Ok(items.iter().map(|item| self.reference(group, kind, item)).collect())
+        let own = |item: Object| (self.reference(group, kind, &item), item);
+        Ok(items.into_iter().map(own).collect())
     }
 
     /// All objects at a path; none where there is no such path: a definition that is not established, or on its way out.
@@ -364,7 +368,10 @@ impl Cluster {
 
     /// What is in a namespace, whoever made it: every object but those that belong to another one, and those that
     /// controllers put into each namespace. And the kinds that we may not list; but without claims nobody knows enough.
-    async fn contents(&self, namespace: &ObjectRef) -> Result<(Vec<ObjectRef>, Vec<String>), Gap> {
+    pub(super) async fn contents(
+        &self,
+        namespace: &ObjectRef,
+    ) -> Result<(Vec<ObjectRef>, Vec<String>), Gap> {
         let kinds = self.kinds.all_namespaced().await?;
         let asked: Vec<BoxFuture<'_, _>> = kinds
             .iter()
@@ -435,7 +442,7 @@ impl Cluster {
 }
 
 /// What names the content of a live object.
-fn version(live: &LiveObject) -> String {
+pub(super) fn version(live: &LiveObject) -> String {
     format!("{}/{}", live.uid(), live.resource_version())
 }
 
@@ -515,7 +522,7 @@ fn is_passing(gap: &Gap) -> bool {
     is_of_all(gap) || gap.code == "CLUSTER/SERVER_ERROR"
 }
 
-fn is_namespace(reference: &ObjectRef) -> bool {
+pub(super) fn is_namespace(reference: &ObjectRef) -> bool {
     reference.kind == "Namespace" && reference.group.is_empty()
 }
 
@@ -532,7 +539,7 @@ fn is_somebodys(kind: &str, item: &Object) -> bool {
     owners.is_none_or(Vec::is_empty) && !is_kept_by_controllers
 }
 
-fn observed(live: Option<LiveObject>, prediction: Prediction) -> Observation {
+pub(super) fn observed(live: Option<LiveObject>, prediction: Prediction) -> Observation {
     let (conflicts, warnings, holds) = (Vec::new(), Vec::new(), Vec::new());
     Observation { live, predicted: prediction, conflicts, warnings, holds }
 }
@@ -561,7 +568,7 @@ fn since(
 
 /// The digest of what matters to a comparison: without status and the server's own bookkeeping, so that a pod coming and
 /// going does not make us ask again.
-fn content(object: &Object) -> Digest {
+pub(super) fn content(object: &Object) -> Digest {
     let mut value = object.value().clone();
     if let Some(map) = value.as_object_mut() {
         map.remove("status");

@@ -136,6 +136,72 @@ async fn a_definition_that_nobody_wants_is_seen_with_the_objects_of_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_keeps_a_definition_is_not_listed_in_each_round() {
+    let (sandbox, cluster) = start();
+    let mut ours = definition();
+    ours.set(&["metadata", "labels"], json!({SITE_LABEL: "hz"}));
+    let ours = applied(&cluster, &ours).await;
+    let entry = InventoryEntry {
+        api_version: "apiextensions.k8s.io/v1".to_owned(),
+        uid: None,
+        applied: None,
+        owner: owner(),
+        kept: false,
+        adopted: None,
+    };
+    let reference = ours.reference(NAME);
+    let lists = || sandbox.requests().by_verb.get("list").copied().unwrap_or_default();
+    let look = || async {
+        let before = lists();
+        let inventory = [(&reference, &entry)];
+        let observed = cluster.observe(&[], &inventory, Timestamp::UNIX_EPOCH).await;
+        (observed.objects[&reference].holds.len(), lists() - before)
+    };
+    look().await;
+    // What would go with the next plan is asked for each time.
+    assert_eq!(look().await, (0, 1));
+    let mut theirs = widget();
+    theirs.set(&["metadata", "name"], json!("theirs"));
+    applied(&cluster, &theirs).await;
+    assert_eq!(look().await, (1, 1));
+    assert_eq!(look().await, (1, 0), "it stays anyway");
+    tokio::time::sleep(std::time::Duration::from_mins(11)).await;
+    assert_eq!(look().await, (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_waits_is_not_tried_in_each_round() {
+    let (sandbox, cluster) = start();
+    apply(&cluster, &config_map(&json!({"a": "1"}))).await.unwrap();
+    let (object, new) = (desired(config_map(&json!({"a": "2"}))), config_maps(1, "default", "1"));
+    let tries = || sandbox.requests().by_verb.get("patch").copied().unwrap_or_default();
+    let look = || async {
+        let before = tries();
+        let seen = cluster.observe(&[&object, &new[0]], &[], Timestamp::UNIX_EPOCH).await;
+        let predicted = |object: &DesiredObject| match &seen.objects[&object.reference].predicted {
+            Prediction::Exact(predicted) => predicted.get("/data").cloned().unwrap_or_default(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            (predicted(&object), predicted(&new[0])),
+            (json!({"a": "2"}), json!({"key": "1"}))
+        );
+        tries() - before
+    };
+    assert_eq!(look().await, 2);
+    assert_eq!(look().await, 0, "nothing has changed");
+    edit(&cluster, &json!({"a": "3"})).await;
+    assert_eq!(look().await, 2, "without force, and with");
+    // The same values, and one more who has set them.
+    let path = "/api/v1/namespaces/default/configmaps/web?fieldManager=others";
+    let same = config_map(&json!({"a": "3"}));
+    cluster.send(Verb::Apply, path, Some(same.value())).await.unwrap();
+    assert_eq!(look().await, 2);
+    tokio::time::sleep(std::time::Duration::from_mins(6)).await;
+    assert_eq!(look().await, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_server_is_asked_again_after_the_time_that_it_names_and_not_for_ever() {
     let (sandbox, cluster) = start();
     let busy = |times| Fault::Refuse {

@@ -71,6 +71,11 @@ impl Watches {
         }
     }
 
+    /// Whose objects are watched.
+    pub(super) fn site(&self) -> &str {
+        &self.site
+    }
+
     pub(super) fn changes(&self) -> signal::Receiver<u64> {
         self.changed.subscribe()
     }

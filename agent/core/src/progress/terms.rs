@@ -90,7 +90,7 @@ fn is_inside(field: &str, prefix: &str) -> bool {
 
 /// The terms on which a form (and whether it is the final one) may be written over the object as it is; `None` when that is
 /// not as it was approved.
-pub fn terms(
+pub(super) fn terms(
     work: Work<'_>,
     step: &Step,
     reference: &ObjectRef,
