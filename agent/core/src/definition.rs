@@ -60,6 +60,11 @@ impl Definition {
         Some(Self { schema, validator })
     }
 
+    /// How many segments of a field's path name the secret that it is, or has in it.
+    pub fn secret(&self, segments: &[String]) -> Option<usize> {
+        secret(&self.schema, segments)
+    }
+
     /// Puts in what the schema adds, and says what does not fit. `rules` says whether the server knows rules in CEL, `there`
     /// is what stands there now, and `after` what the object will be over that.
     pub fn judge(
@@ -87,6 +92,34 @@ impl Definition {
         }
         Judged { object, violations: violations.into_iter().collect(), rules: left }
     }
+}
+
+/// How many segments of a field's path lead to the first that the schema calls a secret (`format: password`), or to a
+/// value that may have such a field in it. Elements of lists are `[…]`.
+fn secret(schema: &Value, segments: &[String]) -> Option<usize> {
+    let mut schema = schema;
+    for (depth, segment) in segments.iter().enumerate() {
+        if is_password(schema) {
+            return Some(depth);
+        }
+        let inner = match segment.starts_with('[') {
+            true => schema.get("items"),
+            false => properties(schema).and_then(|it| it.get(segment)).or(additional(schema)),
+        };
+        schema = inner?;
+    }
+    has_password(schema).then_some(segments.len())
+}
+
+fn is_password(schema: &Value) -> bool {
+    schema.get("format").and_then(Value::as_str) == Some("password")
+}
+
+fn has_password(schema: &Value) -> bool {
+    is_password(schema)
+        || properties(schema).into_iter().flatten().any(|(_, inner)| has_password(inner))
+        || additional(schema).is_some_and(has_password)
+        || schema.get("items").is_some_and(has_password)
 }
 
 /// Whether a server of this version (`v1.29.3`) judges by rules in CEL: it does since 1.25.

@@ -66,7 +66,9 @@ pub fn diff(
     let wanted: BTreeSet<&ObjectRef> = desired.objects.iter().map(|o| &o.reference).collect();
     for (reference, entry) in &inventory.entries {
         if !wanted.contains(reference) {
-            unwanted(reference, entry, desired, live, inventory, &mut set);
+            let version = entry.api_version.rsplit('/').next().unwrap_or_default();
+            let definition = definitions.of(reference, version);
+            unwanted(reference, entry, desired, (live, inventory), definition, &mut set);
         }
     }
     keep_definitions_in_use(live, &mut set);
@@ -127,9 +129,8 @@ struct Definitions<'a> {
 
 impl Definitions<'_> {
     /// The definition of an object's kind in its cluster and at its version.
-    fn of(&mut self, object: &DesiredObject) -> Option<&Definition> {
-        let ObjectRef { cluster, group, kind, .. } = &object.reference;
-        let version = object.body.version();
+    fn of(&mut self, reference: &ObjectRef, version: &str) -> Option<&Definition> {
+        let ObjectRef { cluster, group, kind, .. } = reference;
         let key = [cluster, group, kind, version].map(str::to_owned);
         let desired = self.desired;
         let make = || {
@@ -157,7 +158,12 @@ fn judged(
         Some(live) => ownership::overlaid(live, &ignored::sent(object, Some(live))),
         None => object.clone(),
     };
-    let judged = definitions.of(desired)?.judge(object, rules, there.as_ref(), after);
+    let judged = definitions.of(&desired.reference, desired.body.version())?.judge(
+        object,
+        rules,
+        there.as_ref(),
+        after,
+    );
     let mut observation = observation.clone();
     if judged.rules > 0 {
         observation.warnings.push(format!("{}: {}", definition::RULES_NOT_JUDGED, judged.rules));
@@ -224,9 +230,13 @@ fn compare(
             refused: true,
         });
     }
+    let definition = definitions.of(&desired.reference, desired.body.version());
     let change = match &there {
-        None => Some(creation(desired, observation)),
-        Some(object) => configuration(desired, object, observation, entry, stranger.is_some()),
+        None => Some(creation(desired, observation, definition)),
+        Some(object) => {
+            let is_strange = stranger.is_some();
+            configuration(desired, object, observation, (entry, is_strange), definition)
+        }
     };
     match change {
         None => set.unchanged += 1,
@@ -283,7 +293,11 @@ fn is_drift(desired: &DesiredObject, entry: Option<&InventoryEntry>, action: Act
     was_applied && matches!(action, Action::Create | Action::Configure)
 }
 
-fn creation(desired: &DesiredObject, observation: &Observation) -> Change {
+fn creation(
+    desired: &DesiredObject,
+    observation: &Observation,
+    definition: Option<&Definition>,
+) -> Change {
     let body = match &observation.predicted {
         // With the defaults of the definition that comes with it.
         Prediction::Simulated(object) => object,
@@ -297,7 +311,7 @@ fn creation(desired: &DesiredObject, observation: &Observation) -> Change {
     let differences = fields::leaves(is_builtin(&desired.reference), &content);
     let mut change = blank(&desired.reference, Action::Create, desired, observation);
     change.effects = access::effects(&desired.reference, None, Some(&content));
-    change.fields = mask::masked(desired.body.is_secret(), differences);
+    change.fields = mask::masked(desired.body.is_secret(), definition, differences);
     change
 }
 
@@ -305,8 +319,8 @@ fn configuration(
     desired: &DesiredObject,
     live: &Object,
     observation: &Observation,
-    entry: Option<&InventoryEntry>,
-    is_strange: bool,
+    (entry, is_strange): (Option<&InventoryEntry>, bool),
+    definition: Option<&Definition>,
 ) -> Option<Change> {
     let reference = &desired.reference;
     let predicted = match &observation.predicted {
@@ -344,7 +358,8 @@ fn configuration(
         change.predicted = Some(fingerprint(&predicted, &differences));
     }
     change.kept = kept;
-    change.fields = mask::masked(live.is_secret() || desired.body.is_secret(), differences);
+    let is_secret = live.is_secret() || desired.body.is_secret();
+    change.fields = mask::masked(is_secret, definition, differences);
     Some(change)
 }
 
@@ -430,8 +445,8 @@ fn unwanted(
     reference: &ObjectRef,
     entry: &InventoryEntry,
     desired: &DesiredState,
-    live: &LiveState,
-    inventory: &Inventory,
+    (live, inventory): (&LiveState, &Inventory),
+    definition: Option<&Definition>,
     set: &mut ChangeSet,
 ) {
     let observation = match observed(reference, live) {
@@ -466,7 +481,7 @@ fn unwanted(
         confidence: Confidence::Exact,
         drift: false,
         live: Some(fingerprint(object, &differences)),
-        fields: mask::masked(object.is_secret(), differences),
+        fields: mask::masked(object.is_secret(), definition, differences),
         stranger: None,
         conflicts: Vec::new(),
         kept: Vec::new(),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::fields::Difference;
 use crate::change::{FieldChange, Shown};
+use crate::definition::Definition;
 
 /// What of a Secret may be shown. Everything else is masked, so that what is malformed fails closed.
 const SHOWN_OF_SECRETS: [&[&str]; 8] = [
@@ -24,13 +25,21 @@ const COPIES: [&str; 3] =
 
 /// Turns the differences of one object into what may be shown. Two masked values of one change have the same number
 /// when they are equal (D48); neither length nor content can be told.
-pub(super) fn masked(is_secret: bool, differences: Vec<Difference>) -> Vec<FieldChange> {
+///
+/// Of a custom resource its definition tells which fields are secret (`format: password`).
+pub(super) fn masked(
+    is_secret: bool,
+    definition: Option<&Definition>,
+    differences: Vec<Difference>,
+) -> Vec<FieldChange> {
     let mut seen: Vec<Value> = Vec::new();
     let mut changes = Vec::with_capacity(differences.len());
     for mut difference in differences {
-        let hidden = is_hidden(is_secret, &difference);
-        if hidden {
-            difference.segments.truncate(named(&difference.segments));
+        let of_kind = definition.and_then(|it| it.secret(&difference.segments));
+        let of_secret = is_hidden(is_secret, &difference).then(|| named(&difference.segments));
+        let hidden = of_kind.is_some() || of_secret.is_some();
+        if let Some(named) = [of_kind, of_secret].into_iter().flatten().min() {
+            difference.segments.truncate(named);
         }
         let path = difference.path();
         if hidden && changes.iter().any(|change: &FieldChange| change.path == path) {
