@@ -100,7 +100,7 @@ struct Write {
     reference: ObjectRef,
     object: Object,
     is_final: bool,
-    terms: Terms,
+    terms: Box<Terms>,
 }
 
 /// How far one call came.

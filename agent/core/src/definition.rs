@@ -102,9 +102,10 @@ fn secret(schema: &Value, segments: &[String]) -> Option<usize> {
         if is_password(schema) {
             return Some(depth);
         }
-        let inner = match segment.starts_with('[') {
-            true => schema.get("items"),
-            false => properties(schema).and_then(|it| it.get(segment)).or(additional(schema)),
+        let inner = if segment.starts_with('[') {
+            schema.get("items")
+        } else {
+            properties(schema).and_then(|it| it.get(segment)).or(additional(schema))
         };
         schema = inner?;
     }

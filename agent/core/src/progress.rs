@@ -109,7 +109,7 @@ pub enum Effect {
         /// Whether this is its form at the end of the step: then it is recorded as applied (or reverted).
         is_final: bool,
         /// What it counts on.
-        terms: Terms,
+        terms: Box<Terms>,
     },
     /// Delete an object of the inventory, if its uid is still the inventory's.
     Delete {

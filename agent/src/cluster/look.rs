@@ -59,14 +59,14 @@ impl Cluster {
         let mut unseen: BTreeMap<String, Vec<(&ObjectRef, &ServedKind)>> = BTreeMap::new();
         for (reference, version) in objects {
             let answer = match readable.get(&(version, reference.kind.as_str())) {
-                Some(Ok(Some(kind))) => match self.watches.get(kind, reference) {
-                    Some(object) => Ok(Some(object)),
-                    None => {
+                Some(Ok(Some(kind))) => {
+                    let Some(object) = self.watches.get(kind, reference) else {
                         let path = kind.path(&reference.namespace, None);
                         unseen.entry(path).or_default().push((reference, kind));
                         continue;
-                    }
-                },
+                    };
+                    Ok(Some(object))
+                }
                 Some(Ok(None)) | None => Ok(None),
                 Some(Err(gap)) => Err(gap.clone()),
             };

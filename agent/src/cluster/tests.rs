@@ -178,9 +178,10 @@ async fn a_change_that_waits_is_not_tried_in_each_round() {
     let look = || async {
         let before = tries();
         let seen = cluster.observe(&[&object, &new[0]], &[], Timestamp::UNIX_EPOCH).await;
-        let predicted = |object: &DesiredObject| match &seen.objects[&object.reference].predicted {
-            Prediction::Exact(predicted) => predicted.get("/data").cloned().unwrap_or_default(),
-            other => panic!("{other:?}"),
+        let predicted = |object: &DesiredObject| {
+            let predicted = &seen.objects[&object.reference].predicted;
+            let Prediction::Exact(predicted) = predicted else { panic!("{predicted:?}") };
+            predicted.get("/data").cloned().unwrap_or_default()
         };
         assert_eq!(
             (predicted(&object), predicted(&new[0])),
@@ -301,10 +302,12 @@ async fn what_is_in_place_is_told_from_the_watches_without_a_dry_run() {
     let (observation, spent) = observed_afresh(&sandbox, &mixed).await;
     assert_eq!(spent["patch"], 3, "only what changes is asked for: {spent:?}");
     for (object, expected) in mixed.iter().zip(["2", "2", "2", "1"]) {
-        let value = match &observation.objects[&object.reference].predicted {
-            Prediction::Exact(predicted) => predicted.text("/data/key").to_owned(),
-            Prediction::InPlace => "1".to_owned(),
-            other => panic!("{other:?}"),
+        let predicted = &observation.objects[&object.reference].predicted;
+        let value = if let Prediction::Exact(predicted) = predicted {
+            predicted.text("/data/key")
+        } else {
+            assert!(matches!(predicted, Prediction::InPlace), "{predicted:?}");
+            "1"
         };
         assert_eq!(value, expected);
     }

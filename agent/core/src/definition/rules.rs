@@ -3,9 +3,10 @@
 //! Kubernetes, `Validation rules` of custom resources. A server's CEL knows types, formats and libraries that ours does not.
 //! So a rule only counts as judged where nothing of that is in it; whatever is in doubt is left to the server, and counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use cel::objects::{Key, Value as Cel};
+use cel::objects::{Key, Map as CelMap, Value as Cel};
 use cel::{Context, Program};
 use serde_json::{Map, Value, json};
 
@@ -149,7 +150,7 @@ fn walk(schema: &Value, value: &Value, old: Option<&Value>, place: &mut Place, f
             for (index, item) in items.iter().enumerate() {
                 let old = old.and_then(|old| counterpart(schema, item, old));
                 place.within(format!("[{index}]"), "[]", |place| {
-                    walk(inner, item, old, place, found)
+                    walk(inner, item, old, place, found);
                 });
             }
         }
@@ -251,7 +252,7 @@ fn to_cel(schema: &Value, value: &Value, is_sorted: bool) -> Cel {
             let mut items: Vec<&Value> = items.iter().collect();
             let list = schema.get("x-kubernetes-list-type").and_then(Value::as_str);
             if is_sorted && matches!(list, Some("set" | "map")) {
-                items.sort_by_cached_key(|item| item.to_string());
+                items.sort_by_cached_key(ToString::to_string);
             }
             let nothing = json!({});
             let inner = schema.get("items").unwrap_or(&nothing);
@@ -274,7 +275,7 @@ fn to_map(schema: &Value, fields: &Map<String, Value>, is_sorted: bool) -> Cel {
     });
     let fields: BTreeMap<String, Cel> = fields.collect();
     let fields = fields.into_iter().map(|(name, value)| (Key::from(name), value));
-    Cel::from(fields.collect::<HashMap<Key, Cel>>())
+    Cel::Map(CelMap { map: Arc::new(fields.collect()) })
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn place(change: &Change) -> (&str, &str, &str, &str, Option<&String>) {
 
 /// Whether applying to the old object, had it the new name, would change nothing.
 fn is_same(reference: &ObjectRef, wanted: &Object, there: &Object) -> bool {
-    let renamed = [renamed(there, &reference.name), everywhere(there, &reference.name)];
+    let renamed = [Some(renamed(there, &reference.name)), everywhere(there, &reference.name)];
     renamed.into_iter().flatten().any(|there| {
         let after = ownership::overlaid(&there, wanted);
         let (before, after) = (normalise::normalised(&there), normalise::normalised(&after));
@@ -74,10 +74,10 @@ fn is_same(reference: &ObjectRef, wanted: &Object, there: &Object) -> bool {
     })
 }
 
-fn renamed(there: &Object, name: &str) -> Option<Object> {
+fn renamed(there: &Object, name: &str) -> Object {
     let mut renamed = there.clone();
     renamed.set(&["metadata", "name"], name.into());
-    Some(renamed)
+    renamed
 }
 
 /// With the new name wherever the old one stands as a whole value: in labels, selectors, names of containers, and in the
@@ -126,14 +126,14 @@ mod tests {
         let set = world.diff();
         let effects = set.changes.iter().flat_map(|change| {
             let effects = change.effects.iter();
-            effects.filter_map(|effect| match effect {
-                Effect::TakesThePlaceOf { object } => {
+            effects.filter_map(|effect| {
+                if let Effect::TakesThePlaceOf { object } = effect {
                     Some(format!("{} for {object}", change.object.name))
-                }
-                Effect::PlaceIsTakenBy { object } => {
+                } else if let Effect::PlaceIsTakenBy { object } = effect {
                     Some(format!("{} by {object}", change.object.name))
+                } else {
+                    None
                 }
-                _ => None,
             })
         });
         effects.collect()

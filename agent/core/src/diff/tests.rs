@@ -439,14 +439,12 @@ fn ruled(version: &str, live: Option<&Value>, spec: &Value) -> Result<Vec<String
     world.observe(&reference, live.as_ref(), simulated);
     world.own(&reference, "", None);
     let set = world.diff();
-    match set.gaps.iter().find(|gap| gap.object.as_ref() == Some(&reference)) {
-        Some(gap) => Err(gap.gap.message.clone()),
-        None => {
-            let change = set.changes.iter().find(|change| change.object == reference).unwrap();
-            assert!(change.fields.iter().any(|field| field.path == "spec.a"), "{change:?}");
-            Ok(change.warnings.clone())
-        }
+    if let Some(gap) = set.gaps.iter().find(|gap| gap.object.as_ref() == Some(&reference)) {
+        return Err(gap.gap.message.clone());
     }
+    let change = set.changes.iter().find(|change| change.object == reference).unwrap();
+    assert!(change.fields.iter().any(|field| field.path == "spec.a"), "{change:?}");
+    Ok(change.warnings.clone())
 }
 
 #[test]

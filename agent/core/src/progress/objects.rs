@@ -110,7 +110,7 @@ pub(super) fn write(
         reference: reference.clone(),
         object: form.0.clone(),
         is_final: form.1,
-        terms,
+        terms: Box::new(terms),
     };
     Decision::effects(vec![effect], finding)
 }

@@ -99,7 +99,7 @@ fn revert_object(
             reference: reference.clone(),
             object: before.body.clone(),
             is_final: true,
-            terms: Terms::none(),
+            terms: Box::new(Terms::none()),
         };
         return Decision::effects(vec![effect], finding);
     }

@@ -209,7 +209,11 @@ fn rich_plan() -> (Plan, PlanReport) {
         refused: false,
     }];
     plan.content.risks.insert(Risk::Destructive);
-    let report = PlanReport {
+    (plan, rich_report())
+}
+
+fn rich_report() -> PlanReport {
+    PlanReport {
         findings: vec![
             Finding::warning("PLAN/CLUSTER_UNOBSERVED")
                 .with("cluster", "room-b")
@@ -218,8 +222,7 @@ fn rich_plan() -> (Plan, PlanReport) {
         ],
         excluded: vec!["iam/beta".to_owned()],
         ..PlanReport::default()
-    };
-    (plan, report)
+    }
 }
 
 /// What a person or a program reads of the same plan, whole.
