@@ -666,9 +666,11 @@ impl Agent {
     /// When the journal cannot be written.
     pub async fn supersede_if_stuck(&mut self, desired: &DesiredState) -> Result<()> {
         let Some(running) = &self.running else { return Ok(()) };
-        let is_stuck = running.row.phase == ReleasePhase::Failed;
+        if running.row.phase != ReleasePhase::Failed {
+            return Ok(());
+        }
         let wanted: Digest = desired.digest();
-        if !is_stuck || wanted == running.plan().content.desired {
+        if wanted == running.plan().content.desired {
             return Ok(());
         }
         self.record(vec![Event::Superseded { by: wanted }]).await?;
