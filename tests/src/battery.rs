@@ -6,6 +6,8 @@
 
 pub mod access;
 pub mod apply;
+mod building;
+pub mod conversation;
 pub mod defaults;
 pub mod ground;
 pub mod normal;
@@ -14,53 +16,74 @@ pub mod reference;
 pub mod watches;
 pub mod workloads;
 
+use std::sync::LazyLock;
+
 use futures::future::BoxFuture;
 
+use conversation::Conversation;
 pub use ground::Ground;
 
 /// One conversation.
 pub struct Behaviour {
-    /// What it is called in reports: the function's name.
-    pub name: &'static str,
-    /// The file it is in, without its ending; its first line says what the group is about.
-    pub group: &'static str,
+    /// What it is called in reports.
+    pub name: String,
+    /// The file it is in, without its ending; the file says what the group is about.
+    pub group: String,
     /// The first minor version of Kubernetes 1 that behaves so; older servers leave it out.
     pub since: u32,
     /// Whether it needs a controller manager.
     pub needs_controllers: bool,
-    run: for<'ground> fn(&'ground mut Ground) -> BoxFuture<'ground, ()>,
+    how: How,
+}
+
+enum How {
+    Programmed(for<'ground> fn(&'ground mut Ground) -> BoxFuture<'ground, ()>),
+    Written(Conversation),
 }
 
 impl Behaviour {
     /// Has the conversation; what was recorded is in the ground then.
     pub async fn run(&self, ground: &mut Ground) {
-        (self.run)(ground).await;
+        match &self.how {
+            How::Programmed(run) => run(ground).await,
+            How::Written(conversation) => conversation.run(ground).await,
+        }
     }
 }
 
-/// The behaviour of that name.
-pub fn by_name(name: &str) -> Option<&'static Behaviour> {
-    all().iter().find(|behaviour| behaviour.name == name)
+/// All behaviours, in the order of their files: those that are programmed, then those that are written down.
+pub fn all() -> &'static [Behaviour] {
+    static ALL: LazyLock<Vec<Behaviour>> = LazyLock::new(|| {
+        let mut all = programmed();
+        for (group, file) in conversation::groups() {
+            all.extend(file.behaviours.into_iter().map(|conversation| Behaviour {
+                name: conversation.name.clone(),
+                group: group.clone(),
+                since: conversation.since,
+                needs_controllers: conversation.controllers,
+                how: How::Written(conversation),
+            }));
+        }
+        all
+    });
+    &ALL
 }
 
 macro_rules! behaviours {
     ($($module:ident { $($name:ident $(since $since:literal)? $(with $controllers:ident)?),* $(,)? })*) => {
-        &[$($(Behaviour {
-            name: stringify!($name),
-            group: stringify!($module),
+        vec![$($(Behaviour {
+            name: stringify!($name).to_owned(),
+            group: stringify!($module).to_owned(),
             since: 0 $(+ $since)?,
             needs_controllers: [$(stringify!($controllers),)? ""].len() > 1,
-            run: |ground| Box::pin($module::$name(ground)),
+            how: How::Programmed(|ground| Box::pin($module::$name(ground))),
         },)*)*]
     };
 }
 
-/// All behaviours, in the order of their files.
-pub fn all() -> &'static [Behaviour] {
-    ALL
-}
-
-const ALL: &[Behaviour] = behaviours! {
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn programmed() -> Vec<Behaviour> {
+    behaviours! {
         objects {
             an_object_is_created_read_listed_and_deleted,
             creating_twice_is_refused,
@@ -169,4 +192,5 @@ const ALL: &[Behaviour] = behaviours! {
             a_load_balancer_gets_an_address with controllers,
             claims_are_bound with controllers,
         }
-};
+    }
+}

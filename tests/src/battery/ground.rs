@@ -46,26 +46,67 @@ pub fn at<'value>(value: &'value Value, pointer: &str) -> &'value Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
-/// The plural, the path of the API and whether objects have a namespace, by kind.
+/// The plural, the API version and whether objects have a namespace, by kind.
 const KINDS: &[(&str, &str, &str, bool)] = &[
-    ("ConfigMap", "configmaps", "/api/v1", true),
-    ("Secret", "secrets", "/api/v1", true),
-    ("Service", "services", "/api/v1", true),
-    ("ServiceAccount", "serviceaccounts", "/api/v1", true),
-    ("Endpoints", "endpoints", "/api/v1", true),
-    ("Pod", "pods", "/api/v1", true),
-    ("PersistentVolumeClaim", "persistentvolumeclaims", "/api/v1", true),
-    ("Namespace", "namespaces", "/api/v1", false),
-    ("Node", "nodes", "/api/v1", false),
-    ("Deployment", "deployments", "/apis/apps/v1", true),
-    ("ReplicaSet", "replicasets", "/apis/apps/v1", true),
-    ("StatefulSet", "statefulsets", "/apis/apps/v1", true),
-    ("DaemonSet", "daemonsets", "/apis/apps/v1", true),
-    ("Job", "jobs", "/apis/batch/v1", true),
-    ("Ingress", "ingresses", "/apis/networking.k8s.io/v1", true),
-    ("Role", "roles", "/apis/rbac.authorization.k8s.io/v1", true),
-    ("RoleBinding", "rolebindings", "/apis/rbac.authorization.k8s.io/v1", true),
-    ("PodDisruptionBudget", "poddisruptionbudgets", "/apis/policy/v1", true),
+    ("ConfigMap", "configmaps", "v1", true),
+    ("Secret", "secrets", "v1", true),
+    ("Service", "services", "v1", true),
+    ("ServiceAccount", "serviceaccounts", "v1", true),
+    ("Endpoints", "endpoints", "v1", true),
+    ("Event", "events", "v1", true),
+    ("LimitRange", "limitranges", "v1", true),
+    ("ResourceQuota", "resourcequotas", "v1", true),
+    ("Pod", "pods", "v1", true),
+    ("PodTemplate", "podtemplates", "v1", true),
+    ("ReplicationController", "replicationcontrollers", "v1", true),
+    ("PersistentVolumeClaim", "persistentvolumeclaims", "v1", true),
+    ("PersistentVolume", "persistentvolumes", "v1", false),
+    ("Namespace", "namespaces", "v1", false),
+    ("Node", "nodes", "v1", false),
+    ("Deployment", "deployments", "apps/v1", true),
+    ("ReplicaSet", "replicasets", "apps/v1", true),
+    ("StatefulSet", "statefulsets", "apps/v1", true),
+    ("DaemonSet", "daemonsets", "apps/v1", true),
+    ("ControllerRevision", "controllerrevisions", "apps/v1", true),
+    ("Job", "jobs", "batch/v1", true),
+    ("CronJob", "cronjobs", "batch/v1", true),
+    ("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling/v2", true),
+    ("Lease", "leases", "coordination.k8s.io/v1", true),
+    ("EndpointSlice", "endpointslices", "discovery.k8s.io/v1", true),
+    ("Ingress", "ingresses", "networking.k8s.io/v1", true),
+    ("IngressClass", "ingressclasses", "networking.k8s.io/v1", false),
+    ("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1", true),
+    ("RuntimeClass", "runtimeclasses", "node.k8s.io/v1", false),
+    ("Role", "roles", "rbac.authorization.k8s.io/v1", true),
+    ("RoleBinding", "rolebindings", "rbac.authorization.k8s.io/v1", true),
+    ("ClusterRole", "clusterroles", "rbac.authorization.k8s.io/v1", false),
+    ("ClusterRoleBinding", "clusterrolebindings", "rbac.authorization.k8s.io/v1", false),
+    ("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", true),
+    ("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", false),
+    ("StorageClass", "storageclasses", "storage.k8s.io/v1", false),
+    ("CSIDriver", "csidrivers", "storage.k8s.io/v1", false),
+    (
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        "admissionregistration.k8s.io/v1",
+        false,
+    ),
+    (
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        "admissionregistration.k8s.io/v1",
+        false,
+    ),
+    ("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io/v1", false),
+];
+
+/// Kinds that were beta in older servers: the API version now and then.
+pub(super) const WERE_BETA: &[(&str, &str, &str)] = &[
+    ("PodDisruptionBudget", "policy/v1", "policy/v1beta1"),
+    ("Eviction", "policy/v1", "policy/v1beta1"),
+    ("CronJob", "batch/v1", "batch/v1beta1"),
+    ("HorizontalPodAutoscaler", "autoscaling/v2", "autoscaling/v2beta2"),
+    ("EndpointSlice", "discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"),
 ];
 
 /// One namespace of one server.
@@ -74,26 +115,37 @@ pub struct Ground {
     namespace: String,
     /// The minor version of the real server that is compared with; fields of later ones are left out.
     minor: u32,
-    /// The server's own minor version.
-    own_minor: u32,
+    /// Which of [`WERE_BETA`] this server has in their old versions only.
+    beta: Vec<&'static str>,
     user: Option<String>,
     record: String,
+    /// Paths of what is outside of the namespace and goes with it.
+    outside: Vec<String>,
 }
 
 impl Ground {
     /// A fresh namespace called `namespace`. `compared` is the minor version of the older of the two servers.
     pub async fn new(client: Client, namespace: &str, compared: u32) -> Self {
-        let own_minor = minor_version(&client).await;
-        let ground = Self {
+        let mut ground = Self {
             client,
             namespace: namespace.to_owned(),
             minor: compared,
-            own_minor,
+            beta: Vec::new(),
             user: None,
             record: String::new(),
+            outside: Vec::new(),
         };
         let object =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        for (kind, now, _) in WERE_BETA {
+            let served = ground.look(&format!("/apis/{now}")).await;
+            let resources = served.at("/resources").as_array().cloned().unwrap_or_default();
+            // Evictions are in the list of pods only, and came with budgets.
+            let kind_there = if *kind == "Eviction" { "PodDisruptionBudget" } else { kind };
+            if !resources.iter().any(|resource| resource["kind"] == kind_there) {
+                ground.beta.push(kind);
+            }
+        }
         let created = ground.quietly(&Method::POST, "namespaces", JSON, Some(&object)).await;
         assert_eq!(created.code, 201, "{}", created.body);
         ground
@@ -104,8 +156,11 @@ impl Ground {
         &self.namespace
     }
 
-    /// Deletes the namespace; the server takes its time.
+    /// Deletes what was made outside of the namespace, and the namespace; the server takes its time.
     pub async fn clear(&self) {
+        for path in &self.outside {
+            self.quietly(&Method::DELETE, path, JSON, None).await;
+        }
         self.quietly(&Method::DELETE, &format!("namespaces/{}", self.namespace), JSON, None).await;
     }
 
@@ -119,11 +174,6 @@ impl Ground {
         self.user = user.map(str::to_owned);
     }
 
-    /// Whether the server is at least of that minor version.
-    pub fn is_at_least(&self, minor: u32) -> bool {
-        self.own_minor >= minor
-    }
-
     /// Reads.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.say(&Method::GET, path, JSON, None).await
@@ -131,7 +181,7 @@ impl Ground {
 
     /// Creates, in the collection of the object's kind; `query` begins with `&` or is empty.
     pub async fn create_with(&mut self, object: &Value, query: &str) -> Answer {
-        let path = format!("{}?fieldManager={WRITER}{query}", plural(object));
+        let path = format!("{}?fieldManager={WRITER}{query}", self.collection_of(object));
         self.say(&Method::POST, &path, JSON, Some(object)).await
     }
 
@@ -142,21 +192,22 @@ impl Ground {
 
     /// Creates without a record, and counts on its success.
     pub async fn set_up(&mut self, object: &Value) -> Answer {
-        let path = format!("{}?fieldManager={WRITER}", plural(object));
+        let path = format!("{}?fieldManager={WRITER}", self.collection_of(object));
         let created = self.quietly(&Method::POST, &path, JSON, Some(object)).await;
         assert_eq!(created.code, 201, "{}", created.body);
+        self.clean_up(&self.path_of(object));
         created
     }
 
     /// Replaces the object of that name.
     pub async fn replace(&mut self, object: &Value) -> Answer {
-        let path = format!("{}?fieldManager={WRITER}", path_of(object));
+        let path = format!("{}?fieldManager={WRITER}", self.path_of(object));
         self.say(&Method::PUT, &path, JSON, Some(object)).await
     }
 
     /// Applies as a manager; `query` begins with `&` or is empty.
     pub async fn apply_with(&mut self, manager: &str, object: &Value, query: &str) -> Answer {
-        let path = format!("{}?fieldManager={manager}{query}", path_of(object));
+        let path = format!("{}?fieldManager={manager}{query}", self.path_of(object));
         self.say(&Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
     }
 
@@ -227,14 +278,8 @@ impl Ground {
         if let Some(user) = &self.user {
             request = request.header("Impersonate-User", user);
         }
-        let text = body.map(Value::to_string).unwrap_or_default();
-        // Budgets and evictions were beta until 1.21.
-        let text = if self.own_minor < 22 {
-            text.replace("\"policy/v1\"", "\"policy/v1beta1\"")
-        } else {
-            text
-        };
-        let bytes = text.into_bytes();
+        let bytes = body.map(|body| self.in_own_version(body).to_string()).unwrap_or_default();
+        let bytes = bytes.into_bytes();
         let request = request.body(Body::from(bytes)).expect("a well-formed request");
         let response = self.client.send(request).await.expect("an answer");
         let code = response.status().as_u16();
@@ -331,17 +376,62 @@ impl Ground {
         }
         let end = path.find(['/', '?']).unwrap_or(path.len());
         let plural = path.get(..end).unwrap_or_default();
-        let kind = KINDS.iter().find(|(_, of, ..)| *of == plural);
-        let (_, _, api, is_namespaced) =
-            kind.unwrap_or_else(|| unreachable!("{plural} is not in the table"));
-        let api = if plural == "poddisruptionbudgets" && self.own_minor < 22 {
-            "/apis/policy/v1beta1"
-        } else {
-            api
-        };
+        let found = KINDS.iter().find(|(_, of, ..)| *of == plural);
+        let (kind, _, api, is_namespaced) =
+            found.unwrap_or_else(|| unreachable!("{plural} is not in the table"));
+        let api = self.own_version(kind, api);
+        let root = if api.contains('/') { "/apis" } else { "/api" };
         match is_namespaced {
-            true => format!("{api}/namespaces/{}/{path}", self.namespace),
-            false => format!("{api}/{path}"),
+            true => format!("{root}/{api}/namespaces/{}/{path}", self.namespace),
+            false => format!("{root}/{api}/{path}"),
+        }
+    }
+
+    /// The API version in which this server has a kind.
+    fn own_version<'a>(&self, kind: &str, api: &'a str) -> &'a str {
+        let is_beta = |(of, now, _): &&(&str, &str, &str)| {
+            *of == kind && *now == api && self.beta.contains(of)
+        };
+        WERE_BETA.iter().find(is_beta).map_or(api, |(.., then)| then)
+    }
+
+    /// A body in the version in which this server has the kind.
+    fn in_own_version(&self, body: &Value) -> Value {
+        let mut body = body.clone();
+        let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let own = self.own_version(word("kind"), word("apiVersion")).to_owned();
+        if !own.is_empty() && body.is_object() {
+            body["apiVersion"] = own.into();
+        }
+        body
+    }
+
+    /// The path of the collection that an object belongs to. A custom resource has a namespace, and its plural is regular.
+    pub(super) fn collection_of(&self, object: &Value) -> String {
+        let word = |pointer: &str| at(object, pointer).as_str().unwrap_or_default();
+        let kind = word("/kind");
+        match KINDS.iter().find(|(of, ..)| *of == kind) {
+            Some((_, plural, ..)) => (*plural).to_owned(),
+            None => format!(
+                "/apis/{}/namespaces/{}/{}s",
+                word("/apiVersion"),
+                self.namespace,
+                kind.to_lowercase()
+            ),
+        }
+    }
+
+    /// The path of an object.
+    pub(super) fn path_of(&self, object: &Value) -> String {
+        let name = at(object, "/metadata/name").as_str().unwrap_or_default();
+        format!("{}/{name}", self.collection_of(object))
+    }
+
+    /// Remembers that this is to go in the end, when the namespace does not take it with it.
+    pub(super) fn clean_up(&mut self, path: &str) {
+        let path = self.resolve(path);
+        if !path.contains(&format!("/namespaces/{}/", self.namespace)) {
+            self.outside.insert(0, path);
         }
     }
 }
@@ -361,15 +451,4 @@ pub fn unserved_pod(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
         "schedulerName": "nobody", "terminationGracePeriodSeconds": 0,
         "containers": [{"name": "main", "image": "main:1"}]}})
-}
-
-fn plural(object: &Value) -> &'static str {
-    let kind = at(object, "/kind").as_str().unwrap_or_default();
-    let found = KINDS.iter().find(|(of, ..)| *of == kind);
-    found.map_or_else(|| unreachable!("{kind} is not in the table"), |(_, plural, ..)| *plural)
-}
-
-fn path_of(object: &Value) -> String {
-    let name = at(object, "/metadata/name").as_str().unwrap_or_default();
-    format!("{}/{name}", plural(object))
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::ground::WERE_BETA;
+
 /// Fields that came with a minor version of Kubernetes 1, by the kind they are in (`*` for every kind). Where the real server is older
 /// they are left out of both answers.
 const NEWER: &[(&str, &str, u32)] = &[
@@ -174,8 +176,10 @@ fn field(name: &str, value: &Value, kind: &str, minor: u32) -> Value {
         ("clusterIPs", Value::Array(list)) if *list != [Value::from("None")] => "ADDRESSES".into(),
         ("nodePort", Value::Number(port)) if port.as_u64() != Some(0) => "PORT".into(),
         ("group", Value::String(group)) if group == "extensions" => "networking.k8s.io".into(),
-        // Budgets were beta until 1.21.
-        ("apiVersion", Value::String(version)) if version == "policy/v1beta1" => "policy/v1".into(),
+        ("apiVersion", Value::String(version)) => {
+            let was_beta = WERE_BETA.iter().find(|(.., then)| then == version);
+            was_beta.map_or(version.as_str(), |(_, now, _)| *now).into()
+        }
         _ => object(value, kind, minor),
     }
 }

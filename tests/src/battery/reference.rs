@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_sandbox::resource::built_in;
 
-use super::all;
+use super::{all, conversation};
 
 const HEAD: &str = "\
 # The sandbox
@@ -37,20 +37,19 @@ pub fn page() -> String {
     lines.join("\n") + "\n"
 }
 
-/// The behaviours by group; a group's title is the first line of its file.
+/// The behaviours by group.
 fn behaviours(folder: &Path) -> Vec<String> {
+    let written: BTreeMap<_, _> = conversation::groups().into_iter().collect();
     let mut lines = Vec::new();
     let mut last = "";
     for behaviour in all() {
         if behaviour.group != last {
-            last = behaviour.group;
-            let source = std::fs::read_to_string(folder.join(format!("{last}.rs")));
-            let source = source.expect("the file of a group");
-            let first = source.lines().next().and_then(|line| line.strip_prefix("//! "));
-            let (title, about) = first.and_then(|line| line.split_once(": ")).expect("a title");
+            last = &behaviour.group;
+            let (title, about) = match written.get(last) {
+                Some(group) => (group.title.clone(), group.about.clone()),
+                None => heading(&folder.join(format!("{last}.rs"))),
+            };
             let blank = if lines.is_empty() { "" } else { "\n" };
-            // Asides for the readers of the source follow after the first sentence.
-            let about = about.split('.').next().unwrap_or_default();
             let (first, rest) = about.split_at(1);
             lines.push(format!("{blank}### {title}\n\n{}{rest}:\n", first.to_uppercase()));
         }
@@ -61,6 +60,15 @@ fn behaviours(folder: &Path) -> Vec<String> {
         lines.push(format!("- {}{since}", behaviour.name.replace('_', " ")));
     }
     lines
+}
+
+/// A group's title, and what it is about, from the first line of its source.
+fn heading(source: &Path) -> (String, String) {
+    let source = std::fs::read_to_string(source).expect("the file of a group");
+    let first = source.lines().next().and_then(|line| line.strip_prefix("//! "));
+    let (title, about) = first.and_then(|line| line.split_once(": ")).expect("a title");
+    // Asides for the readers of the source follow after the first sentence.
+    (title.to_owned(), about.split('.').next().unwrap_or_default().to_owned())
 }
 
 fn kinds() -> Vec<String> {
