@@ -154,7 +154,9 @@ async fn until<T, F: Future<Output = Option<T>>>(ask: impl Fn() -> F) -> T {
 }
 
 async fn simulated(name: &str) -> World {
-    let sandbox = Sandbox::start(Options::default()).unwrap();
+    // As old as the real one: what an apply leaves of what is given up is not the same in later versions.
+    let options = Options { version: "1.20".to_owned(), ..Options::default() };
+    let sandbox = Sandbox::start(options).unwrap();
     let client = Client::new(sandbox.service(), "default");
     World::new(client, Some(sandbox), name).await
 }

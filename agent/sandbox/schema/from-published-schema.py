@@ -57,6 +57,9 @@ SPECIAL = {
   "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray": "any",
   "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": "any",
 }
+# Written although they are empty, which neither input tells: `omitempty` of a struct, and lists without it.
+WRITTEN = {("Endpoint", "conditions"), ("Event", "eventTime"), ("Event", "reportingComponent"), ("Event", "reportingInstance"),
+           ("ResourceFieldSelector", "divisor"), ("Role", "rules"), ("ClusterRole", "rules")}
 used = set()
 def base(s):
     if "allOf" in s and len(s["allOf"]) == 1: s = {**s["allOf"][0], **{k: v for k, v in s.items() if k != "allOf"}}
@@ -123,6 +126,9 @@ while used - set(done):
             f.pop("omit", None)
         # Counts in a status have no omitempty: a zero is written.
         if name.endswith("Status") and g is not None and not g[0] and not g[1] and f["type"] in ("integer", "boolean"): f["zero"] = True
+        if (name.split(".")[-1], field) in WRITTEN:
+            f["zero"] = True
+            f.pop("omit", None)
         if b.get("enum"): f["enum"] = b["enum"]
         if "default" in b and b["default"] not in ({}, "", 0, False): f["default"] = b["default"]
         fields[field] = f

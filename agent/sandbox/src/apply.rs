@@ -14,10 +14,12 @@ use crate::write;
 mod fieldset;
 mod merge;
 pub(crate) mod owner;
+mod rules;
 mod walk;
 
 use fieldset::FieldSet;
 use owner::Owner;
+pub(crate) use rules::Rules;
 
 /// Beyond this many updaters the oldest are put together.
 const MOST_UPDATERS: usize = 10;
@@ -55,18 +57,20 @@ pub(crate) fn apply(
     resource: &Resource,
     author: &Author,
     is_forced: bool,
+    rules: Rules,
 ) -> Result<Value, Refusal> {
-    let mistakes = walk::mistakes(configuration, shape);
+    let rules = rules.about(resource);
+    let mistakes = walk::mistakes(configuration, shape, rules);
     if !mistakes.is_empty() {
         return Err(untyped(configuration, resource, author, &mistakes));
     }
     let mut configuration = configuration.clone();
     strip_subresource(&mut configuration, resource, &author.subresource);
-    let mut set = walk::fields_of(&configuration, shape);
+    let mut set = walk::fields_of(&configuration, shape, rules);
     strip_server_fields(&mut set, resource, &author.subresource);
     let mut owners = owner::read(live);
     if owners.is_empty() && !object::uid(live).is_empty() {
-        let mut everything = walk::fields_of(live, shape);
+        let mut everything = walk::fields_of(live, shape, rules);
         strip_server_fields(&mut everything, resource, "");
         let mut first = author.owner(false, everything);
         "before-first-apply".clone_into(&mut first.manager);
@@ -75,11 +79,11 @@ pub(crate) fn apply(
     let own = author.owner(true, set.clone());
     let previous = owners.iter().position(|owner| owner.is_same(&own)).map(|at| owners.remove(at));
 
-    let mut merged = merge::merge(live, &configuration, shape);
+    let mut merged = merge::merge(live, &configuration, shape, rules);
     if let Some(previous) = &previous {
-        merged = prune(&merged, &previous.set, &set, &owners, shape);
+        merged = prune(&merged, &previous.set, &set, &owners, shape, rules);
     }
-    let difference = walk::compare(live, &merged, shape);
+    let difference = walk::compare(live, &merged, shape, rules);
     let touched = difference.modified.union(&difference.added);
     let mut conflicts: Vec<(String, Vec<String>)> = Vec::new();
     for owner in &mut owners {
@@ -125,7 +129,9 @@ pub(crate) fn track(
     shape: &Shape,
     resource: &Resource,
     author: &Author,
+    rules: Rules,
 ) {
+    let rules = rules.about(resource);
     // An explicit empty list resets the tracking; leaving managedFields out keeps it.
     let is_reset = new
         .pointer("/metadata/managedFields")
@@ -141,7 +147,7 @@ pub(crate) fn track(
     object::take_metadata(new, "managedFields");
     let mut bare = live.clone();
     object::take_metadata(&mut bare, "managedFields");
-    let difference = walk::compare(&bare, new, shape);
+    let difference = walk::compare(&bare, new, shape, rules);
     let mut touched = difference.modified.union(&difference.added);
     strip_server_fields(&mut touched, resource, &author.subresource);
     let removed = &difference.removed;
@@ -177,21 +183,20 @@ fn prune(
     now: &FieldSet,
     others: &[Owner],
     shape: &Shape,
+    rules: Rules,
 ) -> Value {
-    let everything = walk::fields_of(merged, shape).with_named_fields(shape);
-    let given_up = last.with_named_fields(shape);
-    let pruned = walk::without(merged, &given_up, shape).unwrap_or_else(|| json!({}));
-    let mut kept = walk::fields_of(&pruned, shape).union(now);
+    let set = |set: &FieldSet| {
+        if rules.gives_up_whole_structs() { set.with_named_fields(shape) } else { set.clone() }
+    };
+    let has = |value: &Value| set(&walk::fields_of(value, shape, rules));
+    let (everything, given_up) = (has(merged), set(last));
+    let mut kept = has(&walk::without(merged, &given_up, shape, rules)).union(&set(now));
     for owner in others {
-        kept = kept.union(&owner.set);
+        kept = kept.union(&set(&owner.set));
     }
-    let kept = kept.with_named_fields(shape);
-    let gone = everything.difference(&kept);
-    let first = walk::without(merged, &gone, shape).unwrap_or_else(|| json!({}));
-    // What was never the applier's stays, even inside what it gave up, unless the whole entry was its own.
-    let left = walk::fields_of(&first, shape).with_named_fields(shape);
-    let gone = everything.difference(&left).intersection(last);
-    walk::without(merged, &gone, shape).unwrap_or_else(|| json!({}))
+    let left = has(&walk::without(merged, &everything.difference(&kept), shape, rules));
+    // What was never the applier's stays.
+    walk::without(merged, &everything.difference(&left).intersection(&given_up), shape, rules)
 }
 
 /// The fields that no manager owns, and those that the subresource does not write.

@@ -4,8 +4,8 @@
 //! is in the objects. A controller sees the store as it was when the round began, as a real one sees its cache, and
 //! takes small steps: the caller carries the writes out and asks again until there are none.
 //!
-//! Absent: `CronJobs` start nothing (they are for suspended ones), an autoscaler changes no size, quotas other than on
-//! the number of pods, pod priorities and preemption, in-place resizing, and hash collisions.
+//! Absent: `CronJobs` start nothing (they are for suspended ones), an autoscaler changes no size, of quotas
+//! controllers tell only the number of pods, pod priorities and preemption, in-place resizing, and hash collisions.
 
 mod account;
 mod autoscaler;

@@ -1,6 +1,6 @@
 //! The defaults that the server writes into the kinds that we render.
 //!
-//! Kinds that are not named here have no defaults in the sandbox, although some have in Kubernetes (volumes of rare types, CSI drivers).
+//! Absent: defaults of kinds that are not named here, although some have them in Kubernetes (CSI drivers).
 
 use serde_json::{Value, json};
 
@@ -11,21 +11,22 @@ pub(crate) fn fill(group: &str, kind: &str, value: &mut Value) {
     match (group, kind) {
         ("", "Pod") => pod::pod(value),
         ("", "PodTemplate") => template(value, "template"),
-        ("", "ReplicationController") => with_spec(value, |spec| {
-            set_default(spec, "replicas", 1);
-            template(spec, "template");
-        }),
+        ("", "ReplicationController") => replication_controller(value),
         ("", "Service") => service(value),
         ("", "PersistentVolumeClaim") => claim(value),
         ("", "PersistentVolume") => {
             with_spec(value, |spec| {
                 set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
                 set_default(spec, "volumeMode", "Filesystem");
+                if let Some(source) = spec.get_mut("hostPath") {
+                    set_default(source, "type", "");
+                }
             });
             set_nested_default(value, "status", "phase", "Pending");
         }
         ("", "Secret") => secret(value),
         ("", "Namespace") => namespace(value),
+        ("", "LimitRange") => items_mut(value, "/spec/limits").for_each(limit),
         ("", "Endpoints") => {
             for subset in items_mut(value, "/subsets") {
                 for port in items_mut(subset, "/ports") {
@@ -118,7 +119,12 @@ fn workload(kind: &str, value: &mut Value) {
                 set_default(spec, "podManagementPolicy", "OrderedReady");
                 set_default(spec, "replicas", 1);
                 set_default(spec, "revisionHistoryLimit", 10);
-                rolling(spec, "updateStrategy", &[("partition", json!(0))]);
+                // A strategy that says what it is gets no numbers that it does not speak of.
+                if text(spec, "/updateStrategy/type").is_empty()
+                    || spec.pointer("/updateStrategy/rollingUpdate").is_some()
+                {
+                    rolling(spec, "updateStrategy", &[("partition", json!(0))]);
+                }
                 let retention = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
                 set_default(spec, "persistentVolumeClaimRetentionPolicy", retention);
                 if let Some(retention) = spec.get_mut("persistentVolumeClaimRetentionPolicy") {
@@ -174,6 +180,38 @@ fn job(spec: &mut Value) {
         if spec.get("podFailurePolicy").is_some() { "Failed" } else { "TerminatingOrFailed" };
     set_default(spec, "podReplacementPolicy", replacement);
     template(spec, "template");
+}
+
+/// The template's labels are those of the controller and what it selects, unless it says otherwise.
+fn replication_controller(value: &mut Value) {
+    if let Some(labels) = value.pointer("/spec/template/metadata/labels").cloned() {
+        if object::map(value, "/metadata/labels").is_none_or(serde_json::Map::is_empty) {
+            object::set_metadata(value, "labels", labels.clone());
+        }
+        with_spec(value, |spec| {
+            if object::map(spec, "/selector").is_none_or(serde_json::Map::is_empty) {
+                set(spec, "selector", labels);
+            }
+        });
+    }
+    with_spec(value, |spec| {
+        set_default(spec, "replicas", 1);
+        template(spec, "template");
+    });
+}
+
+/// What a container is limited to and asks for when it says nothing.
+fn limit(limit: &mut Value) {
+    if text(limit, "/type") != "Container" {
+        return;
+    }
+    for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")]
+    {
+        let amounts = object::map(limit, &format!("/{from}")).cloned().unwrap_or_default();
+        for (name, amount) in amounts {
+            set_nested_default(limit, to, &name, amount);
+        }
+    }
 }
 
 fn service(value: &mut Value) {

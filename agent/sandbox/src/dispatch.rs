@@ -95,7 +95,7 @@ fn may(store: &Store, call: &Call<'_>, verb: &str, name: &str) -> Result<(), Ref
         format!("in the namespace \"{namespace}\"")
     };
     Err(Refusal::forbidden(
-        Subject { group: &place.group, resource: &place.resource, name: &place.name },
+        Subject { group: &place.group, resource: &place.resource, name },
         &format!(
             "User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {scope}",
             call.user.name, place.group
@@ -106,13 +106,22 @@ fn may(store: &Store, call: &Call<'_>, verb: &str, name: &str) -> Result<(), Ref
 /// Carries out a request.
 pub(crate) fn dispatch(world: &mut World, call: &Call<'_>) -> Result<Outcome, Refusal> {
     let place = &call.place;
-    let resource =
-        world.resource(&place.group, &place.resource).ok_or_else(Refusal::no_such_path)?;
+    let Some(resource) = world.resource(&place.group, &place.resource) else {
+        let is_served = world.resources().any(|resource| resource.group == place.group);
+        return Err(if is_served { Refusal::no_such_path() } else { Refusal::no_page() });
+    };
+    // A custom resource that is not served has no page, and one without a subresource has no such object.
+    let no_such_path =
+        || if resource.is_custom { Refusal::no_page() } else { Refusal::no_such_path() };
     if resource.version(&place.version).is_none() {
-        return Err(Refusal::no_such_path());
+        return Err(no_such_path());
     }
     if !discovery::has_subresource(&resource, &place.subresource) {
-        return Err(Refusal::no_such_path());
+        return Err(if resource.is_custom {
+            Refusal::not_found(resource.subject(&place.name))
+        } else {
+            Refusal::no_such_path()
+        });
     }
     if resource.is_namespaced
         && place.namespace.is_empty()
@@ -121,7 +130,7 @@ pub(crate) fn dispatch(world: &mut World, call: &Call<'_>) -> Result<Outcome, Re
         return Err(Refusal::no_such_path());
     }
     if !resource.is_namespaced && !place.namespace.is_empty() {
-        return Err(Refusal::no_such_path());
+        return Err(no_such_path());
     }
     if resource.is_review {
         return review::answer(world, &resource, call);
@@ -147,6 +156,9 @@ pub(crate) fn dispatch(world: &mut World, call: &Call<'_>) -> Result<Outcome, Re
         }
         "patch" => change(world, &resource, &key, call),
         "delete" => delete(world, &resource, &key, call),
+        "deletecollection" if resource.kind == "Namespace" && resource.group.is_empty() => {
+            Err(Refusal::method_not_allowed())
+        }
         "deletecollection" => delete_all(world, &resource, call),
         _ => Err(Refusal::method_not_allowed()),
     }
@@ -184,7 +196,9 @@ fn change(
         let configuration: Value = serde_yaml::from_str(text)
             .map_err(|error| Refusal::bad_request(format!("error decoding YAML: {error}")))?;
         if world.store.object(key).is_none() {
-            may(&world.store, call, "create", "")?;
+            // What is missing is not told.
+            may(&world.store, call, "create", "")
+                .map_err(|_| Refusal::forbidden(resource.subject(&key.name), ""))?;
         }
         let is_forced = call.query.is_true("force");
         let written = write::apply(world, resource, key, configuration, is_forced, &terms)?;
@@ -194,6 +208,7 @@ fn change(
     let mut value = write::in_version(&existing, resource, &terms.version);
     let patch: Value = serde_json::from_slice(call.body)
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
+    patch::check(kind, &patch)?;
     match kind {
         "application/merge-patch+json" => patch::merge(&mut value, &patch),
         "application/json-patch+json" => patch::operations(&mut value, &patch)?,
@@ -242,12 +257,18 @@ fn delete(
 ) -> Result<Outcome, Refusal> {
     let wishes = wishes(call)?;
     let (value, is_gone) = deletion::delete(world, resource, key, &wishes, call.now)?;
-    let is_pod = resource.group.is_empty()
+    let is_shown = resource.group.is_empty()
         && matches!(
             resource.kind.as_str(),
-            "Pod" | "Namespace" | "PersistentVolumeClaim" | "PersistentVolume"
+            "Namespace"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "Pod"
+                | "PodTemplate"
+                | "ResourceQuota"
+                | "ServiceAccount"
         );
-    Ok(Outcome::ok(if is_gone && !is_pod {
+    Ok(Outcome::ok(if is_gone && !is_shown {
         deletion::done(resource, &value)
     } else {
         call.shown(&value, resource)
@@ -330,12 +351,20 @@ impl Call<'_> {
             manager if manager.len() > 128 => {
                 let cause = Cause {
                     reason: "FieldValueTooLong",
-                    message: "Too long: may not be more than 128 bytes".to_owned(),
+                    message: "Too long: must have at most 128 bytes".to_owned(),
                     field: "fieldManager".to_owned(),
                 };
                 return Err(wrong_options("PatchOptions", &cause));
             }
-            manager => manager,
+            manager => match manager.char_indices().find(|(_, letter)| letter.is_control()) {
+                Some((at, letter)) => {
+                    let why =
+                        format!("invalid character U+{:04X} (at position {at})", u32::from(letter));
+                    let cause = Cause::invalid("fieldManager", &manager.into(), &why);
+                    return Err(wrong_options("PatchOptions", &cause));
+                }
+                None => manager,
+            },
         };
         let version = if resource.version(&self.place.version).is_some() {
             &self.place.version
@@ -344,6 +373,8 @@ impl Call<'_> {
         };
         Ok(Terms {
             is_patch: false,
+            is_whole: self.verb == "update",
+            user: self.user.clone(),
             manager: manager.to_owned(),
             is_dry_run: dry_run == "All",
             validation,

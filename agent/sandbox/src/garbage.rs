@@ -20,12 +20,16 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// The finalizer of claims, which stays while a pod uses them.
 pub(crate) const IN_USE: &str = "kubernetes.io/pvc-protection";
 
+/// The finalizer of volumes, which stays while a claim is bound to them.
+pub(crate) const BOUND: &str = "kubernetes.io/pv-protection";
+
 /// One pass. Nothing here depends on time alone, so there is never a next moment.
 pub(crate) fn collect(world: &mut World, now: Timestamp) -> Option<Timestamp> {
     establish(world, now);
     namespaces(world, now);
     definitions(world, now);
     claims(world);
+    volumes(world);
     dependents(world, now);
     None
 }
@@ -132,6 +136,21 @@ fn claims(world: &mut World) {
         if is_held && !is_used {
             drop_finalizer(world, &key, IN_USE);
         }
+    }
+}
+
+/// Volumes that are being deleted go once no claim is bound to them.
+fn volumes(world: &mut World) {
+    let free: Vec<ObjectKey> = world
+        .store
+        .of_kind("", "PersistentVolume", None)
+        .filter(|volume| object::is_terminating(volume))
+        .filter(|volume| list(volume, "/metadata/finalizers").iter().any(|held| held == BOUND))
+        .filter(|volume| text(volume, "/status/phase") != "Bound")
+        .map(|volume| object::key(volume))
+        .collect();
+    for key in free {
+        drop_finalizer(world, &key, BOUND);
     }
 }
 

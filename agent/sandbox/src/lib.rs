@@ -18,6 +18,7 @@ mod listen;
 pub mod object;
 mod openapi;
 mod patch;
+mod quota;
 mod prepare;
 pub mod quantity;
 mod rbac;

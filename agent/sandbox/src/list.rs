@@ -8,21 +8,56 @@ use crate::dispatch::Call;
 use crate::object;
 use crate::resource::Resource;
 use crate::selector::Selection;
-use crate::status::Refusal;
+use crate::status::{Cause, Refusal, Subject};
 use crate::table;
 use crate::world::World;
 use crate::write;
 
 /// Which objects the request is about.
 pub(crate) fn selection(resource: &Resource, call: &Call<'_>) -> Result<Selection, Refusal> {
+    check_options(call)?;
     let mut fields = call.query.get("fieldSelector").to_owned();
     if !call.place.name.is_empty() && !fields.contains("metadata.name") {
         let separator = if fields.is_empty() { "" } else { "," };
         fields = format!("{fields}{separator}metadata.name={}", call.place.name);
     }
     let selection = Selection::read(call.query.get("labelSelector"), &fields)?;
-    selection.check(&resource.kind)?;
+    selection.check(resource)?;
     Ok(selection)
+}
+
+/// Refuses options that are not of their form.
+fn check_options(call: &Call<'_>) -> Result<(), Refusal> {
+    for name in ["limit", "timeoutSeconds"] {
+        let given = call.query.get(name);
+        if !given.is_empty() && given.parse::<i64>().is_err() {
+            let why = format!("strconv.ParseInt: parsing \"{given}\": invalid syntax");
+            return Err(Refusal::bad_request(why));
+        }
+    }
+    let (version, matching) =
+        (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"));
+    if call.verb == "list" && !version.is_empty() && version.parse::<u64>().is_err() {
+        let why = format!(
+            "resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax"
+        );
+        return Err(Refusal::plain(500, "", why));
+    }
+    let cause = match matching {
+        "" => return Ok(()),
+        "Exact" | "NotOlderThan" if !version.is_empty() || call.verb == "watch" => return Ok(()),
+        "Exact" | "NotOlderThan" => Cause::forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        other => Cause::unsupported(
+            "resourceVersionMatch",
+            &other.into(),
+            &["Exact", "NotOlderThan", ""],
+        ),
+    };
+    let subject = Subject { group: "meta.k8s.io", resource: "ListOptions", name: "" };
+    Err(Refusal::invalid(subject, &[cause]))
 }
 
 /// One page. A page after the first shows the store as it is then, where the real server shows it as it was at the first page.

@@ -3,7 +3,38 @@
 use serde_json::{Map, Value};
 
 use crate::schema::{List, Shape};
-use crate::status::Refusal;
+use crate::status::{Cause, Refusal, Subject};
+
+/// Refuses a patch that has not the form of its kind, each in the real server's way.
+pub(crate) fn check(kind: &str, patch: &Value) -> Result<(), Refusal> {
+    let found = match patch {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    match kind {
+        "application/json-patch+json" if found != "array" => Err(Refusal::bad_request(format!(
+            "json: cannot unmarshal {found} into Go value of type jsonpatch.Patch"
+        ))),
+        "application/strategic-merge-patch+json" if found != "object" => {
+            Err(Refusal::bad_request(format!(
+                "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )))
+        }
+        "application/merge-patch+json" if found == "array" => {
+            let subject = Subject { group: "", resource: "", name: "" };
+            let why = "couldn't get version/kind; json parse error: json: cannot unmarshal array";
+            Err(Refusal::invalid(subject, &[Cause::invalid("patch", patch, why)]))
+        }
+        "application/merge-patch+json" if found != "object" => {
+            Err(Refusal::plain(500, "", "Invalid JSON Patch"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// RFC 7386.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
@@ -26,7 +57,6 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 
 /// RFC 6902.
 pub(crate) fn operations(target: &mut Value, patch: &Value) -> Result<(), Refusal> {
-    let wrong = |why: String| Refusal::plain(422, "Invalid", why);
     let Value::Array(operations) = patch else {
         return Err(Refusal::bad_request("a JSON patch is a list of operations"));
     };
@@ -34,39 +64,21 @@ pub(crate) fn operations(target: &mut Value, patch: &Value) -> Result<(), Refusa
         let word = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
         let (path, from) = (word("path"), word("from"));
         let given = || operation.get("value").cloned().unwrap_or(Value::Null);
-        let kind = word("op");
-        let missing = |path: &str| {
-            wrong(format!(
-                "the server rejected our request due to an error in our request: {kind} operation does not apply: doc is missing path: {path}: missing value"
-            ))
-        };
-        match kind {
+        let done = match word("op") {
             "test" => {
                 let found = target.pointer(path).cloned().unwrap_or(Value::Null);
-                if found != given() {
-                    return Err(wrong(format!(
-                        "the server rejected our request due to an error in our request: testing value {path} failed"
-                    )));
-                }
+                (found == given()).then_some(())
             }
-            "add" => add(target, path, given()).ok_or_else(|| missing(path))?,
-            "remove" => {
-                take(target, path).ok_or_else(|| missing(path))?;
-            }
-            "replace" => {
-                take(target, path).ok_or_else(|| missing(path))?;
-                add(target, path, given()).ok_or_else(|| missing(path))?;
-            }
-            "move" => {
-                let value = take(target, from).ok_or_else(|| missing(from))?;
-                add(target, path, value).ok_or_else(|| missing(path))?;
-            }
-            "copy" => {
-                let value = target.pointer(from).cloned().ok_or_else(|| missing(from))?;
-                add(target, path, value).ok_or_else(|| missing(path))?;
-            }
-            other => return Err(wrong(format!("Unexpected kind: {other}"))),
-        }
+            "add" => add(target, path, given()),
+            "remove" => take(target, path).map(drop),
+            "replace" => take(target, path).and_then(|_| add(target, path, given())),
+            "move" => take(target, from).and_then(|value| add(target, path, value)),
+            "copy" => target.pointer(from).cloned().and_then(|value| add(target, path, value)),
+            _ => None,
+        };
+        // Which operation it was, and why, is not told.
+        let why = "the server rejected our request due to an error in our request";
+        done.ok_or_else(|| Refusal::plain(422, "Invalid", why))?;
     }
     Ok(())
 }
@@ -131,7 +143,9 @@ pub(crate) fn strategic(target: &mut Value, patch: &Value, shape: &Shape) -> Res
         }
         Some("merge") | None => {}
         Some(other) => {
-            return Err(Refusal::bad_request(format!("Unknown patch type found: {other}")));
+            let shown = as_go(patch);
+            let why = format!("unknown patch type: {other} in map: {shown}");
+            return Err(Refusal::plain(500, "", why));
         }
     }
     if !target.is_object() {
@@ -178,7 +192,9 @@ pub(crate) fn strategic(target: &mut Value, patch: &Value, shape: &Shape) -> Res
             && let (Shape::List(inner), Some(Value::Array(items))) =
                 (shape.field(list), fields.get_mut(list))
         {
-            sort(items, order, inner);
+            let order = order.as_array().map_or(&[][..], Vec::as_slice);
+            let before = items.clone();
+            *items = sorted(std::mem::take(items), &before, order, inner);
         }
     }
     Ok(())
@@ -194,6 +210,7 @@ fn merge_items(
         *own = Value::Array(Vec::new());
     }
     let Some(items) = own.as_array_mut() else { return Ok(()) };
+    let before = items.clone();
     if changes.iter().any(|change| change.get("$patch").and_then(Value::as_str) == Some("replace"))
     {
         *items = changes.iter().filter(|change| change.get("$patch").is_none()).cloned().collect();
@@ -207,10 +224,12 @@ fn merge_items(
             continue;
         }
         let Some(key) = change.get(&list.merge_key) else {
-            return Err(Refusal::bad_request(format!(
-                "map: {change} does not contain declared merge key: {}",
+            let why = format!(
+                "map: {} does not contain declared merge key: {}",
+                as_go(change),
                 list.merge_key
-            )));
+            );
+            return Err(Refusal::plain(500, "", why));
         };
         let position = items.iter().position(|item| item.get(&list.merge_key) == Some(key));
         if change.get("$patch").and_then(Value::as_str) == Some("delete") {
@@ -225,26 +244,59 @@ fn merge_items(
             items.push(item);
         }
     }
-    if let Some(order) = order {
-        sort(items, order, list);
-    }
+    let named = changes.iter().filter(|change| change.get("$patch").is_none());
+    let named: Vec<Value> = named.cloned().collect();
+    let order = order.and_then(Value::as_array).unwrap_or(&named);
+    *items = sorted(std::mem::take(items), &before, order, list);
     Ok(())
 }
 
-/// Sorts by the given order; entries that it does not name stay where they are among the others.
-fn sort(items: &mut [Value], order: &Value, list: &List) {
-    let key = |item: &Value| {
-        if list.merge_key.is_empty() {
-            Some(item.clone())
-        } else {
-            item.get(&list.merge_key).cloned()
+/// How Go shows a value.
+fn as_go(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let mut shown: Vec<String> =
+                fields.iter().map(|(name, field)| format!("{name}:{}", as_go(field))).collect();
+            shown.sort();
+            format!("map[{}]", shown.join(" "))
         }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(as_go).collect::<Vec<_>>().join(" "))
+        }
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// Entries that the patch names come in its order. One that only the live list has goes before the next of those when it was before
+/// that in the live list.
+fn sorted(items: Vec<Value>, before: &[Value], order: &[Value], list: &List) -> Vec<Value> {
+    let key = |item: &Value| match list.merge_key.as_str() {
+        "" => Some(item.clone()),
+        merge_key => item.get(merge_key).cloned(),
     };
-    let wanted: Vec<Option<Value>> = order.as_array().into_iter().flatten().map(&key).collect();
-    items.sort_by_key(|item| {
+    let place = |among: &[Value], item: &Value| {
         let own = key(item);
-        wanted.iter().position(|found| *found == own).unwrap_or(usize::MAX)
-    });
+        among.iter().position(|other| key(other) == own)
+    };
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    let mut out = Vec::new();
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let goes_first = match (named.peek(), others.peek()) {
+            (Some(next), Some(other)) => match (place(before, other), place(before, next)) {
+                (Some(other), Some(next)) => other < next,
+                _ => false,
+            },
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (None, None) => return out,
+        };
+        out.extend(if goes_first { others.next() } else { named.next() });
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! What the server adds to a new or changed object beyond defaults: selectors of Jobs, addresses of Services, classes of claims.
+//!
+//! Absent: the made labels on a Job that takes over those of its template.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -30,12 +32,9 @@ pub(crate) fn for_create(
         ("", "Pod") => pod(world, value)?,
         ("", "PersistentVolumeClaim") => {
             claim_class(world, value);
-            let mut finalizers = object::list(value, "/metadata/finalizers").to_vec();
-            if !finalizers.iter().any(|finalizer| finalizer == crate::garbage::IN_USE) {
-                finalizers.push(crate::garbage::IN_USE.into());
-            }
-            object::set_metadata(value, "finalizers", Value::Array(finalizers));
+            hold(value, crate::garbage::IN_USE);
         }
+        ("", "PersistentVolume") => hold(value, crate::garbage::BOUND),
         ("apps", "DaemonSet") => template_generation(value, 1),
         ("batch", "Job") => job_selector(value),
         _ => {}
@@ -50,6 +49,11 @@ pub(crate) fn for_update(resource: &Resource, existing: &Value, value: &mut Valu
             set(value, "spec", existing.get("spec").cloned().unwrap_or(Value::Null));
         }
         ("", "Service") => keep_addresses(existing, value),
+        ("", "Pod") => {
+            if let Some(spec) = value.get_mut("spec") {
+                crate::defaults::pod::admit(spec);
+            }
+        }
         ("apps", "DaemonSet") => {
             let pointer = format!("/metadata/annotations/{TEMPLATE_GENERATION}");
             let before: i64 = text(existing, &pointer).parse().unwrap_or(1);
@@ -67,6 +71,33 @@ pub(crate) fn for_update(resource: &Resource, existing: &Value, value: &mut Valu
         }
         _ => {}
     }
+}
+
+/// The admission plugin `PersistentVolumeClaimResize`: only what a class allows may grow.
+pub(crate) fn check_growth(
+    world: &World,
+    resource: &Resource,
+    existing: &Value,
+    value: &Value,
+) -> Result<(), Refusal> {
+    let size = |value: &Value| {
+        let asked = text(value, "/spec/resources/requests/storage");
+        crate::quantity::milli(asked).unwrap_or_default()
+    };
+    if resource.kind != "PersistentVolumeClaim" || size(value) <= size(existing) {
+        return Ok(());
+    }
+    let class = text(existing, "/spec/storageClassName");
+    let key = crate::control::ObjectKey::new("storage.k8s.io", "StorageClass", "", class);
+    let may_grow = (world.store.object(&key))
+        .is_some_and(|class| object::is_true(class, "/allowVolumeExpansion"));
+    if may_grow && text(existing, "/status/phase") == "Bound" {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(
+        resource.subject(object::name(existing)),
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+    ))
 }
 
 fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
@@ -87,6 +118,7 @@ fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
     if let Some(spec) = value.get_mut("spec") {
         crate::defaults::pod::admit(spec);
     }
+    crate::quota::limit(world, value)?;
     let quality = quality_of_service(value);
     set(value, "status", json!({"phase": "Pending", "qosClass": quality}));
     Ok(())
@@ -111,6 +143,15 @@ fn quality_of_service(pod: &Value) -> &'static str {
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
     }
+}
+
+/// The admission plugin `StorageObjectInUseProtection`.
+fn hold(value: &mut Value, finalizer: &str) {
+    let mut finalizers = object::list(value, "/metadata/finalizers").to_vec();
+    if !finalizers.iter().any(|found| found == finalizer) {
+        finalizers.push(finalizer.into());
+    }
+    object::set_metadata(value, "finalizers", Value::Array(finalizers));
 }
 
 /// An annotation that apps/v1 shows for a field of an older version.

@@ -1,12 +1,14 @@
 //! Who may do what, from the RBAC objects in the store.
 //!
-//! Not simulated: the check that nobody grants more than they hold, and aggregated cluster roles (the bootstrap roles are written out).
+//! Not simulated: aggregated cluster roles (the bootstrap roles are written out).
 
 use serde_json::{Value, json};
 
 use crate::access::User;
 use crate::object::{list, name, namespace, text};
 use crate::store::Store;
+
+pub(crate) mod escalation;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 

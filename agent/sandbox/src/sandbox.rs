@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::control::Write;
 use crate::fault::{Fault, Requests};
 use crate::world::World;
-use crate::{controller, custom, garbage, kubelet_silence, object, state, write};
+use crate::{controller, custom, garbage, kubelet_silence, object, quota, state, write};
 
 /// How often the controllers may run in a row before the loop lets others have a turn.
 const ROUNDS_IN_A_ROW: usize = 64;
@@ -33,7 +33,8 @@ pub struct Options {
     pub start: Option<Timestamp>,
     /// The file that keeps its objects between runs.
     pub state: Option<PathBuf>,
-    /// The version that it says it is, as in `1.29`. The API served is that of 1.29 whatever is said here.
+    /// The version that it says it is, as in `1.29`. Kinds and fields are those of 1.29 whatever is said here; server-side apply
+    /// follows the rules of the version.
     pub version: String,
     /// The tokens that `serve` accepts. When empty, one administrator's token is made from the name.
     pub tokens: Vec<(String, User)>,
@@ -199,6 +200,7 @@ impl Inner {
         for _ in 0..ROUNDS_IN_A_ROW {
             let now = self.clock.now();
             let before = world.store.revision();
+            quota::settle(&mut world);
             let own = garbage::collect(&mut world, now);
             let round = controller::reconcile(&world.store, now);
             for wanted in round.writes {

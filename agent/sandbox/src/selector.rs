@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use crate::object::{list, map, text};
+use crate::resource::Resource;
 use crate::status::Refusal;
+
+mod query;
 
 /// A selector in the form of a query, as in `app=web,tier in (back,front)`. `ReplicationControllers` have a plain map.
 pub(crate) fn written(selector: &Value) -> String {
@@ -58,6 +61,12 @@ enum Requirement {
     IsNot(String, Vec<String>),
     Has(String),
     HasNot(String),
+    /// A number above or below another.
+    Beyond {
+        key: String,
+        bound: i64,
+        is_above: bool,
+    },
 }
 
 /// Which objects a list, watch or deletion is about.
@@ -70,15 +79,7 @@ pub struct Selection {
 impl Selection {
     /// Reads `labelSelector` and `fieldSelector` of a query.
     pub(crate) fn read(labels: &str, fields: &str) -> Result<Self, Refusal> {
-        let wrong = |what: &str, text: &str| {
-            Refusal::bad_request(format!("unable to parse requirement: {what}: \"{text}\""))
-        };
-        let mut selection = Self::default();
-        for part in split(labels) {
-            let requirement =
-                read_label(&part).ok_or_else(|| wrong("invalid label selector", &part))?;
-            selection.labels.push(requirement);
-        }
+        let mut selection = Self { labels: query::read(labels)?, fields: Vec::new() };
         for part in fields.split(',').filter(|part| !part.is_empty()) {
             let requirement = read_field(part).ok_or_else(|| {
                 Refusal::bad_request(format!(
@@ -99,12 +100,14 @@ impl Selection {
             Requirement::Is(..)
             | Requirement::IsNot(..)
             | Requirement::Has(_)
-            | Requirement::HasNot(_) => None,
+            | Requirement::HasNot(_)
+            | Requirement::Beyond { .. } => None,
         })
     }
 
     /// Refuses fields that the kind cannot be selected by.
-    pub(crate) fn check(&self, kind: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, resource: &Resource) -> Result<(), Refusal> {
+        let kind = resource.kind.as_str();
         for requirement in &self.fields {
             let (Requirement::Is(key, _) | Requirement::IsNot(key, _)) = requirement else {
                 continue;
@@ -112,9 +115,12 @@ impl Selection {
             if !selectable(kind).contains(&key.as_str()) {
                 // Kinds with fields of their own say it in their own words.
                 let why = match selectable(kind) {
-                    ["metadata.name", "metadata.namespace"] => format!(
+                    ["metadata.name", "metadata.namespace"] if !resource.is_custom => format!(
                         "\"{key}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                     ),
+                    _ if kind == "Job" => {
+                        format!("field label \"{key}\" not supported for batchv1.Job")
+                    }
                     _ => format!("field label not supported: {key}"),
                 };
                 return Err(Refusal::bad_request(why));
@@ -132,6 +138,11 @@ impl Selection {
             Some(match found {
                 Some(Value::String(text)) => text.clone(),
                 None | Some(Value::Null) if key == "spec.unschedulable" => "false".to_owned(),
+                None | Some(Value::Null)
+                    if matches!(key, "status.successful" | "status.replicas") =>
+                {
+                    "0".to_owned()
+                }
                 None | Some(Value::Null) => String::new(),
                 Some(other) => other.to_string(),
             })
@@ -148,6 +159,9 @@ impl Requirement {
             Self::IsNot(key, values) => !find(key).is_some_and(|found| values.contains(&found)),
             Self::Has(key) => find(key).is_some(),
             Self::HasNot(key) => find(key).is_none(),
+            Self::Beyond { key, bound, is_above } => find(key)
+                .and_then(|found| found.parse::<i64>().ok())
+                .is_some_and(|found| if *is_above { found > *bound } else { found < *bound }),
         }
     }
 }
@@ -190,53 +204,6 @@ fn selectable(kind: &str) -> &'static [&'static str] {
         ],
         _ => &["metadata.name", "metadata.namespace"],
     }
-}
-
-/// Splits at commas outside parentheses.
-fn split(selector: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0_u32;
-    for character in selector.chars() {
-        match character {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(character);
-        }
-    }
-    parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-}
-
-fn read_label(part: &str) -> Option<Requirement> {
-    let is_key = |key: &str| {
-        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
-    };
-    let set = |text: &str| {
-        let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(inner.split(',').map(|value| value.trim().to_owned()).collect::<Vec<_>>())
-    };
-    let requirement = if let Some((key, values)) = part.split_once(" notin ") {
-        Requirement::IsNot(key.trim().to_owned(), set(values)?)
-    } else if let Some((key, values)) = part.split_once(" in ") {
-        Requirement::Is(key.trim().to_owned(), set(values)?)
-    } else if let Some(key) = part.strip_prefix('!') {
-        Requirement::HasNot(key.trim().to_owned())
-    } else if let Some(requirement) = read_field(part) {
-        requirement
-    } else {
-        Requirement::Has(part.to_owned())
-    };
-    let (Requirement::Is(key, _)
-    | Requirement::IsNot(key, _)
-    | Requirement::Has(key)
-    | Requirement::HasNot(key)) = &requirement;
-    is_key(key).then_some(requirement)
 }
 
 fn read_field(part: &str) -> Option<Requirement> {
@@ -288,7 +255,11 @@ mod tests {
     #[test]
     fn a_field_that_cannot_be_selected_is_refused() {
         let selection = Selection::read("", "status.phase=Running").unwrap();
-        assert!(selection.check("Pod").is_ok());
-        assert_eq!(selection.check("ConfigMap").unwrap_err().code, 400);
+        let of = |kind: &str| {
+            let found = crate::resource::built_in().iter().find(|resource| resource.kind == kind);
+            found.expect("a kind of the table")
+        };
+        assert!(selection.check(of("Pod")).is_ok());
+        assert_eq!(selection.check(of("ConfigMap")).unwrap_err().code, 400);
     }
 }

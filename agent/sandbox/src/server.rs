@@ -240,8 +240,13 @@ impl ApiService {
                 discovery::group(&world, &group).ok_or_else(Refusal::no_such_path)?
             }
             Target::Resources { group, version } => {
-                discovery::resource_list(&world, &group, &version)
-                    .ok_or_else(Refusal::no_such_path)?
+                match discovery::resource_list(&world, &group, &version) {
+                    Some(list) => list,
+                    None if world.resources().any(|resource| resource.group == group) => {
+                        return Err(Refusal::no_such_path());
+                    }
+                    None => return Err(Refusal::no_page()),
+                }
             }
             Target::OpenApiV2 => {
                 return Ok(if accept.contains("protobuf") {
@@ -270,6 +275,9 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str
 }
 
 fn refused(refusal: &Refusal) -> Response<Body> {
+    if *refusal == Refusal::no_page() {
+        return plain(refusal.code, format!("{}\n", refusal.message));
+    }
     let mut response = whole(refusal.code, &refusal.to_value(), &[]);
     let seconds = refusal.details.get("retryAfterSeconds").and_then(Value::as_u64);
     if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {

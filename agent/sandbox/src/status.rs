@@ -78,6 +78,11 @@ impl Refusal {
         refusal
     }
 
+    /// 404 where nothing answers at all; it is told as plain text.
+    pub fn no_page() -> Self {
+        Self::plain(404, "", "404 page not found")
+    }
+
     /// 405 `MethodNotAllowed`.
     pub fn method_not_allowed() -> Self {
         Self::plain(

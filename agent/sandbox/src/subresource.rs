@@ -21,6 +21,18 @@ pub(crate) fn answer(
 ) -> Result<Outcome, Refusal> {
     let place = &call.place;
     let key = ObjectKey::new(&resource.group, &resource.kind, &place.namespace, &place.name);
+    let known = [
+        ("scale", &["get", "update", "patch"][..]),
+        ("eviction", &["create"]),
+        ("log", &["get"]),
+        ("binding", &["create"]),
+        ("finalize", &["update"]),
+    ];
+    let is_known =
+        |(name, verbs): &(&str, &[&str])| *name == place.subresource && verbs.contains(&call.verb);
+    if !known.iter().any(is_known) {
+        return Err(Refusal::method_not_allowed());
+    }
     let existing = write::find(&world.store, resource, &key)?;
     match (place.subresource.as_str(), call.verb) {
         ("scale", "get" | "update" | "patch") => scale(world, resource, &key, &existing, call),
@@ -56,8 +68,13 @@ fn scale(
     }
     let replicas = integer(&wanted, "/spec/replicas").unwrap_or_default();
     if replicas < 0 {
-        let cause =
-            Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+        let cause = if resource.is_custom {
+            let place = paths.spec.replace('/', ".");
+            Cause::invalid(place, &replicas.into(), "should be a non-negative integer")
+        } else {
+            let why = "must be greater than or equal to 0";
+            Cause::invalid("spec.replicas", &replicas.into(), why)
+        };
         let subject =
             crate::status::Subject { group: "autoscaling", resource: "Scale", name: &key.name };
         return Err(Refusal::invalid(subject, &[cause]));
@@ -95,8 +112,13 @@ fn scaled(value: &Value, paths: &Scale, resource: &Resource) -> Value {
             },
         );
     }
+    // Zero is left out.
+    let spec = match integer(value, &paths.spec).unwrap_or_default() {
+        0 => json!({}),
+        replicas => json!({"replicas": replicas}),
+    };
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": integer(value, &paths.spec).unwrap_or_default()}, "status": status})
+        "spec": spec, "status": status})
 }
 
 fn evict(

@@ -89,7 +89,10 @@ impl Reading {
                 if !entry.is_null() {
                     self.value(entry, &field.shape, path, owner);
                 }
-                if is_left_out(entry, field) {
+                // An empty list that is always written comes back from the store as none.
+                if field.is_always_written && entry.as_array().is_some_and(Vec::is_empty) {
+                    *entry = Value::Null;
+                } else if is_left_out(entry, field) {
                     entries.remove(&name);
                 }
             } else if let Some(rest) = &known.rest {
@@ -116,7 +119,11 @@ impl Reading {
             | (Shape::Boolean, Value::Bool(_))
             | (Shape::Number, Value::Number(_)) => {}
             (Shape::Integer | Shape::IntOrString, Value::Number(number)) => {
-                if number.as_i64().is_none() {
+                let is_long = path.last().is_some_and(|name| LONG.contains(&name.as_str()));
+                if number.as_i64().is_some_and(|number| !is_long && i32::try_from(number).is_err())
+                {
+                    self.mistake(value, "int32", path, owner);
+                } else if number.as_i64().is_none() {
                     match number.as_f64().and_then(whole) {
                         Some(integer) => *value = Value::Number(integer),
                         None => self.mistake(value, "int32", path, owner),
@@ -200,6 +207,26 @@ fn base64_ends(text: &str) -> Option<usize> {
     }
 }
 
+/// Fields with whole numbers of 64 bits; all others have 32.
+const LONG: [&str; 16] = [
+    "activeDeadlineSeconds",
+    "deletionGracePeriodSeconds",
+    "expirationSeconds",
+    "fsGroup",
+    "generation",
+    "observedGeneration",
+    "remainingItemCount",
+    "revision",
+    "runAsGroup",
+    "runAsUser",
+    "startingDeadlineSeconds",
+    "sizeBytes",
+    "supplementalGroups",
+    "terminationGracePeriodSeconds",
+    "tolerationSeconds",
+    "maxLength",
+];
+
 fn whole(number: f64) -> Option<Number> {
     #[expect(clippy::cast_possible_truncation, reason = "checked against the range just before")]
     (number.fract() == 0.0 && number.abs() < 9.0e15).then(|| Number::from(number as i64))
@@ -230,6 +257,8 @@ fn write_always(entries: &mut Map<String, Value>, name: &str, field: &Field) {
         let zero = match field.shape {
             Shape::Integer => Value::from(0),
             Shape::Boolean => Value::from(false),
+            Shape::Text => Value::from(""),
+            Shape::Quantity => Value::from("0"),
             _ => Value::Null,
         };
         entries.entry(name.to_owned()).or_insert(zero);

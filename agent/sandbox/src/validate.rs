@@ -1,20 +1,33 @@
 //! The rules that an object and a change of it must meet, with the causes that the real server gives.
 //!
-//! Breadth: names, labels, the kinds that we render, and what is immutable. Rules of other kinds are absent. Values in messages are
-//! written as JSON, where servers before 1.32 write Go syntax.
+//! Values in messages are written as JSON, where servers before 1.32 write Go syntax. Absent: rules of kinds that `kind.rs` does not
+//! name, of pods with settings for Windows, and of ephemeral containers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::custom;
-use crate::object::{self, integer, list, map, text};
+use crate::object::{self, list, map, text};
 use crate::resource::{Resource, Version};
 use crate::status::Cause;
 
 mod change;
+mod class;
+mod container;
+mod definition;
 mod kind;
+mod network;
+mod place;
 mod pod;
+mod rbac;
+mod selector;
+mod service;
+mod size;
+mod volume;
+mod webhook;
+mod workload;
 
 pub(crate) use change::change;
+use selector::label_selector;
 
 const LABEL: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -39,6 +52,19 @@ pub(crate) fn metadata(resource: &Resource, value: &Value) -> Vec<Cause> {
         let name = finalizer.as_str().unwrap_or_default();
         qualified(name, name, "metadata.finalizers", &mut causes);
     }
+    let finalizers = list(value, "/metadata/finalizers");
+    let has = |name: &str| finalizers.iter().any(|finalizer| finalizer == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let given = Value::from(finalizers);
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        causes.push(Cause::invalid("metadata.finalizers", &given, why));
+    }
+    let prefix = text(value, "/metadata/generateName");
+    if !prefix.is_empty()
+        && let Some(why) = wrong_name(resource, prefix.trim_end_matches('-'))
+    {
+        causes.push(Cause::invalid("metadata.generateName", &prefix.into(), &why));
+    }
     let size: usize = map(value, "/metadata/annotations")
         .into_iter()
         .flatten()
@@ -47,23 +73,61 @@ pub(crate) fn metadata(resource: &Resource, value: &Value) -> Vec<Cause> {
     if size > 262_144 {
         causes.push(Cause {
             reason: "FieldValueTooLong",
-            message: "Too long: may not be more than 262144 bytes".to_owned(),
+            message: "Too long: must have at most 262144 bytes".to_owned(),
             field: "metadata.annotations".to_owned(),
         });
     }
-    for (index, owner) in list(value, "/metadata/ownerReferences").iter().enumerate() {
-        for field in ["apiVersion", "kind", "name", "uid"] {
+    owners(value, &mut causes);
+    causes
+}
+
+/// The references to owners. The real server leaves the entry out of the paths.
+fn owners(value: &Value, causes: &mut Vec<Cause>) {
+    const PLACE: &str = "metadata.ownerReferences";
+    let mut controllers = Vec::new();
+    for owner in list(value, "/metadata/ownerReferences") {
+        for (field, noun) in
+            [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")]
+        {
             if text(owner, &format!("/{field}")).is_empty() {
-                let place = format!("metadata.ownerReferences[{index}].{field}");
-                causes.push(Cause::invalid(
-                    place,
-                    &"".into(),
-                    &format!("{field} must not be empty"),
-                ));
+                let why = format!("{noun} must not be empty");
+                causes.push(Cause::invalid(format!("{PLACE}.{field}"), &"".into(), &why));
             }
         }
+        if text(owner, "/kind") == "Event" && text(owner, "/apiVersion") == "v1" {
+            causes.push(Cause::invalid(
+                PLACE,
+                owner,
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
+        }
+        if object::is_true(owner, "/controller") {
+            controllers.push(text(owner, "/name"));
+        }
     }
-    causes
+    if let [first, .., last] = controllers.as_slice() {
+        let given = value.pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {last}"
+        );
+        causes.push(Cause::invalid(PLACE, &given, &why));
+    }
+}
+
+/// The records of who owns what. The real server tells each mistake four times.
+pub(crate) fn managers(value: &Value) -> Vec<Cause> {
+    let entries = list(value, "/metadata/managedFields").iter();
+    let wrong = entries.filter(|entry| {
+        let operation = text(entry, "/operation");
+        entry.as_object().is_some_and(|entry| !entry.is_empty())
+            && !matches!(operation, "Apply" | "Update")
+    });
+    let causes = wrong.map(|entry| {
+        let operation = entry.get("operation").cloned().unwrap_or_else(|| "".into());
+        let place = "metadata.managedFields.operation";
+        Cause::invalid(place, &operation, "must be `Apply` or `Update`")
+    });
+    causes.flat_map(|cause| vec![cause; 4]).collect()
 }
 
 /// The metadata of a changed object: as of a new one, and finalizers may not be added to an object that is being deleted.
@@ -115,6 +179,14 @@ pub(crate) fn unqualified_finalizers(resource: &Resource, value: &Value) -> Vec<
         .collect()
 }
 
+/// What is asked of a new object alone, since it cannot change later.
+pub(crate) fn creation(resource: &Resource, value: &Value) -> Vec<Cause> {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        (custom::GROUP, custom::KIND) => definition::name(value).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The rules of the kind.
 pub(crate) fn object(resource: &Resource, version: &Version, value: &Value) -> Vec<Cause> {
     match &version.schema {
@@ -162,25 +234,40 @@ fn is_qualified(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-fn qualified(key: &str, shown: &str, field: &str, causes: &mut Vec<Cause>) {
+/// What is wrong with the key of a label.
+pub(crate) fn wrong_label_key(key: &str) -> Vec<String> {
     let (prefix, name) = match key.split_once('/') {
+        Some((_, name)) if name.contains('/') => {
+            let why = QUALIFIED.strip_prefix("name part ").unwrap_or(QUALIFIED);
+            let domain =
+                "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            return vec![format!("a qualified name {why} {domain}")];
+        }
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    let mut wrong = |why: &str| causes.push(Cause::invalid(field, &shown.into(), why));
-    if let Some(prefix) = prefix
-        && (prefix.is_empty() || prefix.len() > 253 || !prefix.split('.').all(is_label))
-    {
-        wrong(&format!("prefix part {SUBDOMAIN}"));
+    let mut wrong = Vec::new();
+    match prefix {
+        Some("") => wrong.push("prefix part must be non-empty".to_owned()),
+        Some(prefix) if prefix.len() > 253 || !prefix.split('.').all(is_label) => {
+            wrong.push(format!("prefix part {SUBDOMAIN}"));
+        }
+        _ => {}
     }
     if name.is_empty() {
-        wrong("name part must be non-empty");
+        wrong.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        wrong("name part must be no more than 63 characters");
+        wrong.push("name part must be no more than 63 characters".to_owned());
     }
     if !is_qualified(name) {
-        wrong(QUALIFIED);
+        wrong.push(QUALIFIED.to_owned());
     }
+    wrong
+}
+
+fn qualified(key: &str, shown: &str, field: &str, causes: &mut Vec<Cause>) {
+    let wrong = wrong_label_key(key);
+    causes.extend(wrong.iter().map(|why| Cause::invalid(field, &shown.into(), why)));
 }
 
 /// Keys and values of labels.
@@ -193,30 +280,5 @@ pub(super) fn labels(labels: Option<&Map<String, Value>>, field: &str, causes: &
         } else if !word.is_empty() && !is_qualified(word) {
             causes.push(Cause::invalid(field, value, LABEL));
         }
-    }
-}
-
-/// A number that may not be negative.
-pub(super) fn not_negative(value: &Value, pointer: &str, causes: &mut Vec<Cause>) {
-    if let Some(number) = integer(value, pointer)
-        && number < 0
-    {
-        let field = pointer.trim_start_matches('/').replace('/', ".");
-        causes.push(Cause::invalid(field, &json!(number), "must be greater than or equal to 0"));
-    }
-}
-
-/// A number that must be a port.
-pub(super) fn port(number: Option<i64>, field: &str, causes: &mut Vec<Cause>) {
-    match number {
-        None | Some(0) if field.ends_with("containerPort") => {
-            causes.push(Cause::required(field, ""));
-        }
-        Some(number) if (1..=65_535).contains(&number) => {}
-        other => causes.push(Cause::invalid(
-            field,
-            &json!(other.unwrap_or_default()),
-            "must be between 1 and 65535, inclusive",
-        )),
     }
 }

@@ -54,14 +54,10 @@ pub(crate) fn start(world: &World, resource: &Resource, call: &Call<'_>) -> Resu
     let revision: u64 = match given {
         "" => 0,
         given => given.parse().map_err(|_| {
-            Refusal::invalid(
-                Subject { group: "meta.k8s.io", resource: "ListOptions", name: "" },
-                &[Cause::invalid(
-                    "resourceVersion",
-                    &given.into(),
-                    "strconv.ParseUint: invalid syntax",
-                )],
-            )
+            let why = format!(
+                "resourceVersion: Invalid value: \"{given}\": strconv.ParseUint: parsing \"{given}\": invalid syntax"
+            );
+            Refusal::plain(500, "", why)
         })?,
     };
     let wants_initial = call.query.is_true("sendInitialEvents");

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::access::Credentials;
+use crate::apply::Rules;
 use crate::fault::{Faults, Requests};
 use crate::resource::{self, Resource};
 use crate::store::Store;
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) credentials: Credentials,
     /// The version that the server says it is, as in `1.29`.
     pub(crate) version: String,
+    /// How a server of that version applies.
+    pub(crate) rules: Rules,
     seed: String,
     drawn: u64,
 }
@@ -44,6 +47,7 @@ impl World {
             requests: Requests::default(),
             credentials,
             version: version.to_owned(),
+            rules: Rules::of(version),
             seed: seed.to_owned(),
             drawn: 0,
         }

@@ -5,19 +5,28 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::apply::{self, Author};
+use crate::access::User;
+use crate::apply::{Author, track};
 use crate::clock;
 use crate::control::ObjectKey;
 use crate::object::{self, text};
+use crate::rbac::escalation;
 use crate::resource::{Resource, Version};
 use crate::status::{Cause, Refusal};
 use crate::store::Store;
 use crate::typed;
 use crate::world::World;
-use crate::{custom, defaults, prepare, validate};
+use crate::{custom, defaults, prepare, quota, validate};
 
+mod applied;
+mod body;
 pub(crate) mod by_controller;
 pub(crate) mod deletion;
+mod kept;
+
+pub(crate) use applied::apply;
+use body::decode;
+use kept::{counts, keep_server_fields, reset_status, restrict, spec_differs};
 
 /// What to do about fields that the kind does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +50,12 @@ pub(crate) struct Terms {
     pub(crate) version: String,
     /// Whether the body was made of the live object by a patch other than an apply.
     pub(crate) is_patch: bool,
+    /// Whether the body is a whole object that replaces the live one.
+    pub(crate) is_whole: bool,
     /// `status`, `scale`, or empty.
     pub(crate) subresource: String,
+    /// Who asks.
+    pub(crate) user: User,
 }
 
 impl Terms {
@@ -63,66 +76,6 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
     /// Whether the object came into being.
     pub(crate) is_new: bool,
-}
-
-/// Decodes a body: the right kind, known fields, right types, defaults. Returns warnings.
-pub(crate) fn decode(
-    value: &mut Value,
-    resource: &Resource,
-    terms: &Terms,
-) -> Result<Vec<String>, Refusal> {
-    let wanted = resource.api_version(&terms.version);
-    let (found, kind) = (text(value, "/apiVersion").to_owned(), text(value, "/kind").to_owned());
-    if !value.is_object() {
-        return Err(Refusal::bad_request("the object provided is not a map"));
-    }
-    if found.is_empty() {
-        object::set(value, "apiVersion", wanted.as_str().into());
-    }
-    if kind.is_empty() {
-        object::set(value, "kind", resource.kind.as_str().into());
-    }
-    if !found.is_empty() && found != wanted {
-        return Err(Refusal::bad_request(format!(
-            "the API version in the data ({found}) does not match the expected API version ({wanted})"
-        )));
-    }
-    if !kind.is_empty() && kind != resource.kind {
-        return Err(Refusal::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: no kind \"{kind}\" is registered",
-            terms.version, resource.kind
-        )));
-    }
-    let version = version(resource, &terms.version)?;
-    let reading = typed::round_trip(value, &version.shape);
-    // What a patch made of an object is refused as invalid, and a whole object as no request at all.
-    let describe = |what: &str| {
-        if terms.is_patch {
-            let subject = crate::status::Subject { group: "", resource: "", name: "" };
-            return Refusal::invalid(subject, &[Cause::invalid("patch", value, what)]);
-        }
-        Refusal::bad_request(format!(
-            "{} in version \"{}\" cannot be handled as a {}: {what}",
-            resource.kind, terms.version, resource.kind
-        ))
-    };
-    if let Some(mistake) = mistake(&reading, version) {
-        return Err(describe(mistake));
-    }
-    let unknown: Vec<String> =
-        reading.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-    if terms.validation == Validation::Strict && !unknown.is_empty() {
-        return Err(describe(&format!("strict decoding error: {}", unknown.join(", "))));
-    }
-    object::set(value, "apiVersion", resource.storage_api_version().into());
-    fill_defaults(value, resource, version);
-    Ok(if terms.validation == Validation::Warn { unknown } else { Vec::new() })
-}
-
-/// The first wrong type. In custom resources the schema tells wrong types, except those of the metadata.
-fn mistake<'a>(reading: &'a typed::Reading, version: &Version) -> Option<&'a String> {
-    let is_custom = version.schema.is_some();
-    reading.mistakes.iter().find(|mistake| !is_custom || mistake.contains("ObjectMeta"))
 }
 
 fn version<'a>(resource: &'a Resource, name: &str) -> Result<&'a Version, Refusal> {
@@ -161,120 +114,12 @@ pub(crate) fn create(
     let live = skeleton(resource, version);
     place(world, resource, namespace, &mut value)?;
     if !text(&value, "/metadata/resourceVersion").is_empty() {
-        return Err(Refusal::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(Refusal::plain(500, "", why));
     }
-    apply::track(&live, &mut value, &version.shape, resource, &terms.author(resource));
+    track(&live, &mut value, &version.shape, resource, &terms.author(resource), world.rules);
     let object = store_new(world, resource, version, value, terms)?;
     Ok(Written { object, warnings, is_new: true })
-}
-
-/// Server-side apply: creates or changes.
-pub(crate) fn apply(
-    world: &mut World,
-    resource: &Resource,
-    key: &ObjectKey,
-    mut configuration: Value,
-    is_forced: bool,
-    terms: &Terms,
-) -> Result<Written, Refusal> {
-    let version = version(resource, &terms.version)?;
-    if configuration.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
-        return Err(Refusal::bad_request("metadata.managedFields must be nil"));
-    }
-    let existing = world.store.object(key).cloned();
-    check_applied_kind(&configuration, resource, key, terms)?;
-    object::set_metadata(&mut configuration, "name", key.name.as_str().into());
-    if resource.is_namespaced {
-        object::set_metadata(&mut configuration, "namespace", key.namespace.as_str().into());
-    }
-    let Some(existing) = existing else {
-        if !terms.subresource.is_empty() {
-            return Err(Refusal::not_found(resource.subject(&key.name)));
-        }
-        if !object::uid(&configuration).is_empty() {
-            return Err(Refusal::conflict(
-                resource.subject(&key.name),
-                &format!(
-                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
-                    object::uid(&configuration)
-                ),
-            ));
-        }
-        let live = skeleton(resource, version);
-        let author = terms.author(resource);
-        let mut new =
-            apply::apply(&live, &configuration, &version.shape, resource, &author, is_forced)?;
-        typed_again(&mut new, resource, version, terms)?;
-        fill_defaults(&mut new, resource, version);
-        place(world, resource, &key.namespace, &mut new)?;
-        let object = store_new(world, resource, version, new, terms)?;
-        return Ok(Written { object, warnings: Vec::new(), is_new: true });
-    };
-    let author = terms.author(resource);
-    let mut new =
-        apply::apply(&existing, &configuration, &version.shape, resource, &author, is_forced)?;
-    // Conflicts of fields are told before that of the version.
-    let given = text(&configuration, "/metadata/resourceVersion");
-    if !given.is_empty() && given != text(&existing, "/metadata/resourceVersion") {
-        return Err(Refusal::stale(resource.subject(&key.name)));
-    }
-    // Of an update this is a precondition; an apply would change a field that cannot change.
-    let uid = object::uid(&configuration);
-    if !uid.is_empty() && uid != object::uid(&existing) {
-        let cause = || Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
-        return Err(Refusal::invalid(kind_subject(resource, &key.name), &[cause(), cause()]));
-    }
-    typed_again(&mut new, resource, version, terms)?;
-    fill_defaults(&mut new, resource, version);
-    let object = store_changed(world, resource, version, key, &existing, new, terms)?;
-    Ok(Written { object, warnings: Vec::new(), is_new: false })
-}
-
-/// The merged object in typed form; a value that no type accepts is a bad request.
-fn typed_again(
-    value: &mut Value,
-    resource: &Resource,
-    version: &Version,
-    terms: &Terms,
-) -> Result<(), Refusal> {
-    let reading = typed::round_trip(value, &version.shape);
-    match mistake(&reading, version) {
-        Some(mistake) => Err(Refusal::bad_request(format!(
-            "{} in version \"{}\" cannot be handled as a {}: {mistake}",
-            resource.kind, terms.version, resource.kind
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn check_applied_kind(
-    configuration: &Value,
-    resource: &Resource,
-    key: &ObjectKey,
-    terms: &Terms,
-) -> Result<(), Refusal> {
-    let wanted = resource.api_version(&terms.version);
-    let (found, kind) = (text(configuration, "/apiVersion"), text(configuration, "/kind"));
-    if found != wanted || kind != resource.kind {
-        return Err(Refusal::bad_request(format!(
-            "the applied object is {found}, Kind={kind}; this path takes {wanted}, Kind={}",
-            resource.kind
-        )));
-    }
-    let name = object::name(configuration);
-    if !name.is_empty() && name != key.name {
-        return Err(Refusal::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            key.name
-        )));
-    }
-    let namespace = object::namespace(configuration);
-    if resource.is_namespaced && !namespace.is_empty() && namespace != key.namespace {
-        return Err(wrong_namespace());
-    }
-    Ok(())
 }
 
 fn wrong_namespace() -> Refusal {
@@ -355,7 +200,7 @@ fn store_new(
     }
     object::set_metadata(&mut value, "uid", uid.into());
     object::set_metadata(&mut value, "creationTimestamp", clock::seconds(terms.now).into());
-    object::take_metadata(&mut value, "generation");
+    // Kinds that count nothing keep what they are told.
     if resource.has_generation || resource.is_custom {
         object::set_metadata(&mut value, "generation", 1.into());
     }
@@ -363,13 +208,25 @@ fn store_new(
     prepare::for_create(world, resource, &mut value)?;
     let mut causes = validate::metadata(resource, &value);
     causes.extend(validate::unqualified_finalizers(resource, &value));
+    causes.extend(validate::creation(resource, &value));
     causes.extend(validate::object(resource, version, &value));
     // A name that is taken is found at the store, after everything else was looked at.
-    if causes.is_empty() && !name.is_empty() && world.store.object(&key).is_some() {
-        return Err(Refusal::already_exists(resource.subject(&name)));
+    if causes.is_empty()
+        && !name.is_empty()
+        && let Some(taken) = world.store.object(&key)
+    {
+        let mut refusal = Refusal::already_exists(resource.subject(&name));
+        if object::is_terminating(taken) {
+            refusal.message = format!("object is being deleted: {}", refusal.message);
+        }
+        return Err(refusal);
     }
-    causes.extend(prepare::allocate(world, resource, &mut value, None, terms.is_dry_run));
+    if causes.is_empty() {
+        causes = prepare::allocate(world, resource, &mut value, None, terms.is_dry_run);
+    }
+    escalation::check(&world.store, &terms.user, resource, None, &value)?;
     refuse_invalid(resource, &name, &causes)?;
+    quota::check(world, resource, &value)?;
     finish(&mut value, resource, version);
     if terms.is_dry_run {
         return Ok(Arc::new(value));
@@ -399,7 +256,10 @@ pub(crate) fn replace(
     if resource.is_namespaced {
         let namespace = object::namespace(&value);
         if !namespace.is_empty() && namespace != key.namespace {
-            return Err(wrong_namespace());
+            return Err(Refusal::bad_request(format!(
+                "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+                key.namespace
+            )));
         }
         object::set_metadata(&mut value, "namespace", key.namespace.as_str().into());
     }
@@ -409,7 +269,19 @@ pub(crate) fn replace(
     let given = text(&value, "/metadata/resourceVersion");
     if given.is_empty() {
         let must_say = resource.is_custom
-            || matches!(resource.kind.as_str(), "Lease" | "CustomResourceDefinition");
+            || matches!(
+                resource.kind.as_str(),
+                "ControllerRevision"
+                    | "CSIDriver"
+                    | "CSINode"
+                    | "CustomResourceDefinition"
+                    | "Lease"
+                    | "MutatingWebhookConfiguration"
+                    | "PodDisruptionBudget"
+                    | "RuntimeClass"
+                    | "ValidatingWebhookConfiguration"
+                    | "VolumeAttachment"
+            );
         if must_say {
             let cause = Cause {
                 reason: "FieldValueInvalid",
@@ -418,13 +290,18 @@ pub(crate) fn replace(
             };
             return Err(Refusal::invalid(kind_subject(resource, &key.name), &[cause]));
         }
+    } else if given.parse::<u64>().is_err() {
+        let why = format!("strconv.ParseUint: parsing \"{given}\": invalid syntax");
+        return Err(Refusal::plain(500, "", why));
     } else if given != text(&existing, "/metadata/resourceVersion") {
         return Err(Refusal::stale(resource.subject(&key.name)));
     }
     let author = terms.author(resource);
     let kept = restrict(&existing, value, resource, &terms.subresource);
     let mut value = kept;
-    apply::track(&existing, &mut value, &version.shape, resource, &author);
+    let mistakes = validate::managers(&value);
+    refuse_invalid(resource, &key.name, &mistakes)?;
+    track(&existing, &mut value, &version.shape, resource, &author, world.rules);
     let object = store_changed(world, resource, version, key, &existing, value, terms)?;
     Ok(Written { object, warnings, is_new: false })
 }
@@ -432,31 +309,6 @@ pub(crate) fn replace(
 fn kind_subject<'a>(resource: &'a Resource, name: &'a str) -> crate::status::Subject<'a> {
     // Custom resources are named by their plural in `Invalid`, built-in ones by their kind.
     resource.kind_subject(name)
-}
-
-/// Takes from the new object only what the subresource may change.
-fn restrict(existing: &Value, new: Value, resource: &Resource, subresource: &str) -> Value {
-    if subresource != "status" {
-        return new;
-    }
-    let mut kept = existing.clone();
-    object::set(&mut kept, "status", new.get("status").cloned().unwrap_or(Value::Null));
-    // Built-in status strategies let annotations and labels through; the controllers use that.
-    if !resource.is_custom {
-        let fields = ["annotations", "labels", "finalizers"];
-        for field in fields.into_iter().filter(|field| !is_reset_by_status(resource, field)) {
-            match new.pointer(&format!("/metadata/{field}")) {
-                Some(value) => object::set_metadata(&mut kept, field, value.clone()),
-                None => {
-                    object::take_metadata(&mut kept, field);
-                }
-            }
-        }
-    }
-    if let Some(fields) = new.pointer("/metadata/managedFields") {
-        object::set_metadata(&mut kept, "managedFields", fields.clone());
-    }
-    kept
 }
 
 /// Whether a status write leaves that field of the metadata as it is.
@@ -473,30 +325,34 @@ fn store_changed(
     mut value: Value,
     terms: &Terms,
 ) -> Result<Arc<Value>, Refusal> {
-    keep_server_fields(existing, &mut value, resource, &key.name)?;
+    let mut causes = keep_server_fields(existing, &mut value, resource, &key.name, terms)?;
     if terms.subresource != "status" {
         reset_status(&mut value, Some(existing), resource, version);
         prepare::for_update(resource, existing, &mut value);
     }
-    if (resource.has_generation || resource.is_custom) && spec_differs(existing, &value, resource) {
+    if counts(resource) && spec_differs(existing, &value, resource) {
         let generation = object::integer(existing, "/metadata/generation").unwrap_or_default() + 1;
         object::set_metadata(&mut value, "generation", generation.into());
     }
     // The real server checks the metadata of a change twice, for every kind and by the kind's own rules, and tells it twice.
-    let mut causes = validate::metadata_change(resource, existing, &value);
+    causes.extend(validate::metadata_change(resource, existing, &value));
     causes.extend(causes.clone());
     causes.extend(validate::unqualified_finalizers(resource, &value));
-    causes.extend(validate::object(resource, version, &value));
+    // Of built-in kinds a status is written without another look at the rest.
+    if terms.subresource != "status" || resource.is_custom {
+        causes.extend(validate::object(resource, version, &value));
+    }
     if terms.subresource != "status" {
         causes.extend(validate::change(resource, existing, &value));
-        causes.extend(prepare::allocate(
-            world,
-            resource,
-            &mut value,
-            Some(existing),
-            terms.is_dry_run,
-        ));
+        if causes.is_empty() {
+            prepare::check_growth(world, resource, existing, &value)?;
+        }
+        if causes.is_empty() {
+            let existing = Some(&**existing);
+            causes = prepare::allocate(world, resource, &mut value, existing, terms.is_dry_run);
+        }
     }
+    escalation::check(&world.store, &terms.user, resource, Some(existing), &value)?;
     refuse_invalid(resource, &key.name, &causes)?;
     finish(&mut value, resource, version);
     if is_unchanged(existing, &value) {
@@ -546,85 +402,15 @@ fn finish(value: &mut Value, resource: &Resource, version: &Version) {
     }
 }
 
-/// A write to the main resource leaves the status as it is; a new object starts without one.
-fn reset_status(
-    value: &mut Value,
-    existing: Option<&Value>,
-    resource: &Resource,
-    version: &Version,
-) {
-    let keeps_given = existing.is_none()
-        && matches!(resource.kind.as_str(), "Node" | "Namespace")
-        && resource.group.is_empty();
-    if !resource.has_status || keeps_given {
-        return;
-    }
-    if let Some(existing) = existing {
-        object::set(value, "status", existing.get("status").cloned().unwrap_or(Value::Null));
-    } else {
-        object::set(value, "status", Value::Null);
-        if version.schema.is_none() {
-            defaults::fill(&resource.group, &resource.kind, value);
-            typed::round_trip(value, &version.shape);
-        }
-    }
-}
-
-/// Whether anything but metadata and status differs.
-fn spec_differs(existing: &Value, value: &Value, resource: &Resource) -> bool {
-    let bare = |value: &Value| {
-        let mut value = value.clone();
-        object::set(&mut value, "metadata", Value::Null);
-        if resource.has_status {
-            object::set(&mut value, "status", Value::Null);
-        }
-        value
-    };
-    bare(existing) != bare(value)
-}
-
-/// What only the server writes stays as it is.
-fn keep_server_fields(
-    existing: &Value,
-    value: &mut Value,
-    resource: &Resource,
-    name: &str,
-) -> Result<(), Refusal> {
-    let said = object::uid(value);
-    if !said.is_empty() && said != object::uid(existing) {
-        return Err(Refusal::conflict(
-            resource.subject(name),
-            &format!(
-                "Precondition failed: UID in precondition: {said}, UID in object meta: {}",
-                object::uid(existing)
-            ),
-        ));
-    }
-    for field in [
-        "uid",
-        "name",
-        "namespace",
-        "generateName",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-        "selfLink",
-    ] {
-        match existing.pointer(&format!("/metadata/{field}")) {
-            Some(kept) => object::set_metadata(value, field, kept.clone()),
-            None => {
-                object::take_metadata(value, field);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// An object in the version that was asked for.
 pub(crate) fn in_version(value: &Value, resource: &Resource, version: &str) -> Value {
     let mut value = value.clone();
+    // Another version of a custom resource does not show what it has no field for.
+    if let Some(version) =
+        resource.version(version).filter(|own| resource.is_custom && own.name != resource.storage)
+    {
+        typed::round_trip(&mut value, &version.shape);
+    }
     object::set(&mut value, "apiVersion", resource.api_version(version).into());
     value
 }

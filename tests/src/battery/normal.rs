@@ -14,6 +14,7 @@ const NEWER: &[(&str, &str, u32)] = &[
     ("Service", "ipMode", 30),
     ("StatefulSet", "persistentVolumeClaimRetentionPolicy", 27),
     ("StatefulSet", "availableReplicas", 22),
+    ("CronJob", "generation", 21),
     ("DaemonSet", "maxSurge", 22),
     ("Job", "completionMode", 22),
     ("Job", "suspend", 22),
@@ -51,16 +52,26 @@ const ASIDE: &[&str] = &[
     "f:status",
     // The cluster's default class is the cluster's affair.
     "storageClassName",
+    // Of no use to clients.
+    "storageVersionHash",
     // Has been in use for nothing since 1.20.
     "collisionCount",
 ];
 
+/// Words of 1.20 and those of later versions for the same.
+const REWORDED: &[(&str, &str)] = &[
+    ("at least one letter or number (a-z, 0-9)", "at least one letter (a-z)"),
+    ("data[%s]", "data"),
+    ("Expected exactly", "expected exactly"),
+    ("Failed to parse", "failed to parse"),
+    ("End of range", "end of range"),
+    ("cannot be 0 when maxSurge is 0", "cannot be 0"),
+    (", \"ReadWriteOncePod\"", ""),
+    (" with subresource \"status\"", ""),
+];
+
 /// Managers that write when they like.
 const CONTROLLERS: &[&str] = &["kube-controller-manager", "kubelet"];
-
-/// Fields owned part by part until 1.21 and as a whole since: their parts are not told.
-const WHOLE: &[&str] =
-    &["f:fieldRef", "f:roleRef", "f:selector", "f:resourceFieldRef", "f:secretRef"];
 
 /// The parts of objects that are named so hold what each server chooses itself.
 const CHOSEN: &[(&str, &str)] = &[
@@ -134,10 +145,9 @@ fn object(value: &Value, kind: &str, minor: u32) -> Value {
             let kept = kept.map(|item| object(item, kind, minor)).filter(|item| !is_void(item));
             let mut kept: Vec<Value> = kept.collect();
             // In what order managers of one second, and causes of one refusal, are told says nothing.
-            if items
-                .iter()
-                .any(|item| item.get("fieldsType").is_some() || item.get("field").is_some())
-            {
+            if items.iter().any(|item| {
+                item.get("fieldsType").is_some() || item.get("field").is_some() || *item == "watch"
+            }) {
                 kept.sort_by_cached_key(Value::to_string);
             }
             Value::Array(kept)
@@ -161,13 +171,13 @@ fn is_left_out(name: &str, value: &Value, kind: &str, minor: u32) -> bool {
 }
 
 fn field(name: &str, value: &Value, kind: &str, minor: u32) -> Value {
+    if let Some(causes) = value.as_array().filter(|_| name == "causes") {
+        return object(&causes.iter().map(without_what_a_decoder_says).collect(), kind, minor);
+    }
     if let Some((_, shown)) = CHOSEN.iter().find(|(chosen, _)| *chosen == name)
         && value.as_str().is_some_and(|text| !text.is_empty())
     {
         return Value::from(*shown);
-    }
-    if WHOLE.contains(&name) || name.starts_with("k:{\"uid\"") {
-        return Value::Object(Map::new());
     }
     match (name, value) {
         ("clusterIP", Value::String(address)) if !matches!(address.as_str(), "" | "None") => {
@@ -184,12 +194,49 @@ fn field(name: &str, value: &Value, kind: &str, minor: u32) -> Value {
     }
 }
 
+/// A cause without what differs between versions: how a decoder says what it cannot read, and how much is too much.
+fn without_what_a_decoder_says(cause: &Value) -> Value {
+    let mut shown = cause.clone();
+    let is = |name: &str, words: &[&str]| {
+        let found = cause.get(name).and_then(Value::as_str).unwrap_or_default();
+        words.iter().any(|word| found.contains(word))
+    };
+    // What is too much of a custom resource, and of a wrong type, was just invalid before 1.24.
+    let is_too_much = is("reason", &["FieldValueTooLong", "FieldValueTooMany"])
+        || is("message", &["in body should be at most", "in body should have at most"]);
+    if is_too_much || is("field", &["patch"]) {
+        shown["message"] = "Invalid value".into();
+    }
+    if is_too_much || is("reason", &["FieldValueTypeInvalid"]) {
+        shown["reason"] = "FieldValueInvalid".into();
+    }
+    shown
+}
+
 /// A message without the values that it shows: older servers show them in Go's words, newer ones in JSON, and some as a comparison.
 fn without_values(text: &str) -> String {
     let text = text.split('\n').next().unwrap_or_default();
     // The single mistakes are told as causes, in an order that differs.
     let text = text.split(" is invalid: [").next().unwrap_or_default();
-    let text = &text.replace("cpu limit of 1", "cpu limit");
+    let text = &match text.split_once(" limit of ") {
+        Some((before, _)) => format!("{before} limit"),
+        None => text.to_owned(),
+    };
+    let text = &REWORDED.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new));
+    // Which words of a schedule were found is told in two ways.
+    let text = match text.split_once("expected exactly 5 fields, found ") {
+        Some((before, _)) => format!("{before}expected exactly 5 fields"),
+        None => text.clone(),
+    };
+    // And so is what is not the same type, with addresses.
+    let text = match text.split_once("expected objects of the same type") {
+        Some((before, _)) => format!("{before}expected objects of the same type"),
+        None => text,
+    };
+    let text = &match text.split_once("invalid character ") {
+        Some((before, after)) if !after.starts_with("U+") => format!("{before}invalid character"),
+        _ => text,
+    };
     // How a decoder says what it cannot read differs between versions.
     let text = match text.split_once(" cannot be handled as a ") {
         Some((before, after)) => {
@@ -213,6 +260,7 @@ fn without_values(text: &str) -> String {
         None => text.clone(),
     };
     let text = without_number(&text, "does not match the ResourceVersion in record (");
+    let text = without_number(&text, "the ResourceVersion in the precondition (");
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some(at) = [" value: ", "finalizers "]
@@ -225,7 +273,12 @@ fn without_values(text: &str) -> String {
         let end = value_length(after);
         let (value, after) = after.split_at(end);
         let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        let is_composed = is_number || (value.contains(['{', '[', '(']) && !value.starts_with('"'));
+        // A share is a part of a composed value in older servers.
+        let is_share = after.contains("percent string") || after.contains("greater than 100%");
+        let is_composed = is_number
+            || is_share
+            || value == "null"
+            || (value.contains(['{', '[', '(']) && !value.starts_with('"'));
         shown.push_str(if is_composed { "VALUE" } else { value });
         rest = after;
     }
@@ -261,6 +314,8 @@ fn value_length(text: &str) -> usize {
 /// A text with its times and uids replaced.
 fn without_chance(text: &str) -> String {
     let time = replace(text, "dddd-dd-ddTdd:dd:ddZ", "TIME");
+    // As a part of a message, where newer servers quote it.
+    let time = replace(&time, "dddd-dd-dd dd:dd:dd +dddd UTC", "TIME").replace("\"TIME\"", "TIME");
     replace(&time, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "UID")
 }
 

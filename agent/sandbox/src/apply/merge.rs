@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::Rules;
 use super::walk::element;
 use crate::schema::{List, Relation, Shape};
 
 /// The live object with everything that the applied one says.
-pub(super) fn merge(live: &Value, applied: &Value, shape: &Shape) -> Value {
+pub(super) fn merge(live: &Value, applied: &Value, shape: &Shape, rules: Rules) -> Value {
     match (live, applied) {
-        (Value::Object(live), Value::Object(applied)) if is_granular(shape) => {
+        (Value::Object(live), Value::Object(applied)) if !is_leaf(shape, rules) => {
             let mut out = live.clone();
             for (name, value) in applied {
                 let merged = match live.get(name) {
-                    Some(own) => merge(own, value, shape.field(name)),
+                    Some(own) => merge(own, value, shape.field(name), rules),
                     None => value.clone(),
                 };
                 out.insert(name.clone(), merged);
@@ -24,7 +25,7 @@ pub(super) fn merge(live: &Value, applied: &Value, shape: &Shape) -> Value {
         }
         (Value::Array(live), Value::Array(applied)) => match shape {
             Shape::List(list) if list.relation != Relation::Atomic => {
-                Value::Array(items(live, applied, list))
+                Value::Array(items(live, applied, list, rules))
             }
             _ => Value::Array(applied.clone()),
         },
@@ -32,16 +33,16 @@ pub(super) fn merge(live: &Value, applied: &Value, shape: &Shape) -> Value {
     }
 }
 
-fn is_granular(shape: &Shape) -> bool {
+fn is_leaf(shape: &Shape, rules: Rules) -> bool {
     match shape {
-        Shape::Map(map) => !map.is_atomic,
-        Shape::Any => true,
-        _ => shape.fields().is_some_and(|fields| !fields.is_atomic),
+        Shape::Map(_) | Shape::Ref(_) | Shape::Struct(_) => rules.is_one_value(shape),
+        Shape::Any => false,
+        _ => true,
     }
 }
 
 /// Entries that both have come in the applied order; those that only the live list has keep their place between them.
-fn items(live: &[Value], applied: &[Value], list: &List) -> Vec<Value> {
+fn items(live: &[Value], applied: &[Value], list: &List, rules: Rules) -> Vec<Value> {
     let name = |item: &Value| element(item, list).unwrap_or_default();
     let live: Vec<(String, &Value)> = live.iter().map(|item| (name(item), item)).collect();
     let applied: Vec<(String, &Value)> = applied.iter().map(|item| (name(item), item)).collect();
@@ -50,8 +51,16 @@ fn items(live: &[Value], applied: &[Value], list: &List) -> Vec<Value> {
     let merged = |name: &str, item: &Value| {
         live.iter()
             .find(|(known, _)| known == name)
-            .map_or_else(|| item.clone(), |(_, own)| merge(own, item, &list.item))
+            .map_or_else(|| item.clone(), |(_, own)| merge(own, item, &list.item, rules))
     };
+    if !rules.keeps_the_applied_order() {
+        let own = live.iter().map(|(name, item)| {
+            let of_both = applied.iter().find(|(other, _)| other == name);
+            of_both.map_or_else(|| (*item).clone(), |(_, applied)| merged(name, applied))
+        });
+        let new = applied.iter().filter(|(name, _)| !in_live.contains(name.as_str()));
+        return own.chain(new.map(|(_, item)| (*item).clone())).collect();
+    }
     let mut shared =
         applied.iter().map(|(name, _)| name.as_str()).filter(|name| in_live.contains(name));
     let mut next_shared = shared.next();

@@ -1,9 +1,11 @@
 //! What an object says: the fields it has, how two objects differ, and objects without some fields.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is a leaf")]
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::Rules;
 use super::fieldset::{FieldSet, shown};
 use crate::schema::{List, Relation, Shape};
 
@@ -17,14 +19,13 @@ enum Whole<'a> {
     Items(&'a [Value], &'a List),
 }
 
-fn how<'a>(value: &'a Value, shape: &'a Shape) -> Whole<'a> {
+fn how<'a>(value: &'a Value, shape: &'a Shape, rules: Rules) -> Whole<'a> {
     match (shape, value) {
         (Shape::List(list), Value::Array(items)) if list.relation != Relation::Atomic => {
             Whole::Items(items, list)
         }
-        (Shape::Map(map), Value::Object(entries)) if !map.is_atomic => Whole::Fields(entries),
-        (Shape::Ref(_) | Shape::Struct(_), Value::Object(entries))
-            if shape.fields().is_some_and(|fields| !fields.is_atomic) =>
+        (Shape::Map(_) | Shape::Ref(_) | Shape::Struct(_), Value::Object(entries))
+            if !rules.is_one_value(shape) =>
         {
             Whole::Fields(entries)
         }
@@ -48,11 +49,7 @@ pub(super) fn element(item: &Value, list: &List) -> Result<String, String> {
                     Some(value) if !value.is_null() => value.clone(),
                     // The only key with a default in the kinds that the sandbox knows.
                     _ if key == "protocol" => Value::from("TCP"),
-                    _ => {
-                        return Err(format!(
-                            "associative list with keys has an element that omits key field \"{key}\" (and doesn't have default value)"
-                        ));
-                    }
+                    _ => return Err(without_key(key)),
                 };
                 parts.push(format!("{}:{value}", Value::from(key.as_str())));
             }
@@ -63,28 +60,36 @@ pub(super) fn element(item: &Value, list: &List) -> Result<String, String> {
 }
 
 /// The fields that an object has, as an applier owns them.
-pub(super) fn fields_of(value: &Value, shape: &Shape) -> FieldSet {
+pub(super) fn fields_of(value: &Value, shape: &Shape, rules: Rules) -> FieldSet {
     let mut out = FieldSet::default();
-    own(value, shape, &mut Vec::new(), &mut out);
+    own(value, shape, rules, &mut Vec::new(), &mut out);
     out
 }
 
-fn own(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut FieldSet) {
-    match how(value, shape) {
-        Whole::Leaf => {
-            // A list that is owned entry by entry is not owned when it is null.
-            if !matches!((shape, value), (Shape::List(list), Value::Null) if list.relation != Relation::Atomic)
-            {
-                out.insert(path);
-            }
+/// Whether what is not there would be owned part by part.
+fn is_granular_null(value: &Value, shape: &Shape, rules: Rules) -> bool {
+    let is_granular = match shape {
+        Shape::List(list) => list.relation != Relation::Atomic,
+        Shape::Map(_) | Shape::Ref(_) | Shape::Struct(_) => {
+            !rules.owns_empty_maps() && !rules.is_one_value(shape)
         }
+        _ => false,
+    };
+    value.is_null() && is_granular
+}
+
+fn own(value: &Value, shape: &Shape, rules: Rules, path: &mut Vec<String>, out: &mut FieldSet) {
+    match how(value, shape, rules) {
+        Whole::Leaf if is_granular_null(value, shape, rules) => {}
+        Whole::Leaf => out.insert(path),
         Whole::Fields(entries) => {
             for (name, entry) in entries {
                 path.push(format!("f:{name}"));
-                own(entry, shape.field(name), path, out);
+                own(entry, shape.field(name), rules, path, out);
                 let is_named =
                     shape.fields().is_some_and(|fields| fields.fields.contains_key(name));
-                let is_empty = entry.is_null() || entry.as_object().is_some_and(Map::is_empty);
+                let is_empty = rules.owns_empty_maps()
+                    && (entry.is_null() || entry.as_object().is_some_and(Map::is_empty));
                 if is_empty || !is_named {
                     out.insert(path);
                 }
@@ -95,7 +100,7 @@ fn own(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut FieldSet)
             for item in items {
                 if let Ok(element) = element(item, list) {
                     path.push(element);
-                    own(item, &list.item, path, out);
+                    own(item, &list.item, rules, path, out);
                     out.insert(path);
                     path.pop();
                 }
@@ -105,8 +110,9 @@ fn own(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut FieldSet)
 }
 
 /// How two objects differ.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Comparison {
+    rules: Rules,
     /// Fields that only the second has.
     pub(super) added: FieldSet,
     /// Fields that both have with different values.
@@ -116,8 +122,13 @@ pub(super) struct Comparison {
 }
 
 /// Compares two objects of a shape.
-pub(super) fn compare(before: &Value, after: &Value, shape: &Shape) -> Comparison {
-    let mut out = Comparison::default();
+pub(super) fn compare(before: &Value, after: &Value, shape: &Shape, rules: Rules) -> Comparison {
+    let mut out = Comparison {
+        rules,
+        added: FieldSet::default(),
+        modified: FieldSet::default(),
+        removed: FieldSet::default(),
+    };
     out.walk(Some(before), Some(after), shape, &mut Vec::new());
     out
 }
@@ -139,8 +150,8 @@ impl Comparison {
         shape: &Shape,
         path: &mut Vec<String>,
     ) {
-        let left = before.map(|value| how(value, shape));
-        let right = after.map(|value| how(value, shape));
+        let left = before.map(|value| how(value, shape, self.rules));
+        let right = after.map(|value| how(value, shape, self.rules));
         let is_empty = |side: &Option<Whole<'_>>| match side {
             None => true,
             Some(Whole::Fields(entries)) => entries.is_empty(),
@@ -193,7 +204,8 @@ impl Comparison {
                 |map: Option<&'_ Map<String, Value>>| map.and_then(|map| map.get(name)).cloned();
             let (mut left, right) = (side(before), side(after));
             // Go writes a list or map without omitempty as null, so that what is in it is new, but it is not.
-            if left.is_none() && right.is_some() && is_null_when_empty(shape, name) {
+            let is_known = before.is_some() && left.is_none() && right.is_some();
+            if is_known && is_null_when_empty(shape, name) {
                 left = Some(Value::Null);
             }
             self.walk(left.as_ref(), right.as_ref(), shape.field(name), path);
@@ -249,58 +261,65 @@ fn is_null_when_empty(shape: &Shape, name: &str) -> bool {
     })
 }
 
-/// The object without the fields of the set; containers that become empty go too.
-pub(super) fn without(value: &Value, set: &FieldSet, shape: &Shape) -> Option<Value> {
-    match how(value, shape) {
-        Whole::Leaf => Some(value.clone()),
+/// The object without the fields of the set; null when nothing is left of it.
+pub(super) fn without(value: &Value, set: &FieldSet, shape: &Shape, rules: Rules) -> Value {
+    match how(value, shape, rules) {
+        Whole::Leaf | Whole::Items([], _) => value.clone(),
+        Whole::Fields(entries) if entries.is_empty() => value.clone(),
         Whole::Fields(entries) => {
-            let mut out = Map::new();
-            for (name, entry) in entries {
+            let kept = entries.iter().filter_map(|(name, entry)| {
                 let element = format!("f:{name}");
-                if set.has(&element) {
-                    continue;
-                }
-                match set.below(&element) {
-                    Some(below) => {
-                        if let Some(left) = without(entry, below, shape.field(name)) {
-                            out.insert(name.clone(), left);
-                        }
-                    }
-                    None => {
-                        out.insert(name.clone(), entry.clone());
-                    }
-                }
-            }
-            (!out.is_empty()).then_some(Value::Object(out))
+                let below = set.below(&element);
+                let left = || below.map(|below| without(entry, below, shape.field(name), rules));
+                (!set.has(&element))
+                    .then(|| (name.clone(), left().unwrap_or_else(|| entry.clone())))
+            });
+            let kept: Map<String, Value> = kept.collect();
+            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
         }
         Whole::Items(items, list) => {
-            let mut out = Vec::new();
-            for item in items {
-                let Ok(element) = element(item, list) else {
-                    out.push(item.clone());
-                    continue;
-                };
-                if set.has(&element) {
-                    continue;
-                }
-                match set.below(&element) {
-                    Some(below) => out.extend(without(item, below, &list.item)),
-                    None => out.push(item.clone()),
-                }
-            }
-            (!out.is_empty()).then_some(Value::Array(out))
+            let kept = items.iter().filter_map(|item| {
+                let Ok(element) = element(item, list) else { return Some(item.clone()) };
+                let below = set.below(&element);
+                let left = || below.map(|below| without(item, below, &list.item, rules));
+                (!set.has(&element)).then(|| left().unwrap_or_else(|| item.clone()))
+            });
+            let kept: Vec<Value> = kept.collect();
+            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
         }
     }
 }
 
 /// What is wrong with an applied object: unknown fields, wrong types, list entries without keys or twice.
-pub(super) fn mistakes(value: &Value, shape: &Shape) -> Vec<String> {
+pub(super) fn mistakes(value: &Value, shape: &Shape, rules: Rules) -> Vec<String> {
     let mut out = Vec::new();
-    check(value, shape, &mut Vec::new(), &mut out);
+    check(value, shape, rules, &mut Vec::new(), &mut out);
     out
 }
 
-fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<String>) {
+/// The element that names an entry of an applied list.
+fn applied_element(item: &Value, list: &List, rules: Rules) -> Result<String, String> {
+    const SERVICE_PORT: &str = "io.k8s.api.core.v1.ServicePort";
+    let is_of_service = matches!(&list.item, Shape::Ref(name) if name == SERVICE_PORT);
+    if is_of_service && !rules.knows_the_protocol_of_services() && item.get("protocol").is_none() {
+        return Err(without_key("protocol"));
+    }
+    element(item, list)
+}
+
+fn without_key(key: &str) -> String {
+    format!(
+        "associative list with keys has an element that omits key field \"{key}\" (and doesn't have default value)"
+    )
+}
+
+fn check(
+    value: &Value,
+    shape: &Shape,
+    rules: Rules,
+    path: &mut Vec<String>,
+    out: &mut Vec<String>,
+) {
     let mut wrong = |what: String, path: &[String]| out.push(format!("{}: {what}", shown(path)));
     let found = match value {
         Value::Null => return,
@@ -316,7 +335,7 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
             for (name, entry) in entries {
                 path.push(format!("f:{name}"));
                 if fields.fields.contains_key(name) || fields.rest.is_some() {
-                    check(entry, shape.field(name), path, out);
+                    check(entry, shape.field(name), rules, path, out);
                 } else {
                     out.push(format!("{}: field not declared in schema", shown(path)));
                 }
@@ -326,7 +345,7 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
         (Shape::Map(map), Value::Object(entries)) => {
             for (name, entry) in entries {
                 path.push(format!("f:{name}"));
-                check(entry, &map.value, path, out);
+                check(entry, &map.value, rules, path, out);
                 path.pop();
             }
         }
@@ -336,7 +355,7 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
                 let named = if list.relation == Relation::Atomic {
                     Ok(format!("i:{index}"))
                 } else {
-                    element(item, list)
+                    applied_element(item, list, rules)
                 };
                 match named {
                     Err(what) => {
@@ -348,7 +367,7 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
                             out.push(format!("{}: duplicate entries for key {key}", shown(path)));
                         }
                         path.push(name);
-                        check(item, &list.item, path, out);
+                        check(item, &list.item, rules, path, out);
                         path.pop();
                     }
                 }
@@ -358,6 +377,9 @@ fn check(value: &Value, shape: &Shape, path: &mut Vec<String>, out: &mut Vec<Str
             wrong(format!("expected map, got &{{{value}}}"), path);
         }
         (Shape::List(_), _) => wrong(format!("expected list, got &{{{value}}}"), path),
+        (Shape::Quantity, Value::Number(_)) if !rules.takes_amounts_as_numbers() => {
+            wrong(format!("expected string, got &value.valueUnstructured{{Value:{value}}}"), path);
+        }
         (Shape::Integer | Shape::Number, Value::Number(_))
         | (Shape::Text | Shape::Bytes | Shape::Time | Shape::MicroTime, Value::String(_))
         | (Shape::Quantity | Shape::IntOrString, Value::String(_) | Value::Number(_))

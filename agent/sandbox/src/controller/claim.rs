@@ -147,7 +147,7 @@ fn provision(pass: &mut Pass<'_>, claim: &Value, class: &Value) {
             "accessModes": at(claim, "spec/accessModes"),
             "capacity": {"storage": at(claim, "spec/resources/requests/storage")},
             "claimRef": reference(claim),
-            "csi": {"driver": provisioner, "volumeHandle": called},
+            "csi": {"driver": provisioner.replace('/', "."), "volumeHandle": called},
             "persistentVolumeReclaimPolicy": policy,
             "storageClassName": name(class),
             "volumeMode": "Filesystem",

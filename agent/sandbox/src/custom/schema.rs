@@ -114,6 +114,13 @@ pub(crate) fn check(value: &Value, schema: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What is wrong with a default. The decoder tells of no field there.
+pub(crate) fn check_default(default: &Value, schema: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let mut found = Vec::new();
+    check_value(default, schema, "", &mut found);
+    causes.extend(found.into_iter().map(|cause| Cause { field: field.to_owned(), ..cause }));
+}
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
@@ -166,6 +173,13 @@ fn check_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause
         Value::String(word) => check_text(value, word, schema, path, causes),
         Value::Array(items) => check_items(value, items, schema, path, causes),
         Value::Object(fields) => {
+            if is_true(schema, "/x-kubernetes-embedded-resource") {
+                for name in ["apiVersion", "kind"] {
+                    if text(value, &format!("/{name}")).is_empty() {
+                        causes.push(Cause::required(join(path, name), "must not be empty"));
+                    }
+                }
+            }
             check_required(value, schema, path, causes);
             bounds(
                 value,
@@ -296,7 +310,7 @@ fn bounds(
         && count > most
     {
         let (reason, message) = if noun == "chars" {
-            ("FieldValueTooLong", format!("Too long: may not be more than {most} bytes"))
+            ("FieldValueTooLong", format!("Too long: must have at most {most} bytes"))
         } else {
             ("FieldValueTooMany", format!("Too many: {count}: must have at most {most} items"))
         };
@@ -304,29 +318,44 @@ fn bounds(
     }
 }
 
+/// What is wrong with a combination is told of no field, and what is wrong with its closest part of that part's fields.
 fn check_combinations(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let passes = |inner: &Value| {
-        let mut inner_causes = Vec::new();
-        check_value(value, inner, path, &mut inner_causes);
-        inner_causes.is_empty()
+    let of = |inner: &Value| {
+        let mut found = Vec::new();
+        check_value(value, inner, path, &mut found);
+        found
     };
-    for inner in list(schema, "/allOf") {
-        check_value(value, inner, path, causes);
+    let whole = |what: &str| {
+        let why = format!("\"{path}\" must {what}");
+        Cause::invalid("<nil>", &Value::from(""), &why)
+    };
+    let closest = |inners: &[Value]| inners.iter().map(of).min_by_key(Vec::len).unwrap_or_default();
+    let all = list(schema, "/allOf");
+    if all.iter().any(|inner| !of(inner).is_empty()) {
+        let passed = all.iter().filter(|inner| of(inner).is_empty()).count();
+        let none = if passed == 0 { ". None validated" } else { "" };
+        causes.push(whole(&format!("validate all the schemas (allOf){none}")));
+        causes.extend(all.iter().flat_map(of));
     }
     let any = list(schema, "/anyOf");
-    if !any.is_empty() && !any.iter().any(passes) {
-        let why = format!("{path} in body must validate at least one schema (anyOf)");
-        causes.push(Cause::invalid(path, &Value::from(""), &why));
+    if !any.is_empty() && any.iter().all(|inner| !of(inner).is_empty()) {
+        causes.push(whole("validate at least one schema (anyOf)"));
+        causes.extend(closest(any));
     }
     let one = list(schema, "/oneOf");
-    if !one.is_empty() && one.iter().filter(|inner| passes(inner)).count() != 1 {
-        let why = format!("{path} in body must validate one and only one schema (oneOf)");
-        causes.push(Cause::invalid(path, &Value::from(""), &why));
+    let valid = one.iter().filter(|inner| of(inner).is_empty()).count();
+    if !one.is_empty() && valid != 1 {
+        let found = if valid == 0 {
+            causes.extend(closest(one));
+            "none valid".to_owned()
+        } else {
+            format!("{valid} valid alternatives")
+        };
+        causes.push(whole(&format!("validate one and only one schema (oneOf). Found {found}")));
     }
     if let Some(not) = schema.get("not")
-        && passes(not)
+        && of(not).is_empty()
     {
-        let why = format!("{path} in body must not validate the schema (not)");
-        causes.push(Cause::invalid(path, &Value::from(""), &why));
+        causes.push(whole("not validate the schema (not)"));
     }
 }

@@ -105,6 +105,15 @@ fn is_latest(image: &str) -> bool {
     }
 }
 
+/// What the sources of volumes say when they are not told.
+const OF_SOURCES: &[(&str, &[(&str, &str)])] = &[
+    ("hostPath", &[("type", "")]),
+    ("iscsi", &[("iscsiInterface", "default")]),
+    ("rbd", &[("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")]),
+    ("azureDisk", &[("cachingMode", "ReadWrite"), ("fsType", "ext4"), ("kind", "Shared")]),
+    ("scaleIO", &[("fsType", "xfs"), ("storageMode", "ThinProvisioned")]),
+];
+
 fn fill_volume(volume: &mut Value) {
     let has_source =
         volume.as_object().is_some_and(|volume| volume.keys().any(|key| key != "name"));
@@ -116,8 +125,15 @@ fn fill_volume(volume: &mut Value) {
             set_default(source, "defaultMode", 420);
         }
     }
-    if let Some(source) = volume.get_mut("hostPath") {
-        set_default(source, "type", "");
+    for (source, defaults) in OF_SOURCES {
+        if let Some(source) = volume.get_mut(source) {
+            for (field, default) in *defaults {
+                set_default(source, field, *default);
+            }
+        }
+    }
+    if let Some(disk) = volume.get_mut("azureDisk") {
+        set_default(disk, "readOnly", false);
     }
     for item in items_mut(volume, "/downwardAPI/items") {
         if let Some(field) = item.get_mut("fieldRef") {

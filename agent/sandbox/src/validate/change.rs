@@ -7,6 +7,7 @@ use crate::defaults::items_mut;
 use crate::object::{is_true, list, set, text};
 use crate::quantity;
 use crate::resource::Resource;
+use crate::selector;
 use crate::status::Cause;
 
 const IMMUTABLE: &str = "field is immutable";
@@ -45,12 +46,13 @@ pub(crate) fn change(resource: &Resource, old: &Value, new: &Value) -> Vec<Cause
             fixed(old, new, &["/volumeBindingMode"], &mut causes);
         }
         ("scheduling.k8s.io", "PriorityClass") => {
-            for field in ["value", "preemptionPolicy"] {
-                if old.get(field) != new.get(field) {
-                    causes.push(Cause::forbidden(field, "may not be changed in an update."));
-                }
+            if old.get("value") != new.get("value") {
+                causes.push(Cause::forbidden("Value", "may not be changed in an update."));
             }
+            fixed(old, new, &["/preemptionPolicy"], &mut causes);
         }
+        ("", "PersistentVolume") => volume(old, new, &mut causes),
+        ("", "ResourceQuota") => fixed(old, new, &["/spec/scopes"], &mut causes),
         ("discovery.k8s.io", "EndpointSlice") => fixed(old, new, &["/addressType"], &mut causes),
         ("networking.k8s.io", "IngressClass") => {
             fixed(old, new, &["/spec/controller"], &mut causes);
@@ -106,6 +108,13 @@ fn stateful_set(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn job(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    // The real server tells a second time what is wrong with the selector.
+    let labels = new.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
+    let wanted = new.pointer("/spec/selector").cloned().unwrap_or_default();
+    if !selector::matches(&wanted, &labels) {
+        let why = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, why));
+    }
     fixed(old, new, &["/spec/completions", "/spec/selector"], causes);
     let old_template = old.pointer("/spec/template");
     let new_template = new.pointer("/spec/template");
@@ -142,6 +151,22 @@ fn job(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn pod(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    for (name, path) in
+        [("containers", "/spec/containers"), ("initContainers", "/spec/initContainers")]
+    {
+        if list(old, path).len() != list(new, path).len() {
+            let why = "pod updates may not add or remove containers";
+            causes.push(Cause::forbidden(format!("spec.{name}"), why));
+            return;
+        }
+    }
+    // What is empty is refused as such, and the real server tells it a second time.
+    for (index, container) in list(new, "/spec/containers").iter().enumerate() {
+        if text(container, "/image").is_empty() {
+            causes.push(Cause::required(format!("spec.containers[{index}].image"), ""));
+            return;
+        }
+    }
     let bare = |value: &Value| {
         let mut spec = value.get("spec").cloned().unwrap_or_default();
         for list in ["/containers", "/initContainers"] {
@@ -180,6 +205,7 @@ fn service(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
 fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     let bare = |value: &Value| {
         let mut spec = value.get("spec").cloned().unwrap_or_default();
+        // It is set once, when the claim is bound.
         if text(old, "/spec/volumeName").is_empty() {
             set(&mut spec, "volumeName", Value::Null);
         }
@@ -188,21 +214,60 @@ fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
         }
         spec
     };
-    let is_bound = text(old, "/status/phase") == "Bound";
     let asked = "/spec/resources/requests/storage";
+    let is_bound = text(old, "/status/phase") == "Bound";
     if bare(old) != bare(new) || (!is_bound && old.pointer(asked) != new.pointer(asked)) {
         causes.push(Cause::forbidden(
             "spec",
             "spec is immutable after creation except resources.requests for bound claims",
         ));
-        return;
     }
+    volume_mode(old, new, causes);
     let size = |value: &Value| quantity::milli(text(value, asked)).unwrap_or_default();
     if size(new) < size(old) {
         causes.push(Cause::forbidden(
             "spec.resources.requests.storage",
             "field can not be less than previous value",
         ));
+    }
+}
+
+fn volume_mode(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    let mode = "/spec/volumeMode";
+    if old.pointer(mode) != new.pointer(mode) {
+        let given = new.pointer(mode).cloned().unwrap_or_default();
+        causes.push(Cause::invalid("volumeMode", &given, IMMUTABLE));
+    }
+}
+
+fn volume(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    let source = |value: &Value| {
+        let mut spec = value.get("spec").cloned().unwrap_or_default();
+        for field in [
+            "accessModes",
+            "capacity",
+            "claimRef",
+            "mountOptions",
+            "nodeAffinity",
+            "persistentVolumeReclaimPolicy",
+            "storageClassName",
+            "volumeMode",
+        ] {
+            set(&mut spec, field, Value::Null);
+        }
+        spec
+    };
+    if source(old) != source(new) {
+        causes.push(Cause::forbidden(
+            "spec.persistentvolumesource",
+            "spec.persistentvolumesource is immutable after creation",
+        ));
+    }
+    volume_mode(old, new, causes);
+    let place = "/spec/nodeAffinity";
+    if old.pointer(place).is_some() && old.pointer(place) != new.pointer(place) {
+        let given = new.pointer(place).cloned().unwrap_or_default();
+        causes.push(Cause::invalid("nodeAffinity", &given, IMMUTABLE));
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::deletion::{self, Wishes};
 use super::{Terms, Validation};
+use crate::access::User;
 use crate::clock;
 use crate::control::ObjectKey;
 use crate::object::{self, text};
@@ -19,6 +20,8 @@ fn terms(resource: &Resource, value: &Value, subresource: &str, now: Timestamp) 
     let version = if version.is_empty() { resource.storage.as_str() } else { version };
     Terms {
         is_patch: false,
+        is_whole: true,
+        user: User::administrator(),
         manager: MANAGER.to_owned(),
         is_dry_run: false,
         validation: Validation::Ignore,

@@ -31,23 +31,34 @@ impl Wishes {
             (!word.is_empty()).then(|| word.to_owned())
         };
         let mut propagation = word("/propagationPolicy");
+        let refused = |cause: crate::status::Cause| {
+            let subject = crate::status::Subject {
+                group: "meta.k8s.io",
+                resource: "DeleteOptions",
+                name: "",
+            };
+            Err(Refusal::invalid(subject, std::slice::from_ref(&cause)))
+        };
+        if let (Some(policy), true) = (&propagation, options.get("orphanDependents").is_some()) {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let given = Value::from(policy.as_str());
+            return refused(crate::status::Cause::invalid("propagationPolicy", &given, why));
+        }
+        let dry_run = object::list(options, "/dryRun");
+        if dry_run.iter().any(|word| word != "All") {
+            let given = Value::from(dry_run);
+            return refused(crate::status::Cause::unsupported("dryRun", &given, &["All"]));
+        }
         if let Some(orphans) = options.get("orphanDependents").and_then(Value::as_bool) {
             propagation = Some(if orphans { "Orphan" } else { "Background" }.to_owned());
         }
         if let Some(policy) = &propagation
             && !matches!(policy.as_str(), "Orphan" | "Background" | "Foreground")
         {
-            return Err(Refusal::invalid(
-                crate::status::Subject {
-                    group: "meta.k8s.io",
-                    resource: "DeleteOptions",
-                    name: "",
-                },
-                &[crate::status::Cause::unsupported(
-                    "propagationPolicy",
-                    &policy.as_str().into(),
-                    &["Foreground", "Background", "Orphan"],
-                )],
+            return refused(crate::status::Cause::unsupported(
+                "propagationPolicy",
+                &policy.as_str().into(),
+                &["Foreground", "Background", "Orphan", "nil"],
             ));
         }
         Ok(Self {
@@ -69,6 +80,11 @@ pub(crate) fn delete(
     now: Timestamp,
 ) -> Result<(Arc<Value>, bool), Refusal> {
     let existing = write::find(&world.store, resource, key)?;
+    let is_kept = matches!(key.name.as_str(), "default" | "kube-system" | "kube-public");
+    if is_kept && resource.kind == "Namespace" && resource.group.is_empty() {
+        let subject = resource.subject(&key.name);
+        return Err(Refusal::forbidden(subject, "this namespace may not be deleted"));
+    }
     check_preconditions(&existing, resource, key, wishes)?;
     let mut value = (*existing).clone();
     let mut finalizers: Vec<Value> = object::list(&value, "/metadata/finalizers").to_vec();
@@ -98,7 +114,7 @@ pub(crate) fn delete(
             return Ok((existing, true));
         }
         let gone = remove(world, key).unwrap_or(existing);
-        return Ok((gone, true));
+        return Ok((if resource.kind == "Pod" { marked(&gone, now) } else { gone }, true));
     }
     if finalizers.is_empty() {
         object::take_metadata(&mut value, "finalizers");
@@ -129,6 +145,14 @@ pub(crate) fn delete(
     let stored = world.store.put(key, value);
     custom::changed(world, key);
     Ok((stored, false))
+}
+
+/// A pod that goes at once is shown as one whose time of grace is over.
+fn marked(pod: &Value, now: Timestamp) -> Arc<Value> {
+    let mut pod = pod.clone();
+    object::set_metadata(&mut pod, "deletionTimestamp", clock::seconds(now).into());
+    object::set_metadata(&mut pod, "deletionGracePeriodSeconds", 0.into());
+    Arc::new(pod)
 }
 
 fn check_preconditions(
@@ -207,6 +231,10 @@ pub(crate) fn may_go(value: &Value) -> bool {
 pub(crate) fn remove(world: &mut World, key: &ObjectKey) -> Option<Arc<Value>> {
     let gone = world.store.remove(key);
     custom::changed(world, key);
+    if key.kind == "Service" && key.group.is_empty() {
+        // The controller of endpoints takes along what has the name of a Service that goes.
+        world.store.remove(&ObjectKey { kind: "Endpoints".to_owned(), ..key.clone() });
+    }
     gone
 }
 

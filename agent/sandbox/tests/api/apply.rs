@@ -1,6 +1,7 @@
 //! Server-side apply: ownership, conflicts, giving up, list keys, and that nothing changes when nothing is said anew.
 
 use serde_json::{Value, json};
+use tidegate_sandbox::Options;
 
 use crate::bench::{WEB, config, deployment, start};
 
@@ -320,4 +321,30 @@ async fn the_same_quantity_in_other_words_is_a_conflict_as_on_the_real_server() 
         refused.message(),
         "Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"main\"].resources.limits.cpu"
     );
+}
+
+const PROBED: &str = "/spec/template/spec/containers/0/readinessProbe";
+
+/// A Deployment with a probe, and what becomes of it when the applier gives the probe up.
+async fn without_its_probe(version: &str) -> crate::bench::Answer {
+    let bench = crate::bench::with(Options { version: version.to_owned(), ..Options::default() });
+    let mut probed = deployment("web");
+    probed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({"httpGet": {"port": 80}});
+    bench.apply(WEB, "tidegate", &probed).await.expect(201);
+    bench.apply(WEB, "tidegate", &deployment("web")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_given_up_goes_with_its_defaults() {
+    let left = without_its_probe("1.29").await.expect(200);
+    assert_eq!(left.pointer(PROBED), None);
+}
+
+/// So did Kubernetes before 1.21.
+#[tokio::test(start_paused = true)]
+async fn an_old_server_keeps_the_defaults_of_a_probe_that_is_given_up() {
+    let refused = without_its_probe("1.20").await;
+    assert_eq!(refused.code, 422);
+    assert!(refused.message().contains("readinessProbe.httpGet.port"), "{}", refused.message());
 }
