@@ -169,6 +169,13 @@ fn programmed() -> Vec<Behaviour> {
             a_watch_with_a_selector_tells_what_came_and_went,
             a_watch_without_a_version_begins_with_what_is_there,
             a_watch_ends_when_its_time_is_over,
+            a_watch_tells_of_a_deletion_that_is_held_back,
+            what_is_gone_is_told_as_it_was_last,
+            what_no_longer_matches_is_told_as_it_was_before,
+            a_watch_of_pods_selects_by_their_fields,
+            a_watch_tells_nothing_of_dry_runs,
+            a_watch_of_all_namespaces_tells_of_this_one_too,
+            watches_that_are_none_are_refused,
         }
         access {
             roles_allow_and_forbid,
