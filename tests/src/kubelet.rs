@@ -231,14 +231,19 @@ impl Kubelet {
         self.advance(&done.pod);
     }
 
-    /// Makes a volume for a claim that has none; the volume controller binds the two.
+    /// Makes a volume for a claim that has none, but for those of the class `nobody`; the volume controller binds the two.
     async fn serve_claim(&mut self, claim: &PersistentVolumeClaim) {
         let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+        let spec = claim.spec.as_ref();
+        let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
         let name = (claim.namespace().unwrap_or_default(), claim.name_any());
         self.claims.insert(name, phase == Some("Bound"));
         if phase == Some("Bound") {
             self.advance_unbound();
-        } else if phase == Some("Pending") && claim.metadata.deletion_timestamp.is_none() {
+        } else if phase == Some("Pending")
+            && claim.metadata.deletion_timestamp.is_none()
+            && class != Some("nobody")
+        {
             let volume = volume_for(claim);
             let volumes = Api::<PersistentVolume>::all(self.client.clone());
             if let Err(error) = volumes.create(&PostParams::default(), &volume).await {
