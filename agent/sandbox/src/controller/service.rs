@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::object::{
-    at, controller_reference, flag, is_terminating, items, label, lot, name, namespace, number,
-    owner_reference, same, selects_exactly, set, set_entry, text, time, uid, word,
+    at, flag, is_terminating, items, label, lot, name, namespace, number, owner_reference, same,
+    selects_exactly, set, set_entry, text, time, uid, word,
 };
 use super::pass::Pass;
 use super::pod::{is_ready, phase};
@@ -253,9 +253,8 @@ fn slices(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
         write(pass, held, wanted, &["endpoints", "ports"]);
         names.insert(called);
     }
-    for slice in pass.list("discovery.k8s.io", "EndpointSlice").iter() {
-        let is_ours = controller_reference(slice).is_some_and(|o| text(o, "uid") == uid(service));
-        if is_ours && label(slice, MAKER) == MADE_BY && !names.contains(name(slice)) {
+    for slice in &pass.held("discovery.k8s.io", "EndpointSlice", service) {
+        if label(slice, MAKER) == MADE_BY && !names.contains(name(slice)) {
             pass.delete(slice);
         }
     }
