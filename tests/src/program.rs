@@ -191,8 +191,18 @@ impl TestSite {
     ///
     /// # Panics
     /// When it does not within [`PATIENCE`], or the agent ended.
-    pub async fn see<T>(&mut self, what: &str, mut shows: impl FnMut(&Status) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub async fn see<T>(&mut self, what: &str, shows: impl FnMut(&Status) -> Option<T>) -> T {
+        self.see_within(PATIENCE, what, shows).await
+    }
+
+    /// The same, where it may take its time.
+    pub async fn see_within<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut shows: impl FnMut(&Status) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             let status: Option<Status> = self.ask("/api/v1/status").await;
             if let Some(seen) = status.as_ref().and_then(&mut shows) {
