@@ -84,19 +84,8 @@ const EMPTY_NAMES: &[&str] = &[
 ];
 
 /// Crate, dependency that no source names, and why it is there all the same.
-const UNNAMED: &[(&str, &str, &str)] = &[
-    ("agent", "k8s-openapi", "kube needs somebody to choose a version of Kubernetes' types"),
-    (
-        "agent",
-        "tower-http",
-        "was meant for the endpoint; goes when kube is updated, as both share its features",
-    ),
-    (
-        "agent",
-        "utoipa",
-        "was meant for the endpoint, which describes its routes itself; goes with tower-http",
-    ),
-];
+const UNNAMED: &[(&str, &str, &str)] =
+    &[("agent", "k8s-openapi", "kube needs somebody to choose a version of Kubernetes' types")];
 
 /// What looks like a code and is none, and why.
 const NOT_CODES: &[(&str, &str)] =
