@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::place::Place;
+use super::size;
 use crate::quantity;
 use crate::status::Cause;
 
@@ -295,24 +296,12 @@ fn is_overcommitted(name: &str) -> bool {
 
 fn resource_name(name: &str, amount: &Place<'_>, causes: &mut Vec<Cause>) {
     const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-    const OTHERS: [&str; 11] = [
-        "storage",
-        "pods",
-        "services",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-        "limits.cpu",
-    ];
     if name.contains('/') || name.starts_with("hugepages-") || OF_CONTAINERS.contains(&name) {
         return;
     }
     let invalid = |why: &str| Cause::invalid(amount.path.as_str(), &name.into(), why);
-    if !OTHERS.contains(&name) {
+    let is_standard = matches!(name, "storage" | "limits.cpu") || size::COUNTED.contains(&name);
+    if !is_standard {
         causes.push(invalid("must be a standard resource type or fully qualified"));
     }
     causes.push(invalid("must be a standard resource for containers"));

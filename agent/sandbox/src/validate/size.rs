@@ -96,18 +96,20 @@ fn too_long(parts: &[Place<'_>], field: &str, causes: &mut Vec<Cause>) {
     }
 }
 
+/// What a quota counts, rather than measures.
+pub(super) const COUNTED: [&str; 9] = [
+    "pods",
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
 pub(super) fn quota(spec: &Place<'_>, causes: &mut Vec<Cause>) {
-    const COUNTED: [&str; 9] = [
-        "pods",
-        "services",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-    ];
     const MEASURED: [&str; 11] = [
         "cpu",
         "memory",

@@ -33,6 +33,10 @@ pub(crate) fn apply(
     if resource.is_namespaced {
         object::set_metadata(&mut configuration, "namespace", key.namespace.as_str().into());
     }
+    let (author, rules) = (terms.author(resource), world.rules);
+    let merged = |live: &Value| {
+        apply::apply(live, &configuration, &version.shape, resource, &author, is_forced, rules)
+    };
     let Some(existing) = existing else {
         if !terms.subresource.is_empty() {
             return Err(Refusal::not_found(resource.subject(&key.name)));
@@ -46,33 +50,14 @@ pub(crate) fn apply(
                 ),
             ));
         }
-        let live = skeleton(resource, version);
-        let author = terms.author(resource);
-        let mut new = apply::apply(
-            &live,
-            &configuration,
-            &version.shape,
-            resource,
-            &author,
-            is_forced,
-            world.rules,
-        )?;
+        let mut new = merged(&skeleton(resource, version))?;
         typed_again(&mut new, resource, version, terms)?;
         fill_defaults(&mut new, resource, version);
         place(world, resource, &key.namespace, &mut new)?;
         let object = store_new(world, resource, version, new, terms)?;
         return Ok(Written { object, warnings: Vec::new(), is_new: true });
     };
-    let author = terms.author(resource);
-    let mut new = apply::apply(
-        &existing,
-        &configuration,
-        &version.shape,
-        resource,
-        &author,
-        is_forced,
-        world.rules,
-    )?;
+    let mut new = merged(&existing)?;
     // Conflicts of fields are told before that of the version.
     let given = text(&configuration, "/metadata/resourceVersion");
     if !given.is_empty() && given != text(&existing, "/metadata/resourceVersion") {
