@@ -292,19 +292,12 @@ impl Cluster {
         reference: &ObjectRef,
         kind: &ServedKind,
     ) -> Result<Option<Object>, ApiError> {
-        let path = kind.path(&reference.namespace, Some(&reference.name));
-        match self.send(Verb::Get, &path, None).await {
-            Ok(answer) => {
-                let object = Object::new(answer.body);
-                self.watches.learn(&object);
-                Ok(Some(object))
-            }
-            Err(error) if error.is_not_found() => {
-                self.watches.forget(reference);
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        let found = self.fetch(kind, reference).await?;
+        match &found {
+            Some(object) => self.watches.learn(object),
+            None => self.watches.forget(reference),
         }
+        Ok(found)
     }
 
     /// Makes the fields ours that `kubectl apply`, or a tool that gave the object up, owned. Nothing else changes. Gives

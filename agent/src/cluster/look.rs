@@ -10,7 +10,7 @@ use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::Seen;
 
-use super::api::{self, Verb};
+use super::api::{self, ApiError, Verb};
 use super::kinds::ServedKind;
 use super::{Cluster, WIDTH};
 
@@ -132,11 +132,21 @@ impl Cluster {
         kind: &ServedKind,
         reference: &ObjectRef,
     ) -> Result<Option<LiveObject>, Gap> {
+        let found = self.fetch(kind, reference).await.map_err(|error| error.gap())?;
+        Ok(found.as_ref().map(LiveObject::new))
+    }
+
+    /// One object as the server has it, whatever the watches say.
+    pub(super) async fn fetch(
+        &self,
+        kind: &ServedKind,
+        reference: &ObjectRef,
+    ) -> Result<Option<Object>, ApiError> {
         let path = kind.path(&reference.namespace, Some(&reference.name));
         match self.send(Verb::Get, &path, None).await {
-            Ok(answer) => Ok(Some(LiveObject::new(&Object::new(answer.body)))),
+            Ok(answer) => Ok(Some(Object::new(answer.body))),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.gap()),
+            Err(error) => Err(error),
         }
     }
 

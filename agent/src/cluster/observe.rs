@@ -1,7 +1,7 @@
 //! Observing: what is live, and what the server says an apply would give.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -190,7 +190,7 @@ impl Cluster {
         if let (Some(live), Some(there)) = (&live, &there)
             && is_in_place(&body, there)
         {
-            self.verify(desired, live, there);
+            self.verify(desired, live, content(there));
             return Ok(observed(Some(live.clone()), Prediction::InPlace));
         }
         let what = what(desired, &kind, there.as_ref(), false);
@@ -199,10 +199,16 @@ impl Cluster {
         }
         let answer = self.dry_run(desired, &body, &kind, there.as_ref()).await?;
         self.remember_answer(reference, what, &answer);
-        if let (Some(live), Prediction::Exact(predicted)) = (&live, &answer.predicted)
+        if let (Some(live), Some(there), Prediction::Exact(predicted)) =
+            (&live, &there, &answer.predicted)
             && answer.conflicts.is_empty()
         {
-            self.verify(desired, live, predicted);
+            let known = content(there);
+            if known == content(predicted) {
+                self.verify(desired, live, known);
+            } else {
+                self.verified().remove(&desired.reference);
+            }
         }
         Ok(Observation { live, ..answer })
     }
@@ -410,7 +416,7 @@ impl Cluster {
     /// Whether the server has confirmed the pair. Most often the version tells; else the content, which stays when only
     /// status or bookkeeping changed.
     fn is_verified(&self, desired: &DesiredObject, live: &LiveObject) -> bool {
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verified = self.verified();
         let Some(known) = verified.get_mut(&desired.reference) else { return false };
         if known.desired != desired.digest {
             return false;
@@ -426,18 +432,17 @@ impl Cluster {
         is_same
     }
 
-    /// Remembers the pair when applying would change nothing.
-    fn verify(&self, desired: &DesiredObject, live: &LiveObject, predicted: &Object) {
-        let known = content(&live.read());
-        let is_same = known == content(predicted);
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_same {
-            let (desired_digest, version) = (desired.digest.clone(), version(live));
-            let pair = Verified { desired: desired_digest, live: known, version };
-            verified.insert(desired.reference.clone(), pair);
-        } else {
-            verified.remove(&desired.reference);
-        }
+    /// Remembers a pair of which applying changes nothing, by the live object's content. What was tried of it before counts no
+    /// more.
+    fn verify(&self, desired: &DesiredObject, live: &LiveObject, known: Digest) {
+        let (desired_digest, version) = (desired.digest.clone(), version(live));
+        let pair = Verified { desired: desired_digest, live: known, version };
+        self.verified().insert(desired.reference.clone(), pair);
+        self.forget_answer(&desired.reference);
+    }
+
+    fn verified(&self) -> MutexGuard<'_, BTreeMap<ObjectRef, Verified>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

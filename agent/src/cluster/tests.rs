@@ -62,6 +62,18 @@ async fn apply(cluster: &Cluster, object: &Object) -> Result<Object, EffectFailu
     cluster.apply(object, &Terms::none(), &|_| None).await
 }
 
+/// What the inventory has of an object before it is applied.
+fn entry(body: &Object) -> InventoryEntry {
+    InventoryEntry {
+        api_version: body.api_version().to_owned(),
+        uid: None,
+        applied: None,
+        owner: owner(),
+        kept: false,
+        adopted: None,
+    }
+}
+
 /// Applies until the server takes it: what is transient may be tried again.
 async fn applied(cluster: &Cluster, object: &Object) -> Object {
     for _ in 0..600 {
@@ -121,14 +133,7 @@ async fn a_definition_that_nobody_wants_is_seen_with_the_objects_of_its_kind() {
     let (_sandbox, cluster) = start();
     applied(&cluster, &definition()).await;
     applied(&cluster, &widget()).await;
-    let entry = InventoryEntry {
-        api_version: "apiextensions.k8s.io/v1".to_owned(),
-        uid: None,
-        applied: None,
-        owner: owner(),
-        kept: false,
-        adopted: None,
-    };
+    let entry = entry(&definition());
     let reference = definition().reference(NAME);
     let observed = cluster.observe(&[], &[(&reference, &entry)], Timestamp::UNIX_EPOCH).await;
     assert_eq!(observed.gap, None);
@@ -141,14 +146,7 @@ async fn what_keeps_a_definition_is_not_listed_in_each_round() {
     let mut ours = definition();
     ours.set(&["metadata", "labels"], json!({SITE_LABEL: "hz"}));
     let ours = applied(&cluster, &ours).await;
-    let entry = InventoryEntry {
-        api_version: "apiextensions.k8s.io/v1".to_owned(),
-        uid: None,
-        applied: None,
-        owner: owner(),
-        kept: false,
-        adopted: None,
-    };
+    let entry = entry(&definition());
     let reference = ours.reference(NAME);
     let lists = || sandbox.requests().by_verb.get("list").copied().unwrap_or_default();
     let look = || async {

@@ -83,6 +83,11 @@ impl Cluster {
         }
     }
 
+    /// Forgets the answer about an object that needs none any more.
+    pub(super) fn forget_answer(&self, reference: &ObjectRef) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(reference);
+    }
+
     /// Forgets what is wanted no more.
     pub(super) fn forget_answers(&self, wanted: &BTreeSet<&ObjectRef>) {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
