@@ -328,9 +328,7 @@ impl Running {
     }
 
     fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {
-        let of = |state: &DesiredState| {
-            state.object(reference).map(|it| it.body.api_version().to_owned())
-        };
+        let of = |state: &DesiredState| state.object(reference).map(|it| it.api_version.clone());
         let of_inventory =
             || inventory.entries.get(reference).map(|entry| entry.api_version.clone());
         of(&self.desired).or_else(|| of(&self.before)).or_else(of_inventory).unwrap_or_default()
@@ -642,11 +640,11 @@ fn never_applied() -> EffectFailure {
 
 fn entry(desired: &DesiredObject, applied: Option<&Object>) -> InventoryEntry {
     InventoryEntry {
-        api_version: desired.body.api_version().to_owned(),
+        api_version: desired.api_version.clone(),
         uid: applied.map(|applied| applied.uid().to_owned()),
         applied: applied.map(|_| desired.digest.clone()),
         owner: desired.owner.clone(),
-        kept: desired.body.annotation(PRUNE_ANNOTATION) == Some("disabled"),
+        kept: desired.body().annotation(PRUNE_ANNOTATION) == Some("disabled"),
         adopted: None,
     }
 }

@@ -193,7 +193,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
     }
     for object in &desired.objects {
         let older = || {
-            let mut older = object.body.clone();
+            let mut older = object.body();
             if let Some(image) =
                 older.value_mut().pointer_mut("/spec/template/spec/containers/0/image")
             {
@@ -203,7 +203,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
         };
         let observation = Observation {
             live: is_there.then(|| LiveObject::new(&older())),
-            predicted: Prediction::Exact(Box::new(object.body.clone())),
+            predicted: Prediction::Exact(object.body().into()),
             conflicts: Vec::new(),
             warnings: Vec::new(),
             holds: Vec::new(),

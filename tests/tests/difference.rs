@@ -97,8 +97,7 @@ impl World {
             .map(|body| {
                 let text = body.to_string().replace("\"NS\"", &json!(self.namespace).to_string());
                 let body = Object::new(serde_json::from_str(&text).unwrap());
-                let (reference, digest) = (body.reference(CLUSTER), body.digest());
-                DesiredObject { reference, body, digest, owner: owner(), place: None }
+                DesiredObject::new(body.reference(CLUSTER), &body, owner(), None)
             })
             .collect();
         self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
@@ -111,11 +110,11 @@ impl World {
         objects.sort_by_key(|object| !first.contains(&object.reference.kind.as_str()));
         for object in objects {
             let applied = until(|| async {
-                self.cluster.apply(&object.body, &Terms::none(), &|_| None).await.ok()
+                self.cluster.apply(&object.body(), &Terms::none(), &|_| None).await.ok()
             })
             .await;
             let entry = InventoryEntry {
-                api_version: object.body.api_version().to_owned(),
+                api_version: object.api_version.clone(),
                 uid: Some(applied.uid().to_owned()),
                 adopted: None,
                 kept: false,
@@ -410,8 +409,8 @@ async fn what_is_called_in_place_the_server_would_leave_as_it_is(mut world: Worl
     let mut objects = Vec::new();
     for object in &world.desired.objects {
         // At the version that this server has.
-        let applied = world.cluster.apply(&object.body, &Terms::none(), &|_| None).await.unwrap();
-        let mut body = object.body.clone();
+        let applied = world.cluster.apply(&object.body(), &Terms::none(), &|_| None).await.unwrap();
+        let mut body = object.body();
         body.set(&["apiVersion"], applied.get("/apiVersion").cloned().unwrap());
         objects.push(body);
     }
@@ -475,7 +474,7 @@ async fn what_the_dry_run_predicts_is_what_the_write_leaves(mut world: World) {
         assert!(!diff::is_as_approved(change, Some(&after)), "{}", change.object);
         // What a Secret will be has no digest that could be stored: its content is compared.
         let form = if after.is_secret() {
-            world.desired.object(&change.object).unwrap().body.clone()
+            world.desired.object(&change.object).unwrap().body()
         } else {
             other.clone()
         };

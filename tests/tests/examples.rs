@@ -55,8 +55,8 @@ fn summary(state: &DesiredState) -> String {
     let mut pods: BTreeMap<&str, u64> = BTreeMap::new();
     for object in &state.objects {
         let cluster = object.reference.cluster.as_str();
-        *kinds.entry((cluster, object.body.kind())).or_default() += 1;
-        let replicas = object.body.get("/spec/replicas").and_then(serde_json::Value::as_u64);
+        *kinds.entry((cluster, object.reference.kind.as_str())).or_default() += 1;
+        let replicas = object.body().get("/spec/replicas").and_then(serde_json::Value::as_u64);
         *pods.entry(cluster).or_default() += replicas.unwrap_or(0);
     }
     let mut text = String::new();
@@ -95,7 +95,7 @@ async fn an_example_is_valid_and_renders_the_same_twice(
     assert_eq!(found, notes);
     let (first, second) = (render(&site, now()), render(&site, now()));
     let bytes = |state: &DesiredState| -> Vec<String> {
-        state.objects.iter().map(|object| object.body.value().to_string()).collect()
+        state.objects.iter().map(|object| object.body().value().to_string()).collect()
     };
     assert_eq!(bytes(&first), bytes(&second));
     assert_eq!(first.zones, second.zones);

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
 use tidegate_schema::product::HealthRule;
 
+use crate::definition;
 use crate::digest::Digest;
-use crate::object::{Object, ObjectRef};
+use crate::object::{Object, ObjectRef, StoredObject};
 use crate::zone::ZoneData;
 
 /// Everything that should be true: objects per cluster, access rules (as objects) and DNS zones.
@@ -31,6 +32,19 @@ impl DesiredState {
         self.objects.get(index)
     }
 
+    /// The definition of a kind in a cluster, if it is desired too.
+    pub fn definition(&self, cluster: &str, group: &str, kind: &str) -> Option<Object> {
+        let definitions = self.objects.iter().filter(|object| {
+            let other = &object.reference;
+            other.kind == "CustomResourceDefinition" && other.cluster == cluster
+        });
+        // It is named by its plural and its group.
+        let of_group = definitions.filter(|object| {
+            object.reference.name.strip_suffix(group).is_some_and(|head| head.ends_with('.'))
+        });
+        of_group.map(DesiredObject::body).find(|body| definition::is_of(body, group, kind))
+    }
+
     /// The digest of all content, which an approval binds.
     pub fn digest(&self) -> Digest {
         let objects: Vec<_> =
@@ -44,15 +58,45 @@ impl DesiredState {
 pub struct DesiredObject {
     /// What identifies it.
     pub reference: ObjectRef,
-    /// Its content, as it is applied at the end of a release. Workloads carry their final `replicas`, template and
-    /// update strategy; while groups are open, `driver` writes variants of it.
-    pub body: Object,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    content: StoredObject,
     /// The digest of the content.
     pub digest: Digest,
     /// Whose it is.
     pub owner: Owner,
     /// The document that it comes from.
     pub place: Option<Place>,
+}
+
+impl DesiredObject {
+    /// An object with this content.
+    pub fn new(reference: ObjectRef, body: &Object, owner: Owner, place: Option<Place>) -> Self {
+        Self {
+            reference,
+            api_version: body.api_version().to_owned(),
+            content: body.into(),
+            digest: body.digest(),
+            owner,
+            place,
+        }
+    }
+
+    /// Its content, as it is applied at the end of a release. Workloads carry their final `replicas`, template and
+    /// update strategy; while groups are open, `driver` writes variants of it. Reads it each time.
+    pub fn body(&self) -> Object {
+        self.content.read()
+    }
+
+    /// Its version without the group.
+    pub fn version(&self) -> &str {
+        self.api_version.rsplit_once('/').map_or(&self.api_version, |(_, version)| version)
+    }
+
+    /// Its content as it is kept.
+    pub fn stored(&self) -> &StoredObject {
+        &self.content
+    }
 }
 
 /// Which part of the site an object belongs to. The order of [`Layer`] is the order in which a product is built up.

@@ -133,12 +133,7 @@ impl Definitions<'_> {
         let ObjectRef { cluster, group, kind, .. } = reference;
         let key = [cluster, group, kind, version].map(str::to_owned);
         let desired = self.desired;
-        let make = || {
-            let is_own = |other: &&DesiredObject| {
-                other.reference.cluster == *cluster && definition::is_of(&other.body, group, kind)
-            };
-            Definition::new(&desired.objects.iter().find(is_own)?.body, version)
-        };
+        let make = || Definition::new(&desired.definition(cluster, group, kind)?, version);
         self.known.entry(key).or_insert_with(make).as_ref()
     }
 }
@@ -151,6 +146,7 @@ fn judged(
     definitions: &mut Definitions<'_>,
 ) -> Option<Observation> {
     let Prediction::Simulated(object) = &observation.predicted else { return None };
+    let object = &object.read();
     let rules = version.is_none_or(definition::has_rules);
     // What is there at another version would have to be converted first.
     let there = observation.live().filter(|live| live.api_version() == object.api_version());
@@ -158,7 +154,7 @@ fn judged(
         Some(live) => ownership::overlaid(live, &ignored::sent(object, Some(live))),
         None => object.clone(),
     };
-    let judged = definitions.of(&desired.reference, desired.body.version())?.judge(
+    let judged = definitions.of(&desired.reference, desired.version())?.judge(
         object,
         rules,
         there.as_ref(),
@@ -169,7 +165,7 @@ fn judged(
         observation.warnings.push(format!("{}: {}", definition::RULES_NOT_JUDGED, judged.rules));
     }
     observation.predicted = if judged.violations.is_empty() {
-        Prediction::Simulated(Box::new(judged.object))
+        Prediction::Simulated((&judged.object).into())
     } else {
         let message = judged.violations.join("; ");
         Prediction::Refused(Gap { code: definition::VIOLATED.to_owned(), message })
@@ -201,7 +197,7 @@ fn compare(
         set.unchanged += 1;
         return;
     }
-    let there = observation.live();
+    let (body, there) = (desired.body(), observation.live());
     if let Some(gap) = terminating(there.as_ref()) {
         let (cluster, object) =
             (desired.reference.cluster.clone(), Some(desired.reference.clone()));
@@ -211,13 +207,12 @@ fn compare(
         live.clusters.get(&desired.reference.cluster).and_then(|it| it.version.as_deref());
     let judged = judged(desired, observation, version, definitions);
     let observation = judged.as_ref().unwrap_or(observation);
-    let stranger =
-        there.as_ref().and_then(|object| stranger::stranger(&desired.body, object, entry));
+    let stranger = there.as_ref().and_then(|object| stranger::stranger(&body, object, entry));
     if stranger.is_some() && is_implied(desired) {
         set.unchanged += 1;
         return;
     }
-    let may_replace = may_replace(desired, there.as_ref());
+    let may_replace = may_replace(&desired.reference, &body, there.as_ref());
     // What is not ours is refused anyway, and may be refused by the server for what is left of others in it.
     if let Prediction::Refused(gap) = &observation.predicted
         && stranger.is_none()
@@ -230,12 +225,12 @@ fn compare(
             refused: true,
         });
     }
-    let definition = definitions.of(&desired.reference, desired.body.version());
+    let definition = definitions.of(&desired.reference, desired.version());
     let change = match &there {
-        None => Some(creation(desired, observation, definition)),
+        None => Some(creation(desired, body, observation, definition)),
         Some(object) => {
             let is_strange = stranger.is_some();
-            configuration(desired, object, observation, (entry, is_strange), definition)
+            configuration((desired, &body), object, observation, (entry, is_strange), definition)
         }
     };
     match change {
@@ -264,12 +259,11 @@ fn is_settled(
 
 /// Whether the documents let the object be deleted and made anew. Definitions and namespaces never are, as everything in
 /// them would go along (A18); what holds data asks for its loss in words (A21).
-fn may_replace(desired: &DesiredObject, live: Option<&Object>) -> bool {
-    let is_container = effects::is_namespace(&desired.reference)
-        || desired.reference.kind == "CustomResourceDefinition";
-    let loses_data =
-        effects::is_volume(&desired.reference) || live.is_some_and(effects::takes_claims_along);
-    match desired.body.annotation(REPLACE_ANNOTATION) {
+fn may_replace(reference: &ObjectRef, body: &Object, live: Option<&Object>) -> bool {
+    let is_container =
+        effects::is_namespace(reference) || reference.kind == "CustomResourceDefinition";
+    let loses_data = effects::is_volume(reference) || live.is_some_and(effects::takes_claims_along);
+    match body.annotation(REPLACE_ANNOTATION) {
         Some("enabled") => !is_container && !loses_data,
         Some("data-loss") => !is_container,
         _ => false,
@@ -279,7 +273,7 @@ fn may_replace(desired: &DesiredObject, live: Option<&Object>) -> bool {
 /// Whether a namespace was there before us: it is used as it is, and never ours to change or delete (model.md, "What an
 /// app becomes").
 pub fn is_used_as_it_is(desired: &DesiredObject, live: &Object) -> bool {
-    is_implied(desired) && stranger::stranger(&desired.body, live, None).is_some()
+    is_implied(desired) && stranger::stranger(&desired.body(), live, None).is_some()
 }
 
 /// Whether nobody wrote the object down: the namespace of a product, which no manifest declares.
@@ -295,28 +289,29 @@ fn is_drift(desired: &DesiredObject, entry: Option<&InventoryEntry>, action: Act
 
 fn creation(
     desired: &DesiredObject,
+    body: Object,
     observation: &Observation,
     definition: Option<&Definition>,
 ) -> Change {
     let body = match &observation.predicted {
         // With the defaults of the definition that comes with it.
-        Prediction::Simulated(object) => object,
+        Prediction::Simulated(object) => object.read(),
         Prediction::Exact(_)
         | Prediction::InPlace
         | Prediction::Unverified(..)
         | Prediction::NotDesired
-        | Prediction::Refused(_) => &desired.body,
+        | Prediction::Refused(_) => body,
     };
-    let content = normalise::normalised(body);
+    let content = normalise::normalised(&body);
     let differences = fields::leaves(is_builtin(&desired.reference), &content);
     let mut change = blank(&desired.reference, Action::Create, desired, observation);
     change.effects = access::effects(&desired.reference, None, Some(&content));
-    change.fields = mask::masked(desired.body.is_secret(), definition, differences);
+    change.fields = mask::masked(body.is_secret(), definition, differences);
     change
 }
 
 fn configuration(
-    desired: &DesiredObject,
+    (desired, body): (&DesiredObject, &Object),
     live: &Object,
     observation: &Observation,
     (entry, is_strange): (Option<&InventoryEntry>, bool),
@@ -324,13 +319,13 @@ fn configuration(
 ) -> Option<Change> {
     let reference = &desired.reference;
     let predicted = match &observation.predicted {
-        Prediction::Exact(object) => Object::clone(object),
+        Prediction::Exact(object) => object.read(),
         Prediction::InPlace => live.clone(),
         Prediction::Simulated(object) | Prediction::Unverified(object, _) => {
-            ownership::overlaid(live, &ignored::sent(object, Some(live)))
+            ownership::overlaid(live, &ignored::sent(&object.read(), Some(live)))
         }
         Prediction::NotDesired | Prediction::Refused(_) => {
-            ownership::overlaid(live, &ignored::sent(&desired.body, Some(live)))
+            ownership::overlaid(live, &ignored::sent(body, Some(live)))
         }
     };
     let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
@@ -339,7 +334,7 @@ fn configuration(
     // What was applied last has nothing that was given up since; that is every object of a quiet site.
     let kept = match entry.and_then(|entry| entry.applied.as_ref()) {
         Some(applied) if *applied == desired.digest => Vec::new(),
-        Some(_) | None => ownership::kept(live, &desired.body),
+        Some(_) | None => ownership::kept(live, body),
     };
     let action = if matches!(observation.predicted, Prediction::Refused(_)) && !is_strange {
         Action::Replace
@@ -358,7 +353,7 @@ fn configuration(
         change.predicted = Some(fingerprint(&predicted, &differences));
     }
     change.kept = kept;
-    let is_secret = live.is_secret() || desired.body.is_secret();
+    let is_secret = live.is_secret() || body.is_secret();
     change.fields = mask::masked(is_secret, definition, differences);
     Some(change)
 }

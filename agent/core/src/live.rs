@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::Owner;
 use crate::digest::Digest;
-use crate::object::{Object, ObjectRef};
+use crate::object::{Object, ObjectRef, StoredObject};
 
 /// What was observed of all clusters.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +77,10 @@ impl Observation {
     }
 }
 
-/// An object as the API server keeps it. It is kept as text and read when somebody looks into it: in a quiet site hardly any
-/// ever is, and as a tree it takes about ten times the memory.
+/// An object as the API server keeps it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LiveObject {
-    text: Arc<str>,
+    content: StoredObject,
     uid: Arc<str>,
     resource_version: Arc<str>,
 }
@@ -89,18 +88,19 @@ pub struct LiveObject {
 impl LiveObject {
     /// Keeps an object.
     pub fn new(object: &Object) -> Self {
-        let text = object.value().to_string();
-        Self::of_text(text, object.uid(), object.resource_version())
+        let (uid, resource_version) = (object.uid().into(), object.resource_version().into());
+        Self { content: object.into(), uid, resource_version }
     }
 
     /// Keeps an object that is JSON already. What identifies it must be its own.
     pub fn of_text(text: String, uid: &str, resource_version: &str) -> Self {
-        Self { text: text.into(), uid: uid.into(), resource_version: resource_version.into() }
+        let content = StoredObject::of_text(text);
+        Self { content, uid: uid.into(), resource_version: resource_version.into() }
     }
 
     /// The object. Reads it each time.
     pub fn read(&self) -> Object {
-        Object::new(serde_json::from_str(&self.text).unwrap_or_default())
+        self.content.read()
     }
 
     /// `metadata.uid`.
@@ -129,12 +129,12 @@ pub enum Prediction {
     /// Applying would change nothing: the server said so of this very pair, or says so by its record of who set what.
     InPlace,
     /// The server said it: *exact*.
-    Exact(Box<Object>),
+    Exact(StoredObject),
     /// Made without the server, because its namespace, its kind or its kind's schema comes with the same change:
     /// *simulated*.
-    Simulated(Box<Object>),
+    Simulated(StoredObject),
     /// The server could not say (webhook without dry run, no permission): *unverified*; the desired object stands in.
-    Unverified(Box<Object>, Gap),
+    Unverified(StoredObject, Gap),
     /// The server refused it: applying would fail the same way.
     Refused(Gap),
 }

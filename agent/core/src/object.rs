@@ -1,6 +1,7 @@
 //! A Kubernetes object as data, and what identifies it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,42 @@ impl fmt::Debug for ObjectRef {
 /// Groups of Kubernetes itself, which a reader need not see in a name.
 fn is_builtin_group(group: &str) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io")
+}
+
+/// An object kept as JSON text and read when somebody looks into it: in a quiet site hardly any ever is, and as a tree it
+/// takes about ten times the memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredObject(Arc<str>);
+
+impl StoredObject {
+    /// Keeps an object that is JSON already.
+    pub fn of_text(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The object. Reads it each time.
+    pub fn read(&self) -> Object {
+        Object::new(serde_json::from_str(&self.0).unwrap_or_default())
+    }
+}
+
+impl From<&Object> for StoredObject {
+    fn from(object: &Object) -> Self {
+        Self::of_text(object.value().to_string())
+    }
+}
+
+impl From<Object> for StoredObject {
+    fn from(object: Object) -> Self {
+        Self::from(&object)
+    }
+}
+
+/// Shows nothing: contents may hold secrets.
+impl fmt::Debug for StoredObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredObject")
+    }
 }
 
 /// A Kubernetes object as the JSON that the API speaks.

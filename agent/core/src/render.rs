@@ -22,8 +22,8 @@ mod access;
 mod zone;
 
 pub(crate) use config::key as file_key;
-pub(crate) use manifest::is_of;
 pub use manifest::{is_cluster_wide, is_protected_namespace};
+pub(crate) use manifest::{is_of, layer};
 use scope::{Draft, Head, Scope};
 pub(crate) use zone::{zone_of, zones};
 

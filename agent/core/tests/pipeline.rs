@@ -333,7 +333,7 @@ impl World {
         let wanted = desired.objects.iter().map(|object| &object.reference);
         for reference in wanted.chain(self.inventory.entries.keys()) {
             let predicted = match desired.object(reference) {
-                Some(object) => Prediction::Exact(Box::new(self.stored(&object.body, reference))),
+                Some(object) => Prediction::Exact(self.stored(&object.body(), reference).into()),
                 None => Prediction::NotDesired,
             };
             let observation = Observation {
@@ -413,9 +413,9 @@ impl World {
     fn apply(&mut self, reference: &ObjectRef, desired: &DesiredState) {
         let wanted = desired.object(reference).unwrap();
         self.made += 1;
-        let stored = self.stored(&wanted.body, reference);
+        let stored = self.stored(&wanted.body(), reference);
         let entry = InventoryEntry {
-            api_version: wanted.body.api_version().to_owned(),
+            api_version: wanted.api_version.clone(),
             uid: Some(stored.uid().to_owned()),
             applied: Some(wanted.digest.clone()),
             owner: wanted.owner.clone(),

@@ -72,7 +72,7 @@ impl Agent {
             let Some(cluster) = self.clusters.get(&change.object.cluster) else { continue };
             let desired = self.meaning.as_ref().and_then(|it| it.desired.object(&change.object));
             let Some(desired) = desired else { continue };
-            let version = desired.body.api_version().to_owned();
+            let version = desired.api_version.clone();
             match cluster.hand_over(&change.object, &version, stranger.tool).await {
                 Ok(live) => {
                     let adoption = Adoption {

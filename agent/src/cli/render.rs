@@ -64,8 +64,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
 
 /// An object without the values of a Secret.
 fn masked(object: &DesiredObject) -> Value {
-    let mut value = object.body.value().clone();
-    if object.body.is_secret() {
+    let body = object.body();
+    let is_secret = body.is_secret();
+    let mut value = body.into_value();
+    if is_secret {
         for field in ["data", "stringData"] {
             let Some(values) = value.get_mut(field).and_then(Value::as_object_mut) else {
                 continue;

@@ -66,7 +66,7 @@ impl Cluster {
         let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
         let tasks: Vec<_> = desired
             .iter()
-            .map(|object| (&object.reference, object.body.api_version(), Some(*object)))
+            .map(|object| (&object.reference, object.api_version.as_str(), Some(*object)))
             .chain(orphans.map(|(reference, entry)| (*reference, entry.api_version.as_str(), None)))
             .collect();
         let kinds = tasks.iter().map(|(reference, version, _)| (*version, reference.kind.as_str()));
@@ -166,11 +166,12 @@ impl Cluster {
         if there.as_ref().is_some_and(|there| is_used_as_it_is(desired, there)) {
             return Ok(observed(live, Prediction::InPlace));
         }
-        let simulated = || Prediction::Simulated(Box::new(desired.body.clone()));
+        let simulated = || Prediction::Simulated(desired.stored().clone());
         if self.kind_comes_first(reference, version, coming).await? {
             return Ok(observed(live, simulated()));
         }
-        let kind = match self.kinds.writable(&desired.body).await? {
+        let wanted = desired.body();
+        let kind = match self.kinds.writable(&wanted).await? {
             Writable::At(kind) => kind,
             Writable::Nowhere(gap) => return Ok(observed(live, Prediction::Refused(gap))),
         };
@@ -186,7 +187,7 @@ impl Cluster {
             self.remember_answer(reference, what, &answer);
             return Ok(answer);
         }
-        let body = at_version(&ignored::sent(&desired.body, there.as_ref()), &kind);
+        let body = at_version(&ignored::sent(&wanted, there.as_ref()), &kind);
         if let (Some(live), Some(there)) = (&live, &there)
             && is_in_place(&body, there)
         {
@@ -204,7 +205,7 @@ impl Cluster {
             && answer.conflicts.is_empty()
         {
             let known = content(there);
-            if known == content(predicted) {
+            if known == content(&predicted.read()) {
                 self.verify(desired, live, known);
             } else {
                 self.verified().remove(&desired.reference);
@@ -294,7 +295,7 @@ impl Cluster {
             ]);
             match self.send(Verb::Apply, &(path.clone() + &query), Some(body.value())).await {
                 Ok(answer) => {
-                    let predicted = Prediction::Exact(Box::new(Object::new(answer.body)));
+                    let predicted = Prediction::Exact((&Object::new(answer.body)).into());
                     return Ok(tried(predicted, conflicts, answer.warnings));
                 }
                 Err(error) if force == "false" && !error.conflicts().is_empty() => {
@@ -325,10 +326,11 @@ impl Cluster {
     ///
     /// A server checks everything else before it says that the name is taken.
     async fn replaceable(&self, desired: &DesiredObject, kind: &ServedKind, gap: Gap) -> Gap {
-        if gap.code != IMMUTABLE || desired.body.annotation(REPLACE_ANNOTATION).is_none() {
+        let body = desired.body();
+        if gap.code != IMMUTABLE || body.annotation(REPLACE_ANNOTATION).is_none() {
             return gap;
         }
-        let body = at_version(&desired.body, kind);
+        let body = at_version(&body, kind);
         let query = [("fieldManager", FIELD_MANAGER), ("dryRun", "All")];
         let path = kind.path(body.namespace(), None) + &api::query(&query);
         match self.send(Verb::Create, &path, Some(body.value())).await {
@@ -347,7 +349,7 @@ impl Cluster {
         kind: &ServedKind,
     ) -> Result<Observation, Gap> {
         let stand_in = format!("tidegate-{}", desired.digest.short());
-        let mut body = at_version(&desired.body, kind);
+        let mut body = at_version(&desired.body(), kind);
         body.set(&["metadata", "name"], json!(stand_in));
         body.set(&["metadata", "namespace"], json!(STAND_IN));
         let query = api::query(&[
@@ -357,13 +359,13 @@ impl Cluster {
             ("fieldValidation", "Strict"),
         ]);
         let path = kind.path(STAND_IN, Some(&stand_in)) + &query;
-        let simulated = Prediction::Simulated(Box::new(desired.body.clone()));
+        let simulated = Prediction::Simulated(desired.stored().clone());
         let mut observation = observed(None, simulated);
         match self.send(Verb::Apply, &path, Some(body.value())).await {
             Ok(answer) => observation.warnings = answer.warnings,
             Err(error) if error.is_about_the_object() => {
                 let Gap { code, message } = error.gap();
-                let message = message.replace(&stand_in, desired.body.name());
+                let message = message.replace(&stand_in, &desired.reference.name);
                 observation.predicted = Prediction::Refused(Gap { code, message });
             }
             Err(error) if error.verdict() == Verdict::NotAsked => return Err(error.gap()),
@@ -476,7 +478,7 @@ struct Coming {
 impl Coming {
     fn of(desired: &[&DesiredObject]) -> Self {
         let definitions = desired.iter().filter(|object| object.reference.kind == DEFINITION);
-        let text = |object: &DesiredObject, pointer| object.body.text(pointer).to_owned();
+        let text = |object: &DesiredObject, pointer| object.body().text(pointer).to_owned();
         Self {
             namespaces: BTreeMap::new(),
             kinds: definitions
@@ -504,11 +506,11 @@ impl Coming {
 
     /// Learns from the definitions that were observed which of them change.
     fn note_changes(&mut self, observed: &BTreeMap<ObjectRef, Observation>) {
-        for observation in observed.values() {
+        for (_, observation) in observed.iter().filter(|(it, _)| it.kind == DEFINITION) {
             let Prediction::Exact(predicted) = &observation.predicted else { continue };
             let Some(live) = observation.live() else { continue };
             let versions = |object: &Object| object.get("/spec/versions").cloned();
-            if live.kind() == DEFINITION && versions(&live) != versions(predicted) {
+            if versions(&live) != versions(&predicted.read()) {
                 let text = |pointer| live.text(pointer).to_owned();
                 self.changing.insert((text("/spec/group"), text("/spec/names/kind")));
             }
@@ -550,7 +552,7 @@ pub(super) fn observed(live: Option<LiveObject>, prediction: Prediction) -> Obse
 }
 
 fn unverified(body: &Object, gap: Gap) -> Prediction {
-    Prediction::Unverified(Box::new(body.clone()), gap)
+    Prediction::Unverified(body.into(), gap)
 }
 
 /// When the other managers last wrote, from the live object's own records.

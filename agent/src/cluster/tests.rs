@@ -48,13 +48,7 @@ fn owner() -> Owner {
 }
 
 fn desired(body: Object) -> DesiredObject {
-    DesiredObject {
-        reference: body.reference(NAME),
-        digest: body.digest(),
-        body,
-        owner: owner(),
-        place: None,
-    }
+    DesiredObject::new(body.reference(NAME), &body, owner(), None)
 }
 
 /// Applies as it is, whatever is there.
@@ -179,7 +173,7 @@ async fn a_change_that_waits_is_not_tried_in_each_round() {
         let predicted = |object: &DesiredObject| {
             let predicted = &seen.objects[&object.reference].predicted;
             let Prediction::Exact(predicted) = predicted else { panic!("{predicted:?}") };
-            predicted.get("/data").cloned().unwrap_or_default()
+            predicted.read().get("/data").cloned().unwrap_or_default()
         };
         assert_eq!(
             (predicted(&object), predicted(&new[0])),
@@ -290,7 +284,7 @@ async fn what_is_in_place_is_told_from_the_watches_without_a_dry_run() {
     let (sandbox, cluster) = start();
     let objects = config_maps(20, "default", "1");
     for object in &objects {
-        applied(&cluster, &object.body).await;
+        applied(&cluster, &object.body()).await;
     }
     let (observation, spent) = observed_afresh(&sandbox, &objects).await;
     assert_eq!(observation.objects.len(), 20);
@@ -302,10 +296,10 @@ async fn what_is_in_place_is_told_from_the_watches_without_a_dry_run() {
     for (object, expected) in mixed.iter().zip(["2", "2", "2", "1"]) {
         let predicted = &observation.objects[&object.reference].predicted;
         let value = if let Prediction::Exact(predicted) = predicted {
-            predicted.text("/data/key")
+            predicted.read().text("/data/key").to_owned()
         } else {
             assert!(matches!(predicted, Prediction::InPlace), "{predicted:?}");
-            "1"
+            "1".to_owned()
         };
         assert_eq!(value, expected);
     }
@@ -318,8 +312,7 @@ async fn objects_that_do_not_exist_are_looked_for_together() {
     assert!(observation.objects.values().all(|it| it.live.is_none()));
     assert!(spent["get"] < 10, "{spent:?}");
     // What somebody made without our label is found all the same.
-    let theirs = &config_maps(1, "default", "theirs")[0].body;
-    let mut theirs = theirs.clone();
+    let mut theirs = config_maps(1, "default", "theirs")[0].body();
     theirs.set(&["metadata", "labels"], json!({}));
     let cluster = Cluster::of_client(NAME, "hz", client_of_sandbox(&sandbox));
     let path = "/api/v1/namespaces/default/configmaps";

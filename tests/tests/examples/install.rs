@@ -91,16 +91,17 @@ async fn apply(kinds: &mut Kinds, sandbox: &Sandbox, mut objects: Vec<&DesiredOb
         ..PatchParams::apply("tidegate")
     };
     for object in &objects {
-        let api = kinds.api(&object.body).await;
-        let patch = Patch::Apply(object.body.value());
-        let applied = api.patch(object.body.name(), &parameters, &patch).await;
+        let body = object.body();
+        let api = kinds.api(&body).await;
+        let patch = Patch::Apply(body.value());
+        let applied = api.patch(&object.reference.name, &parameters, &patch).await;
         assert!(applied.is_ok(), "{} is refused: {:?}", object.reference, applied.err());
     }
     let deadline = sandbox.now().checked_add(PATIENCE).unwrap();
     for object in objects {
-        let api = kinds.api(&object.body).await;
+        let api = kinds.api(&object.body()).await;
         loop {
-            let live = api.get(object.body.name()).await.unwrap();
+            let live = api.get(&object.reference.name).await.unwrap();
             let live = Object::new(serde_json::to_value(live).unwrap());
             match health(&live) {
                 Health::Healthy => break,

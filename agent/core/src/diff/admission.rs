@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::change::{Action, Change, ChangeSet, Confidence};
-use crate::desired::DesiredState;
+use crate::desired::{DesiredObject, DesiredState};
 use crate::live::{LiveState, Observation};
 use crate::object::{Object, ObjectRef};
 
@@ -103,7 +103,7 @@ impl Constraint {
 impl World<'_> {
     /// The object as it is wanted and as it is there.
     fn forms(self, reference: &ObjectRef) -> Vec<Object> {
-        let wanted = self.desired.object(reference).map(|object| object.body.clone());
+        let wanted = self.desired.object(reference).map(DesiredObject::body);
         let there = self.live.observation(reference).and_then(Observation::live);
         wanted.into_iter().chain(there).collect()
     }
@@ -196,12 +196,9 @@ impl World<'_> {
 
     /// The names that a kind's resource may have.
     fn plurals(self, reference: &ObjectRef) -> Vec<String> {
-        let is_definition = |object: &&crate::desired::DesiredObject| {
-            object.reference.cluster == reference.cluster
-                && crate::definition::is_of(&object.body, &reference.group, &reference.kind)
-        };
-        if let Some(definition) = self.desired.objects.iter().find(is_definition) {
-            return vec![definition.body.text("/spec/names/plural").to_owned()];
+        let ObjectRef { cluster, group, kind, .. } = reference;
+        if let Some(definition) = self.desired.definition(cluster, group, kind) {
+            return vec![definition.text("/spec/names/plural").to_owned()];
         }
         let kind = reference.kind.to_lowercase();
         let stem = kind.strip_suffix('y').map(|stem| format!("{stem}ies"));
@@ -332,7 +329,7 @@ mod tests {
         let mut world = World::new();
         for governor in governors {
             let reference = world.want(governor);
-            let predicted = Prediction::Exact(Box::new(Object::new(governor.clone())));
+            let predicted = Prediction::Exact(Object::new(governor.clone()).into());
             world.observe(&reference, None, predicted);
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
@@ -346,7 +343,7 @@ mod tests {
         };
         let reference = world.want(&map("2"));
         let live = map("1");
-        let predicted = Prediction::Exact(Box::new(Object::new(map("2"))));
+        let predicted = Prediction::Exact(Object::new(map("2")).into());
         world.observe(&reference, (!is_new).then_some(&live), predicted);
         world.own(&reference, "m", None);
         let set = world.diff();

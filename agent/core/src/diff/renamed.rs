@@ -33,7 +33,7 @@ pub(super) fn pair(desired: &DesiredState, live: &LiveState, set: &mut ChangeSet
         for other in going.get(&place(change)).into_iter().flatten() {
             let there = set.changes.get(*other).map(|other| &other.object);
             let there = there.and_then(|it| live.observation(it)).and_then(Observation::live);
-            if there.is_some_and(|there| is_same(&change.object, &wanted.body, &there)) {
+            if there.is_some_and(|there| is_same(&change.object, &wanted.body(), &there)) {
                 pairs.push((index, *other));
             }
         }
@@ -115,7 +115,7 @@ mod tests {
         let mut world = World::new();
         for object in new {
             let reference = world.want(object);
-            let predicted = Prediction::Exact(Box::new(Object::new(object.clone())));
+            let predicted = Prediction::Exact(Object::new(object.clone()).into());
             world.observe(&reference, None, predicted);
         }
         for object in old {

@@ -53,14 +53,8 @@ impl World {
     pub(super) fn want(&mut self, body: &Value) -> ObjectRef {
         let body = Object::new(body.clone());
         let reference = body.reference(CLUSTER);
-        let digest = body.digest();
-        self.desired.objects.push(DesiredObject {
-            reference: reference.clone(),
-            body,
-            digest,
-            owner: owner(),
-            place: None,
-        });
+        let object = DesiredObject::new(reference.clone(), &body, owner(), None);
+        self.desired.objects.push(object);
         self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
         reference
     }
@@ -100,11 +94,7 @@ use crate::digest::Digest;
 pub(crate) fn compared(live: &Value, predicted: &Value) -> ChangeSet {
     let mut world = World::new();
     let reference = world.want(predicted);
-    world.observe(
-        &reference,
-        Some(live),
-        Prediction::Exact(Box::new(Object::new(predicted.clone()))),
-    );
+    world.observe(&reference, Some(live), Prediction::Exact(Object::new(predicted.clone()).into()));
     world.own(&reference, "", None);
     world.diff()
 }
@@ -335,7 +325,7 @@ fn what_is_not_there_is_created_with_every_leaf() {
     let mut world = World::new();
     let body = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
     let reference = world.want(&body);
-    world.observe(&reference, None, Prediction::Simulated(Box::new(Object::new(body))));
+    world.observe(&reference, None, Prediction::Simulated(Object::new(body).into()));
     let set = world.diff();
     assert_eq!(set.changes[0].action, Action::Create);
     assert_eq!(set.changes[0].confidence, Confidence::Simulated);
@@ -384,7 +374,7 @@ fn an_object_that_cannot_be_observed_stops_no_other() {
     let (web, other) = (pod_spec(&json!([{"name": "web"}])), secret(&json!({})));
     let lost = world.want(&web);
     let seen = world.want(&other);
-    world.observe(&seen, None, Prediction::Exact(Box::new(Object::new(other))));
+    world.observe(&seen, None, Prediction::Exact(Object::new(other).into()));
     world.own(&lost, "1", None);
     let gap = Gap { code: "CLUSTER/SERVER_ERROR".to_owned(), message: String::new() };
     world.cluster().gaps.insert(lost.clone(), gap.clone());
@@ -435,7 +425,7 @@ fn ruled(version: &str, live: Option<&Value>, spec: &Value) -> Result<Vec<String
     };
     let reference = world.want(&body(spec));
     let live = live.map(body);
-    let simulated = Prediction::Simulated(Box::new(Object::new(body(spec))));
+    let simulated = Prediction::Simulated(Object::new(body(spec)).into());
     world.observe(&reference, live.as_ref(), simulated);
     world.own(&reference, "", None);
     let set = world.diff();
@@ -490,7 +480,7 @@ fn fields_of_custom_resources_that_are_secret_are_never_shown() {
         let predicted = match wanted {
             Some(wanted) => {
                 world.want(wanted);
-                Prediction::Exact(Box::new(Object::new(wanted.clone())))
+                Prediction::Exact(Object::new(wanted.clone()).into())
             }
             None => Prediction::NotDesired,
         };
@@ -638,7 +628,7 @@ fn a_change_of_what_was_applied_is_drift() {
     let body = pod_spec(&json!([{"name": "web", "image": "w:1"}]));
     let live = pod_spec(&json!([{"name": "web", "image": "w:evil"}]));
     let reference = world.want(&body);
-    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    world.observe(&reference, Some(&live), Prediction::Exact(Object::new(body.clone()).into()));
     world.own(&reference, "", Some(Object::new(body).digest()));
     assert!(world.diff().changes[0].drift);
     world.own(&reference, "", Some(Object::new(live).digest()));
@@ -650,7 +640,7 @@ fn another_owner_is_a_move() {
     let mut world = World::new();
     let body = pod_spec(&json!([{"name": "web"}]));
     let reference = world.want(&body);
-    world.observe(&reference, Some(&body), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    world.observe(&reference, Some(&body), Prediction::Exact(Object::new(body.clone()).into()));
     assert_eq!(world.diff().changes[0].action, Action::Move, "adopted");
     world.own(&reference, "", None);
     assert!(world.diff().is_empty());
@@ -727,14 +717,14 @@ fn what_exists_and_is_not_ours_is_a_stranger_until_it_is_adopted() {
     live["metadata"]["managedFields"] =
         json!([{"manager": "kubectl-client-side-apply", "operation": "Update"}]);
     let reference = world.want(&body);
-    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    world.observe(&reference, Some(&live), Prediction::Exact(Object::new(body.clone()).into()));
     let stranger = |world: &World| world.diff().changes[0].stranger.clone();
     assert_eq!(stranger(&world).unwrap().by, "kubectl-client-side-apply");
     // Refused for what is left of others in it: adopting is what helps, so it is not only a refusal.
     let gap = Gap { code: "CLUSTER/INVALID".to_owned(), message: "left over".to_owned() };
     world.observe(&reference, Some(&live), Prediction::Refused(gap));
     assert!(stranger(&world).is_some());
-    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body.clone()))));
+    world.observe(&reference, Some(&live), Prediction::Exact(Object::new(body.clone()).into()));
     // What was only intended is not ours either.
     world.own(&reference, "", None);
     world.inventory.entries.get_mut(&reference).unwrap().uid = None;
@@ -750,7 +740,7 @@ fn a_namespace_that_was_there_is_used_as_it_is() {
         "labels": {"tidegate.dev/site": "hz"}}});
     let live = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let reference = world.want(&body);
-    world.observe(&reference, Some(&live), Prediction::Exact(Box::new(Object::new(body))));
+    world.observe(&reference, Some(&live), Prediction::Exact(Object::new(body).into()));
     assert!(world.diff().changes[0].stranger.is_some(), "a manifest says what it should be");
     world.desired.objects[0].owner.product = None;
     let set = world.diff();
@@ -774,11 +764,7 @@ fn without_the_server_only_what_is_ours_is_compared() {
     let mut world = World::new();
     let reference = world.want(&body);
     let gap = Gap { code: "CLUSTER/WEBHOOK".to_owned(), message: "no dry run".to_owned() };
-    world.observe(
-        &reference,
-        Some(&live),
-        Prediction::Unverified(Box::new(Object::new(body)), gap),
-    );
+    world.observe(&reference, Some(&live), Prediction::Unverified(Object::new(body).into(), gap));
     let set = world.diff();
     assert_eq!(
         lines(&set),
@@ -834,7 +820,7 @@ fn a_change_is_as_approved_until_what_it_is_about_changes() {
     assert!(!is_as_approved(change, None), "it is gone");
     let mut world = World::new();
     let reference = world.want(&live);
-    world.observe(&reference, None, Prediction::Exact(Box::new(Object::new(live.clone()))));
+    world.observe(&reference, None, Prediction::Exact(Object::new(live.clone()).into()));
     let creation = &world.diff().changes[0];
     assert!(is_as_approved(creation, None));
     assert!(!is_as_approved(creation, Some(&Object::new(live.clone()))), "somebody made it");

@@ -28,7 +28,7 @@ pub(super) fn rollout(
     let there = live.observation(&change.object).and_then(Observation::live);
     let before =
         if change.action == Action::Create { 0 } else { there.as_ref().map_or(0, replicas) };
-    let total = if desired.body.kind() == "DaemonSet" { before } else { unit.replicas };
+    let total = if desired.reference.kind == "DaemonSet" { before } else { unit.replicas };
     let restarts = change.action == Action::Configure
         && change.effects.iter().any(|effect| matches!(effect, Effect::PodsRestart { .. }));
     let driver = if restarts && total > 0 { driver(desired) } else { Driver::Whole };
@@ -55,11 +55,11 @@ pub(super) fn rollout(
 }
 
 fn driver(desired: &DesiredObject) -> Driver {
-    match desired.body.kind() {
+    match desired.reference.kind.as_str() {
         "StatefulSet" => Driver::StatefulSet,
         "DaemonSet" => Driver::DaemonSet,
         // All pods go before the first new one comes: there is nothing to group.
-        "Deployment" if desired.body.text("/spec/strategy/type") == "Recreate" => Driver::Whole,
+        "Deployment" if desired.body().text("/spec/strategy/type") == "Recreate" => Driver::Whole,
         "Deployment" => Driver::Deployment,
         _ => Driver::Whole,
     }

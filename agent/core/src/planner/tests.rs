@@ -114,13 +114,7 @@ fn deployment(product: &Product) -> Deployment {
 
 fn object(cluster: &str, owner: Owner, body: Value) -> DesiredObject {
     let body = Object::new(body);
-    DesiredObject {
-        reference: body.reference(cluster),
-        digest: body.digest(),
-        body,
-        owner,
-        place: None,
-    }
+    DesiredObject::new(body.reference(cluster), &body, owner, None)
 }
 
 fn desired(products: &[Product]) -> DesiredState {
@@ -250,10 +244,9 @@ impl World {
         for object in old.objects.iter().chain(&new.objects) {
             let wanted = new.object(&object.reference);
             let observation = Observation {
-                live: old.object(&object.reference).map(|it| LiveObject::new(&it.body)),
-                predicted: wanted.map_or(Prediction::NotDesired, |it| {
-                    Prediction::Exact(Box::new(it.body.clone()))
-                }),
+                live: old.object(&object.reference).map(|it| LiveObject::new(&it.body())),
+                predicted: wanted
+                    .map_or(Prediction::NotDesired, |it| Prediction::Exact(it.body().into())),
                 conflicts: Vec::new(),
                 warnings: Vec::new(),
                 holds: Vec::new(),

@@ -79,7 +79,7 @@ fn apply<'a>(
         let own = if must_go_first(step, reference, observed) {
             Decision::deletion(step, reference, observed, finding)
         } else if let Some(desired) = work.desired.object(reference) {
-            write(work, step, reference, (&desired.body, true), observed, finding)
+            write(work, step, reference, (&desired.body(), true), observed, finding)
         } else {
             continue;
         };
@@ -204,7 +204,7 @@ fn is_unprovided(work: Work<'_>, live: &Object, reference: &ObjectRef) -> bool {
         name: live.text("/spec/storageClassName").to_owned(),
     };
     let class = work.desired.object(&class);
-    class.is_some_and(|class| class.body.text("/volumeBindingMode") != "WaitForFirstConsumer")
+    class.is_some_and(|class| class.body().text("/volumeBindingMode") != "WaitForFirstConsumer")
 }
 
 /// An object on its way whose pods will not come up ends the step before its timeout (A37); else what troubles them, as it
@@ -333,8 +333,7 @@ mod tests {
     fn desired(body: Object) -> DesiredObject {
         let owner =
             Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support };
-        let (reference, digest) = (body.reference("room-a"), body.digest());
-        DesiredObject { reference, digest, body, owner, place: None }
+        DesiredObject::new(body.reference("room-a"), &body, owner, None)
     }
 
     fn pruned(metadata: &Value, uid: &str) -> Decision {

@@ -97,7 +97,7 @@ fn revert_object(
         let effect = Effect::Apply {
             step: step.id.clone(),
             reference: reference.clone(),
-            object: before.body.clone(),
+            object: before.body(),
             is_final: true,
             terms: Box::new(Terms::none()),
         };
@@ -125,7 +125,8 @@ fn recover(
     observed: &Observed,
 ) -> Option<Decision> {
     let before = work.before.object(reference)?;
-    let wanted = driver::revision(&before.body);
+    let body = before.body();
+    let wanted = driver::revision(&body);
     let is_workload = !wanted.is_empty();
     let waiting = |why: &str| {
         let finding = Finding::note("RELEASE/AWAIT_HEALTH").with("object", reference.to_string());

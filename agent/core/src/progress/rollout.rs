@@ -49,14 +49,14 @@ impl Rolling<'_> {
         };
         if let Some(open) = &self.own.open {
             return match self.rollout.groups.get(open.group) {
-                Some(group) => self.in_group(&desired.body, group, open),
+                Some(group) => self.in_group(&desired.body(), group, open),
                 None => Decision::event(Event::GroupDone { step: self.id(), group: open.group }),
             };
         }
         if self.own.groups_done < self.rollout.groups.len() {
             return held(self.state, self.hold)
                 .or_else(|| self.taken_by_others())
-                .or_else(|| self.changed_by_others(&desired.body))
+                .or_else(|| self.changed_by_others(&desired.body()))
                 .unwrap_or_else(|| {
                     Decision::event(Event::GroupOpened {
                         step: self.id(),
@@ -65,7 +65,7 @@ impl Rolling<'_> {
                     })
                 });
         }
-        self.finish(&desired.body)
+        self.finish(&desired.body())
     }
 
     fn taken_by_others(&self) -> Option<Decision> {

@@ -46,13 +46,7 @@ fn desired(kind: &str, revision: &str, replicas: u32) -> DesiredState {
         access: None,
         layer: Layer::Workload,
     };
-    let object = DesiredObject {
-        reference: body.reference("room-a"),
-        digest: body.digest(),
-        body,
-        owner,
-        place: None,
-    };
+    let object = DesiredObject::new(body.reference("room-a"), &body, owner, None);
     DesiredState { objects: vec![object], ..DesiredState::default() }
 }
 
@@ -772,7 +766,6 @@ fn three_steps() -> (Plan, DesiredState) {
         let body = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": "shop"}}));
         let reference = body.reference(cluster);
-        let (digest, owner) = (body.digest(), owner());
         steps.push(Step {
             id: name.to_owned(),
             kind: StepKind::Objects(Layer::Support),
@@ -786,7 +779,7 @@ fn three_steps() -> (Plan, DesiredState) {
             rollout: None,
             timeout_seconds: 60,
         });
-        state.objects.push(DesiredObject { reference, digest, body, owner, place: None });
+        state.objects.push(DesiredObject::new(reference, &body, owner(), None));
     }
     state.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     plan.content.waves.push(Wave {
@@ -870,13 +863,7 @@ fn with_a_task(conditions: &serde_json::Value) -> ((Plan, DesiredState), Observe
     let reference = job.reference("room-a");
     let step = &mut plan.content.waves[0].steps[0];
     (step.kind, step.apply) = (StepKind::Job(Layer::Task), vec![reference.clone()]);
-    state.objects.push(DesiredObject {
-        reference,
-        digest: job.digest(),
-        body: job,
-        owner: owner(),
-        place: None,
-    });
+    state.objects.push(DesiredObject::new(reference, &job, owner(), None));
     state.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     ((plan, state), Observed::default())
 }

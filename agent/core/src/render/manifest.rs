@@ -5,7 +5,7 @@ use tidegate_schema::solution::Ignore;
 
 use crate::desired::Layer;
 use crate::ignored::{self, Path};
-use crate::object::Object;
+use crate::object::{Object, ObjectRef};
 use crate::render::scope::{Draft, Scope, label_value};
 use crate::site::Manifest;
 
@@ -53,8 +53,8 @@ pub fn is_cluster_wide(group: &str, kind: &str) -> bool {
 /// A plain object of a product.
 pub(super) fn manifest<'a>(scope: &'a Scope<'a>, manifest: &'a Manifest) -> Draft<'a> {
     Draft {
-        reference: manifest.body.reference(scope.cluster),
-        owner: scope.owner(None, layer(&manifest.body)),
+        reference: manifest.reference.clone(),
+        owner: scope.owner(None, manifest.layer),
         place: &manifest.place,
         content: Box::new(|| content(scope, manifest)),
     }
@@ -62,7 +62,8 @@ pub(super) fn manifest<'a>(scope: &'a Scope<'a>, manifest: &'a Manifest) -> Draf
 
 fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
     let deployment = scope.deployment;
-    let mut body = manifest.body.value().clone();
+    let written = manifest.content.read();
+    let mut body = written.value().clone();
     let ours = json!({
         "app.kubernetes.io/managed-by": "tidegate",
         "app.kubernetes.io/part-of": deployment.solution,
@@ -88,13 +89,13 @@ fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
     if let Some(fields) = body.as_object_mut() {
         fields.remove("status");
     }
-    if matches!(manifest.body.group(), "" | "apps" | "batch") {
+    if matches!(written.group(), "" | "apps" | "batch") {
         complete(&mut body);
     }
-    if manifest.body.is_secret() {
+    if written.is_secret() {
         body = with_open_keys(Object::new(body)).into_value();
     }
-    for rule in deployment.ignore.iter().filter(|rule| is_of(rule, &manifest.body)) {
+    for rule in deployment.ignore.iter().filter(|rule| is_of(rule, &manifest.reference)) {
         let mut object = Object::new(body);
         for field in &rule.fields {
             if Path::parse(field).is_some_and(|path| path.is_in(&object)) {
@@ -122,8 +123,8 @@ fn with_open_keys(mut secret: Object) -> Object {
 }
 
 /// Whether a rule is about an object.
-pub(crate) fn is_of(rule: &Ignore, object: &Object) -> bool {
-    rule.kind == object.kind() && rule.name.as_ref().is_none_or(|name| name == object.name())
+pub(crate) fn is_of(rule: &Ignore, object: &ObjectRef) -> bool {
+    rule.kind == object.kind && rule.name.as_ref().is_none_or(|name| **name == object.name)
 }
 
 /// Writes out what server-side apply needs and `kubectl apply` does not, with what it means staying the same: `protocol`, by
@@ -183,7 +184,7 @@ fn labels_of(body: &mut Value) -> Option<&mut Map<String, Value>> {
 
 /// The step in which a plain object is applied: first what others stand on, webhooks last, because one whose server
 /// does not run yet refuses everything.
-fn layer(body: &Object) -> Layer {
+pub(crate) fn layer(body: &Object) -> Layer {
     let (group, kind) = (body.group(), body.kind());
     let is_load_balancer = kind == "Service" && body.text("/spec/type") == "LoadBalancer";
     if kind.ends_with("WebhookConfiguration") || is_load_balancer {

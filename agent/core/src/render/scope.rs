@@ -116,13 +116,7 @@ impl Draft<'_> {
         drop_nulls(&mut body);
         let mut body = Object::new(body);
         stamp(&mut body);
-        DesiredObject {
-            reference: self.reference,
-            digest: body.digest(),
-            body,
-            owner: self.owner,
-            place: Some(self.place.clone()),
-        }
+        DesiredObject::new(self.reference, &body, self.owner, Some(self.place.clone()))
     }
 }
 

@@ -10,7 +10,7 @@ fn text(desired: &DesiredState) -> String {
     let mut text = String::new();
     for object in &desired.objects {
         let owner = serde_json::to_string(&object.owner).unwrap();
-        let body = tidegate_schema::yaml::to_string(object.body.value()).unwrap();
+        let body = tidegate_schema::yaml::to_string(object.body().value()).unwrap();
         writeln!(text, "# {:?} {owner}\n{body}---", object.reference).unwrap();
     }
     for unit in desired.units.iter().filter(|unit| unit.id.cluster == "room-a") {

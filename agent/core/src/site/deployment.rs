@@ -10,8 +10,9 @@ use tidegate_schema::product::{HealthRule, LoadBalancer, Maturity, Requirement};
 use tidegate_schema::scalar::Quantity;
 use tidegate_schema::solution::{Allowance, Ignore};
 
+use crate::desired::Layer;
 use crate::digest::Digest;
-use crate::object::Object;
+use crate::object::{ObjectRef, StoredObject};
 use crate::provenance::Effective;
 
 /// A product as the site wants it.
@@ -89,6 +90,8 @@ pub struct Placement {
     pub load_balancers: Vec<PlacedLoadBalancer>,
     /// Plain objects, with their namespace filled in.
     pub manifests: Vec<Manifest>,
+    /// Custom kinds that its manifests define for the whole cluster: group and kind.
+    pub cluster_wide: Vec<(String, String)>,
     /// What it publishes for products that require it.
     pub published: BTreeMap<String, String>,
 }
@@ -149,8 +152,12 @@ pub struct PlacedLoadBalancer {
 /// A plain Kubernetes object.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// The object; its namespace is filled in when its kind has one.
-    pub body: Object,
+    /// What identifies it.
+    pub reference: ObjectRef,
+    /// The step in which it is applied.
+    pub layer: Layer,
+    /// The object as it is written; its namespace is filled in when its kind has one.
+    pub content: StoredObject,
     /// Where it is written.
     pub place: Place,
 }

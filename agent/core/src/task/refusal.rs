@@ -166,7 +166,8 @@ fn claims(basis: Basis<'_>, live: &LiveState, findings: &mut Vec<Finding>) {
         let Some(there) = observation.filter(may_differ).and_then(Observation::live) else {
             continue;
         };
-        for claim in claims_of(&object.body) {
+        let wanted = object.body();
+        for claim in claims_of(&wanted) {
             let name = claim_name(claim);
             let Some(other) = claims_of(&there).find(|other| claim_name(other) == name) else {
                 continue;

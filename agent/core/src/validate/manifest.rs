@@ -5,11 +5,12 @@ use tidegate_schema::site::Tier;
 use tidegate_schema::yaml;
 
 use crate::object::Object;
-use crate::render::{is_cluster_wide, is_protected_namespace};
+use crate::render::{is_cluster_wide, is_protected_namespace, layer};
 use crate::site::Manifest;
 
 /// What a manifest is read for.
 pub(super) struct Target<'a> {
+    pub(super) cluster: &'a str,
     pub(super) namespace: &'a str,
     pub(super) tier: Tier,
     /// Custom kinds that the site defines for the whole cluster: group and kind.
@@ -83,7 +84,12 @@ fn one(
     } else {
         body.set(&["metadata", "namespace"], serde_json::json!(namespace));
     }
-    Manifest { body, place }
+    Manifest {
+        reference: body.reference(target.cluster),
+        layer: layer(&body),
+        content: (&body).into(),
+        place,
+    }
 }
 
 /// A DNS-1123 subdomain; names of RBAC and of custom kinds follow rules of their own.
@@ -96,11 +102,9 @@ fn is_name(name: &str, group: &str) -> bool {
 pub(super) fn cluster_wide(manifests: &[Manifest]) -> Vec<(String, String)> {
     manifests
         .iter()
-        .filter(|manifest| manifest.body.kind() == "CustomResourceDefinition")
-        .filter(|manifest| manifest.body.text("/spec/scope") == "Cluster")
-        .map(|manifest| {
-            let body = &manifest.body;
-            (body.text("/spec/group").to_owned(), body.text("/spec/names/kind").to_owned())
-        })
+        .filter(|manifest| manifest.reference.kind == "CustomResourceDefinition")
+        .map(|manifest| manifest.content.read())
+        .filter(|body| body.text("/spec/scope") == "Cluster")
+        .map(|body| (body.text("/spec/group").to_owned(), body.text("/spec/names/kind").to_owned()))
         .collect()
 }

@@ -230,7 +230,8 @@ fn ignored_known(wanted: &Wanted<'_>, deployment: &Deployment, findings: &mut Ve
             };
             let is_used = manifests
                 .iter()
-                .any(|manifest| is_of(rule, &manifest.body) && path.is_in(&manifest.body));
+                .filter(|manifest| is_of(rule, &manifest.reference))
+                .any(|manifest| path.is_in(&manifest.content.read()));
             if !is_used && !deployment.placements.is_empty() {
                 let object = rule.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
                 findings.push(

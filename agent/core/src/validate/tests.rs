@@ -95,7 +95,7 @@ fn a_site_of_plain_manifests_needs_no_app() {
         desired.objects.iter().map(|object| object.reference.to_string()).collect();
     assert_eq!(names, ["ConfigMap web/a", "Namespace web"]);
     let first = desired.objects.first().unwrap();
-    assert_eq!(first.body.text("/data/site"), "s");
+    assert_eq!(first.body().text("/data/site"), "s");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
     let desired = render(&site.unwrap(), now());
     let left = |name: &str| {
         let object = desired.objects.iter().find(|object| object.reference.name == name).unwrap();
-        crate::ignored::left(&object.body)
+        crate::ignored::left(&object.body())
     };
     assert_eq!(
         left("a"),
@@ -132,7 +132,11 @@ fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
         "a key without a value"
     );
     let wide = desired.objects.iter().find(|it| it.reference.kind == "ClusterRole").unwrap();
-    assert_eq!((wide.reference.namespace.as_str(), wide.body.namespace()), ("", ""), "it has none");
+    assert_eq!(
+        (wide.reference.namespace.as_str(), wide.body().namespace()),
+        ("", ""),
+        "it has none"
+    );
 }
 
 #[test]

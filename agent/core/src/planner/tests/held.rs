@@ -158,13 +158,13 @@ fn what_could_only_not_be_tried_goes_on() {
     let mut world = World::new(&three("1"), &three("2"), &json!({}));
     let room = world.live.clusters.get_mut("room-a").unwrap();
     for (reference, observation) in &mut room.objects {
-        let body = world.desired.object(reference).map(|it| it.body.clone());
+        let body = world.desired.object(reference).map(|it| it.body());
         let gap = Gap {
             code: "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN".to_owned(),
             message: "a.example".to_owned(),
         };
         if let Some(body) = body.filter(|_| reference.kind == "StatefulSet") {
-            observation.predicted = Prediction::Unverified(Box::new(body), gap);
+            observation.predicted = Prediction::Unverified(body.into(), gap);
         }
     }
     let (plan, report) = world.plan();
@@ -186,8 +186,8 @@ fn an_object_that_goes_to_another_product_holds_both() {
     let object = world.desired.objects.iter_mut().find(|it| it.reference == moved).unwrap();
     object.owner = owner;
     let observation = Observation {
-        live: Some(LiveObject::new(&object.body)),
-        predicted: Prediction::Exact(Box::new(object.body.clone())),
+        live: Some(LiveObject::new(&object.body())),
+        predicted: Prediction::Exact(object.body().into()),
         conflicts: Vec::new(),
         warnings: Vec::new(),
         holds: Vec::new(),
@@ -261,7 +261,7 @@ fn rules_of_a_grant_are_held_together() {
         if name == "one" {
             room.gaps.insert(object.reference.clone(), forbidden());
         } else {
-            let predicted = Prediction::Exact(Box::new(object.body.clone()));
+            let predicted = Prediction::Exact(object.body().into());
             let observation = Observation {
                 live: None,
                 predicted,

@@ -70,7 +70,8 @@ impl Placer<'_> {
             .map(|(index, balancer)| self.load_balancer(index, balancer, &mut filler, findings))
             .collect();
         let manifests = self.manifests(&mut filler, findings);
-        Placement { parameters, apps, load_balancers, manifests, published }
+        let cluster_wide = manifest::cluster_wide(&manifests);
+        Placement { parameters, apps, load_balancers, manifests, cluster_wide, published }
     }
 
     fn values(&self, app: Option<&str>) -> BTreeMap<String, Effective> {
@@ -278,7 +279,9 @@ impl Placer<'_> {
         let may_enter_system = allow.contains(&Allowance::SystemNamespaces);
         let read = |cluster_wide: &[(String, String)], findings: &mut Vec<Finding>| {
             let namespace = self.namespace;
-            let target = manifest::Target { namespace, tier, cluster_wide, may_enter_system };
+            let cluster = self.cluster;
+            let target =
+                manifest::Target { cluster, namespace, tier, cluster_wide, may_enter_system };
             let all = texts.iter();
             all.flat_map(|(file, text)| manifest::read(file, text, &target, findings)).collect()
         };
@@ -287,7 +290,7 @@ impl Placer<'_> {
         let mut wide = manifest::cluster_wide(&first);
         let others =
             self.site.deployments.values().filter_map(|other| other.placements.get(self.cluster));
-        wide.extend(others.flat_map(|other| manifest::cluster_wide(&other.manifests)));
+        wide.extend(others.flat_map(|other| other.cluster_wide.iter().cloned()));
         read(&wide, findings)
     }
 }
