@@ -342,10 +342,13 @@ impl Running {
         now: Timestamp,
     ) -> Result<bool, journal::Error> {
         let mut is_progress = false;
-        let mut writes = Vec::new();
+        let (mut writes, mut deletions) = (Vec::new(), Vec::new());
         for effect in effects {
             if !matches!(effect, Effect::Apply { .. }) {
                 is_progress |= self.apply(std::mem::take(&mut writes), hands, now).await?;
+            }
+            if !matches!(effect, Effect::Delete { .. }) {
+                is_progress |= self.delete(std::mem::take(&mut deletions), hands, now).await;
             }
             is_progress |= match effect {
                 Effect::Apply { step, reference, object, is_final, terms } => {
@@ -353,18 +356,8 @@ impl Running {
                     continue;
                 }
                 Effect::Delete { reference, .. } => {
-                    let version = self.api_version(&reference, hands.inventory);
-                    match hands.clusters.get(&reference.cluster) {
-                        Some(cluster) => {
-                            let result = match ours(cluster, &reference, &version, hands).await {
-                                Some(uid) => cluster.delete(&reference, &version, &uid).await,
-                                // Never applied, so never ours to delete.
-                                None => Err(never_applied()),
-                            };
-                            self.note(reference, result, now)
-                        }
-                        None => false,
-                    }
+                    deletions.push(reference);
+                    continue;
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
                     match hands.clusters.get(&cluster) {
@@ -390,7 +383,36 @@ impl Running {
             };
         }
         is_progress |= self.apply(writes, hands, now).await?;
+        is_progress |= self.delete(deletions, hands, now).await;
         Ok(is_progress)
+    }
+
+    /// Deletes objects side by side. That they are gone is recorded when it is seen.
+    async fn delete(&mut self, objects: Vec<ObjectRef>, hands: &Hands<'_>, now: Timestamp) -> bool {
+        let entries = &hands.inventory.entries;
+        let sent: Vec<BoxFuture<'_, _>> = objects
+            .into_iter()
+            .filter_map(|reference| {
+                let cluster = hands.clusters.get(&reference.cluster)?;
+                let version = self.api_version(&reference, hands.inventory);
+                let entry = entries.get(&reference);
+                let answer = async move {
+                    let result = match ours(cluster, &reference, &version, entry).await {
+                        Some(uid) => cluster.delete(&reference, &version, &uid).await,
+                        None => Err(never_applied()),
+                    };
+                    (reference, result)
+                };
+                Some(answer.boxed())
+            })
+            .collect();
+        let answers = futures::stream::iter(sent).buffer_unordered(SIDE_BY_SIDE);
+        let answers: Vec<_> = answers.collect().await;
+        let mut is_progress = false;
+        for (reference, result) in answers {
+            is_progress |= self.note(reference, result, now);
+        }
+        is_progress
     }
 
     /// Applies objects side by side, since a step hands out one kind at a time. While some are recorded, others are on their
@@ -617,9 +639,9 @@ async fn ours(
     cluster: &Cluster,
     reference: &ObjectRef,
     api_version: &str,
-    hands: &Hands<'_>,
+    entry: Option<&InventoryEntry>,
 ) -> Option<String> {
-    let entry = hands.inventory.entries.get(reference)?;
+    let entry = entry?;
     if entry.uid.is_some() {
         return entry.uid.clone();
     }

@@ -50,13 +50,8 @@ pub(super) fn decide_objects(
     if let Some(refused) = refused(step, observed) {
         return Some(refused);
     }
-    if let Some(missing) = wanted().find(|reference| !own.applied.contains(*reference)) {
-        let run = wanted()
-            .skip_while(|reference| *reference != missing)
-            .take_while(|reference| {
-                (&reference.group, &reference.kind) == (&missing.group, &missing.kind)
-            })
-            .filter(|reference| !own.applied.contains(*reference));
+    let run = run(wanted().filter(|reference| !own.applied.contains(*reference)));
+    if !run.is_empty() {
         return unestablished(wanted(), own, observed)
             .or_else(|| Some(apply(work, step, run, observed)));
     }
@@ -67,12 +62,7 @@ pub(super) fn decide_objects(
     unhealthy.or_else(|| prune(step, own, observed))
 }
 
-fn apply<'a>(
-    work: Work<'_>,
-    step: &Step,
-    run: impl Iterator<Item = &'a ObjectRef>,
-    observed: &Observed,
-) -> Decision {
+fn apply(work: Work<'_>, step: &Step, run: Vec<&ObjectRef>, observed: &Observed) -> Decision {
     let mut decision = Decision::default();
     for reference in run {
         let finding = Finding::note("RELEASE/APPLYING").with("object", reference.to_string());
@@ -262,19 +252,26 @@ pub(super) fn refused(step: &Step, observed: &Observed) -> Option<Decision> {
 }
 
 fn prune(step: &Step, own: &StepState, observed: &Observed) -> Option<Decision> {
-    let mut left =
-        step.prune.iter().filter(|reference| !own.pruned.contains(*reference)).peekable();
-    let first = left.peek()?;
-    if is_gone(first, observed) {
-        let gone = left.take_while(|reference| is_gone(reference, observed)).cloned().collect();
-        return Some(Decision::event(Event::ObjectsPruned {
-            step: step.id.clone(),
-            objects: gone,
-        }));
+    let run = run(step.prune.iter().filter(|reference| !own.pruned.contains(*reference)));
+    let is_gone = |reference: &&&ObjectRef| is_gone(reference, observed);
+    let gone: Vec<_> = run.iter().filter(is_gone).map(|it| ObjectRef::clone(it)).collect();
+    if !gone.is_empty() {
+        let step = step.id.clone();
+        return Some(Decision::event(Event::ObjectsPruned { step, objects: gone }));
     }
-    let finding = Finding::note("RELEASE/DELETING").with("object", first.to_string());
-    let held = observed.object(first).map(held_by).unwrap_or_default();
-    Some(Decision::deletion(step, first, observed, finding.with("finalizers", held)))
+    let deletion = |reference: &ObjectRef| {
+        let finding = Finding::note("RELEASE/DELETING").with("object", reference.to_string());
+        let held = observed.object(reference).map(held_by).unwrap_or_default();
+        Decision::deletion(step, reference, observed, finding.with("finalizers", held))
+    };
+    run.into_iter().map(deletion).reduce(Decision::and)
+}
+
+/// What may go side by side: the first ones, of one kind.
+pub(super) fn run<'a>(objects: impl Iterator<Item = &'a ObjectRef>) -> Vec<&'a ObjectRef> {
+    let mut objects = objects.peekable();
+    let Some(first) = objects.peek().copied() else { return Vec::new() };
+    objects.take_while(|it| (&it.group, &it.kind) == (&first.group, &first.kind)).collect()
 }
 
 /// What holds a deletion back: finalizers, and what a namespace says of what is left in it.
@@ -312,7 +309,7 @@ mod tests {
     use super::*;
     use crate::desired::{DesiredObject, DesiredState, Layer, Owner};
     use crate::object::REVISION;
-    use crate::progress::Seen;
+    use crate::progress::{Effect, Seen};
 
     fn step(reference: &ObjectRef) -> Step {
         Step {
@@ -380,6 +377,49 @@ mod tests {
             panic!("{events:?}");
         };
         assert!(failure.args["reason"].contains("example.org/hold"), "{failure:?}");
+    }
+
+    /// A kind has begun to go when the first of it went; the next kind waits until the last of it is gone.
+    #[test]
+    fn objects_of_one_kind_go_side_by_side_and_one_kind_after_the_other() {
+        let object = |kind: &str, name: &str| {
+            Object::new(json!({"apiVersion": "v1", "kind": kind,
+                "metadata": {"name": name, "namespace": "shop", "uid": name}}))
+        };
+        let all = [object("Service", "a"), object("ConfigMap", "b"), object("ConfigMap", "c")];
+        let references: Vec<_> = all.iter().map(|it| it.reference("room-a")).collect();
+        let step = Step { prune: references.clone(), ..step(&references[0]) };
+        let decided = |gone: &[&str], pruned: &[&str]| {
+            let is = |names: &[&str], object: &Object| names.contains(&object.name());
+            let seen = all.iter().map(|object| {
+                let there = || Seen::Present(object.clone());
+                let seen = if is(gone, object) { Seen::Absent } else { there() };
+                (object.reference("room-a"), seen)
+            });
+            let uids = references.iter().map(|it| (it.clone(), it.name.clone())).collect();
+            let observed = Observed { objects: seen.collect(), uids, ..Observed::default() };
+            let mut own = StepState::started(Timestamp::UNIX_EPOCH);
+            own.pruned =
+                references.iter().filter(|it| pruned.contains(&&*it.name)).cloned().collect();
+            let decision = prune(&step, &own, &observed).unwrap();
+            let of_effects = decision.effects.iter().map(|effect| match effect {
+                Effect::Delete { reference, .. } => format!("delete {}", reference.name),
+                other => format!("{other:?}"),
+            });
+            let of_events = decision.events.iter().map(|event| match event {
+                Event::ObjectsPruned { objects, .. } => {
+                    let names: Vec<_> = objects.iter().map(|it| it.name.as_str()).collect();
+                    format!("gone {}", names.join(" "))
+                }
+                other => format!("{other:?}"),
+            });
+            of_effects.chain(of_events).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(decided(&[], &[]), "delete a");
+        assert_eq!(decided(&["a"], &[]), "gone a");
+        assert_eq!(decided(&["a"], &["a"]), "delete b, delete c");
+        assert_eq!(decided(&["a", "c"], &["a"]), "gone c", "although the one before it hangs");
+        assert_eq!(decided(&["a", "c"], &["a", "c"]), "delete b");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use tidegate_schema::finding::Finding;
 
+use super::objects::run;
 use super::state::Rollback;
 use super::terms::Terms;
 use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
@@ -49,9 +50,10 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
         return Decision::wait(finding.with("reason", &gap.message));
     }
     let touched = touched(step, own);
-    let open = touched.iter().find(|reference| !own.reverted.contains(**reference));
-    if let Some(reference) = open {
-        return revert_object(work, step, own, reference, observed);
+    let open = touched.iter().copied().filter(|reference| !own.reverted.contains(*reference));
+    let reverted = |reference| revert_object(work, step, own, reference, observed);
+    if let Some(decision) = run(open).into_iter().map(reverted).reduce(Decision::and) {
+        return decision;
     }
     for reference in &touched {
         if let Some(decision) = recover(work, step, reference, observed) {
