@@ -1,6 +1,7 @@
 //! One Kubernetes cluster: the only place that talks to API servers.
 
 mod api;
+mod ask;
 mod kept;
 mod kinds;
 mod look;
@@ -16,12 +17,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use tidegate_core::desired::Check;
 use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
-use tidegate_core::progress::{EffectFailure, Takes, Terms};
+use tidegate_core::progress::{EffectFailure, Takes, Terms, Verdict};
 use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
@@ -414,6 +416,11 @@ impl Cluster {
             }
         }
         Vec::new()
+    }
+
+    /// Asks a pod whether a check holds.
+    pub async fn check_pod(&self, namespace: &str, name: &str, check: &Check) -> Verdict {
+        ask::ask(&self.client, namespace, name, check).await
     }
 
     /// The last warnings that Kubernetes has about an object, oldest first: what does not show in its status, such as a

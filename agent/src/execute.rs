@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::backoff::Backoff;
-use tidegate_core::desired::{DesiredObject, DesiredState};
+use tidegate_core::desired::{Check, DesiredObject, DesiredState};
 use tidegate_core::diff::PRUNE_ANNOTATION;
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
 use tidegate_core::live::{Gap, Inventory, InventoryEntry};
@@ -16,7 +16,8 @@ use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
-    self, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen, StepStatus, Terms, Work,
+    self, Answer, Answers, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen,
+    StepStatus, Terms, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::site::ValidSite;
@@ -77,6 +78,8 @@ pub struct Running {
     pub failures: BTreeMap<ObjectRef, EffectFailure>,
     /// When each effect that failed may be tried again.
     retries: BTreeMap<String, Retry>,
+    /// What pods answered to checks.
+    answers: Answers,
     /// Why zones were not published.
     pub publish_failure: Option<String>,
 }
@@ -160,6 +163,7 @@ impl Running {
             waits: Vec::new(),
             failures: BTreeMap::new(),
             retries: BTreeMap::new(),
+            answers: Answers::new(),
             publish_failure: None,
         }
     }
@@ -289,6 +293,7 @@ impl Running {
             published: hands.publisher.digests(),
             publish_failure: self.publish_failure.clone(),
             failures: self.failures.clone(),
+            answers: self.answers.clone(),
             uids: uids(hands.inventory),
             ..Observed::default()
         };
@@ -342,7 +347,7 @@ impl Running {
         now: Timestamp,
     ) -> Result<bool, journal::Error> {
         let mut is_progress = false;
-        let (mut writes, mut deletions) = (Vec::new(), Vec::new());
+        let (mut writes, mut deletions, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             if !matches!(effect, Effect::Apply { .. }) {
                 is_progress |= self.apply(std::mem::take(&mut writes), hands, now).await?;
@@ -357,6 +362,10 @@ impl Running {
                 }
                 Effect::Delete { reference, .. } => {
                     deletions.push(reference);
+                    continue;
+                }
+                Effect::Ask { cluster, namespace, name, uid, check } => {
+                    questions.push((cluster, namespace, name, uid, check));
                     continue;
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
@@ -384,7 +393,33 @@ impl Running {
         }
         is_progress |= self.apply(writes, hands, now).await?;
         is_progress |= self.delete(deletions, hands, now).await;
+        is_progress |= self.ask(questions, hands, now).await;
         Ok(is_progress)
+    }
+
+    /// Asks pods side by side, and remembers what they answered.
+    async fn ask(
+        &mut self,
+        questions: Vec<(String, String, String, String, Check)>,
+        hands: &Hands<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let sent: Vec<BoxFuture<'_, _>> = questions
+            .into_iter()
+            .filter_map(|(cluster, namespace, name, uid, check)| {
+                let cluster = hands.clusters.get(&cluster)?;
+                let answer = async move {
+                    let verdict = cluster.check_pod(&namespace, &name, &check).await;
+                    ((uid, check.name), Answer { verdict, at: now })
+                };
+                Some(answer.boxed())
+            })
+            .collect();
+        let answers: Vec<_> =
+            futures::stream::iter(sent).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let is_progress = !answers.is_empty();
+        self.answers.extend(answers);
+        is_progress
     }
 
     /// Deletes objects side by side. That they are gone is recorded when it is seen.
@@ -533,7 +568,7 @@ impl Running {
                 self.retries.get(&key(reference))
             }
             Effect::Evict { uid, .. } | Effect::DeletePod { uid, .. } => self.retries.get(uid),
-            Effect::Publish { .. } => None,
+            Effect::Publish { .. } | Effect::Ask { .. } => None,
         };
         retry.is_none_or(|retry| now >= retry.not_before)
     }

@@ -210,7 +210,8 @@ pub enum UnitKind {
     Test,
 }
 
-/// A check that the agent makes after each group, from outside the pod.
+/// A check that the agent makes of each new pod after its group became ready: through the API server, so that it needs no
+/// way of its own to the pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -221,6 +222,8 @@ pub struct Check {
     /// The path for HTTP; a TCP connection otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
+    /// How long it may take until each pod answers well.
+    pub timeout_seconds: u64,
 }
 
 /// What an HTTP check expects.
@@ -231,4 +234,7 @@ pub struct HttpCheck {
     pub path: String,
     /// The status that counts as success.
     pub status: u16,
+    /// A text that the body must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! An event is recorded before its effect, and effects are recomputed from the state and what is observed. So a killed
 //! agent goes on where it was: what is done is seen to be done, what is not is done, and nothing is decided twice.
 
+mod check;
 mod command;
 mod failure;
 mod observed;
@@ -12,6 +13,7 @@ mod rollout;
 mod state;
 mod terms;
 
+pub use check::{Answer, Answers, Verdict};
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
@@ -23,7 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_schema::finding::Finding;
 
 use crate::change::{Action, Change};
-use crate::desired::DesiredState;
+use crate::desired::{Check, DesiredState};
 use crate::diff;
 use crate::gate::{Hold, ReleaseGate, WaveGate};
 use crate::health::{Health, health_by};
@@ -139,6 +141,19 @@ pub enum Effect {
         name: String,
         /// Its uid: a pod made meanwhile is left alone.
         uid: String,
+    },
+    /// Ask a pod whether a check of its app holds.
+    Ask {
+        /// The cluster.
+        cluster: String,
+        /// Namespace of the pod.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its uid, to which the answer belongs.
+        uid: String,
+        /// What is asked.
+        check: Check,
     },
     /// Publish zones as desired, or as they were before.
     Publish {

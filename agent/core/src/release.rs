@@ -60,6 +60,13 @@ pub enum Event {
         /// Index of the group.
         group: usize,
     },
+    /// Each new pod answered each check of its app as it should.
+    GroupChecked {
+        /// Id of the step.
+        step: String,
+        /// Index of the group.
+        group: usize,
+    },
     /// Objects of a step were applied in their final form. Recorded after the effect: a repeated apply changes nothing.
     ObjectsApplied {
         /// Id of the step.
@@ -327,6 +334,7 @@ impl Event {
             Self::StepStarted { .. }
             | Self::GroupOpened { .. }
             | Self::GroupReady { .. }
+            | Self::GroupChecked { .. }
             | Self::ObjectsApplied { .. }
             | Self::ObjectsPruned { .. }
             | Self::ObjectsReverted { .. }

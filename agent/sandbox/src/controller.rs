@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use crate::control::{Round, View};
 use pass::Pass;
 
+pub(crate) use kubelet::fails_checks;
 pub use kubelet::logs;
 pub use seed::seed;
 

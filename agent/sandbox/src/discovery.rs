@@ -186,6 +186,8 @@ fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
         out.push(("binding", None, "", "Binding", &["create"]));
         out.push(("eviction", Some("policy"), "v1", "Eviction", &["create"]));
         out.push(("log", None, "", "Pod", &["get"]));
+        let verbs = &["create", "delete", "get", "patch", "update"];
+        out.push(("proxy", None, "", "PodProxyOptions", verbs));
     }
     if resource.scale.is_some() {
         out.push(("scale", Some("autoscaling"), "v1", "Scale", &["get", "patch", "update"]));

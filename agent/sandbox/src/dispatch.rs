@@ -37,8 +37,17 @@ pub(crate) struct Call<'a> {
 
 /// What the request gives.
 pub(crate) enum Outcome {
-    Whole { code: u16, value: Value, warnings: Vec<String> },
+    Whole {
+        code: u16,
+        value: Value,
+        warnings: Vec<String>,
+    },
     Text(String),
+    /// What a pod behind the proxy answers.
+    Proxied {
+        code: u16,
+        text: String,
+    },
     Watch(Box<watch::Start>),
 }
 

@@ -152,6 +152,8 @@ fn place(group: &str, version: &str, rest: &[&str]) -> Target {
         [resource] => (*resource, "", ""),
         [resource, name] => (*resource, *name, ""),
         [resource, name, subresource] => (*resource, *name, *subresource),
+        // What follows is the pod's own path.
+        [resource, name, "proxy", ..] => (*resource, *name, "proxy"),
         _ => return Target::Unknown,
     };
     Target::Object(Place {

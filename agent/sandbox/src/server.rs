@@ -139,6 +139,7 @@ impl ApiService {
         Ok(match outcome {
             Outcome::Whole { code, value, warnings } => whole(code, &value, &warnings),
             Outcome::Text(text) => plain(200, text),
+            Outcome::Proxied { code, text } => plain(code, text),
             Outcome::Watch(start) => stream(watch::stream(&self.sandbox, *start)),
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_schema::finding::Finding;
 
+use crate::desired::Check;
 use crate::object::ObjectRef;
 use crate::pod::Pod;
 use crate::release::{Failure, PodFailure};
@@ -42,6 +43,32 @@ pub(super) fn group<'a>(
     let reason = reason.collect::<Vec<_>>().join("; ");
     let args =
         [("object", workload.to_string()), ("seconds", seconds.to_string()), ("reason", reason)];
+    Failure { code: code.to_owned(), args: arguments(args), pods }
+}
+
+/// A check that did not hold in time.
+pub(super) fn check(
+    code: &str,
+    workload: &ObjectRef,
+    check: &Check,
+    pods: &[(&Pod, String)],
+) -> Failure {
+    let told = pods.iter().map(|(pod, why)| PodFailure {
+        pod: format!("{}/{}", pod.namespace, pod.name),
+        uid: pod.uid.clone(),
+        reason: check.name.clone(),
+        message: why.clone(),
+        log: Vec::new(),
+        events: Vec::new(),
+    });
+    let pods: Vec<PodFailure> = told.collect();
+    let reason = pods.iter().map(|pod| format!("{}: {}", pod.pod, pod.message));
+    let args = [
+        ("object", workload.to_string()),
+        ("check", check.name.clone()),
+        ("seconds", check.timeout_seconds.to_string()),
+        ("reason", reason.collect::<Vec<_>>().join("; ")),
+    ];
     Failure { code: code.to_owned(), args: arguments(args), pods }
 }
 

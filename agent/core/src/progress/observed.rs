@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::check::Answers;
 use crate::live::{Conflict, Gap};
 use crate::object::{Object, ObjectRef};
 use crate::pod::Pod;
@@ -21,6 +22,8 @@ pub struct Observed {
     pub gaps: BTreeMap<String, Gap>,
     /// Uids of the inventory: what we made. An object with another uid is somebody else's.
     pub uids: BTreeMap<ObjectRef, String>,
+    /// What pods answered to checks.
+    pub answers: Answers,
     /// Effects that failed and were not successful since.
     pub failures: BTreeMap<ObjectRef, EffectFailure>,
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
+use super::check::{self, Standing};
 use super::{
     Decision, Effect, Observed, OpenGroup, ReleaseState, StepState, Work, after, failure, held,
     live_changed, objects,
@@ -133,7 +134,8 @@ impl Rolling<'_> {
             let deadline = after(open.opened_at, self.step.timeout_seconds);
             return decision.and(Decision { next: Some(deadline), ..Decision::default() });
         }
-        self.judge(group, &opened, open)
+        let new: Vec<&Pod> = opened.into_iter().filter(|pod| pod.revision == wanted).collect();
+        self.judge(group, &new, open)
     }
 
     /// What is left to do until the group's pods are new and ready; `None` when they are.
@@ -208,13 +210,16 @@ impl Rolling<'_> {
         }
     }
 
-    /// Ready, then baked, then confirmed, then done.
-    fn judge(&self, group: &Group, opened: &[&Pod], open: &OpenGroup) -> Decision {
+    /// Ready, then checked, then baked, then confirmed, then done.
+    fn judge(&self, group: &Group, new: &[&Pod], open: &OpenGroup) -> Decision {
         let (step, number) = (self.id(), open.group);
         let Some(ready_at) = open.ready_at else {
             return Decision::event(Event::GroupReady { step, group: number });
         };
-        let last = opened.iter().filter_map(|pod| pod.ready_since).max().unwrap_or(ready_at);
+        if open.checked_at.is_none() && !self.rollout.checks.is_empty() {
+            return self.check(new, open, ready_at);
+        }
+        let last = new.iter().filter_map(|pod| pod.ready_since).max().unwrap_or(ready_at);
         let baked_at = after(last.max(ready_at), self.rollout.bake_seconds);
         if self.now < baked_at {
             let finding = Finding::note("RELEASE/BAKING")
@@ -234,6 +239,33 @@ impl Rolling<'_> {
             return Decision::wait(finding);
         }
         Decision::event(Event::GroupDone { step, group: number })
+    }
+
+    /// Asks the pods what the app's checks ask, until all answer well or one check had its time.
+    fn check(&self, new: &[&Pod], open: &OpenGroup, ready_at: Timestamp) -> Decision {
+        let (cluster, checks) = (&self.step.cluster, &self.rollout.checks);
+        let times = (ready_at, self.now);
+        let ready: Vec<&Pod> = new.iter().copied().filter(|pod| pod.is_ready()).collect();
+        match check::standing(cluster, checks, &ready, &self.observed.answers, times) {
+            Standing::Hold => {
+                Decision::event(Event::GroupChecked { step: self.id(), group: open.group })
+            }
+            Standing::Open(mut decision) => {
+                for wait in &mut decision.waits {
+                    *wait = wait.clone().with("app", self.rollout.unit.to_string());
+                }
+                decision
+            }
+            Standing::Late { check, pods, is_unknown } => {
+                let code =
+                    if is_unknown { "RELEASE/CHECK_UNKNOWN" } else { "RELEASE/CHECK_FAILED" };
+                // They are ready: another try asks them again.
+                self.by_rule("checkFailed", open, Vec::new()).unwrap_or_else(|| {
+                    let failure = failure::check(code, &self.rollout.workload, check, &pods);
+                    self.fail(Some(open.group), failure)
+                })
+            }
+        }
     }
 
     /// The workload in its final form: replicas, strategy and all.
@@ -287,15 +319,20 @@ impl Rolling<'_> {
         } else {
             return self.remake(wanted, opened);
         };
+        let failing = || opened.iter().copied().filter(|pod| pod.revision == wanted);
+        let broken = failing().filter(|pod| !pod.is_ready()).map(|pod| pod.uid.clone());
+        let acted = self.by_rule(scene, open, broken.collect());
+        acted.or_else(|| {
+            let failure = failure::group(code, &self.rollout.workload, timeout, failing());
+            Some(self.fail(Some(open.group), failure))
+        })
+    }
+
+    /// What a rule of the policy does without asking, while it has attempts left.
+    fn by_rule(&self, scene: &str, open: &OpenGroup, broken: Vec<String>) -> Option<Decision> {
         let tried = self.own.unattended.get(scene).copied().unwrap_or(0);
-        let rule = self.rollout.unattended.iter().find(|rule| rule.scene == scene);
-        let failing = opened.iter().copied().filter(|pod| pod.revision == wanted);
-        if let Some(rule) = rule.filter(|rule| tried < rule.attempts) {
-            let broken = failing.filter(|pod| !pod.is_ready()).map(|pod| pod.uid.clone());
-            return Some(self.act(rule, open, tried + 1, broken.collect()));
-        }
-        let failure = failure::group(code, &self.rollout.workload, timeout, failing);
-        Some(self.fail(Some(open.group), failure))
+        let rule = self.rollout.unattended.iter().find(|rule| rule.scene == scene)?;
+        (tried < rule.attempts).then(|| self.act(rule, open, tried + 1, broken))
     }
 
     fn act(

@@ -142,6 +142,8 @@ pub struct OpenGroup {
     pub attempt: u32,
     /// When all its pods were ready.
     pub ready_at: Option<Timestamp>,
+    /// When all its checks held.
+    pub checked_at: Option<Timestamp>,
     /// When a person was asked.
     pub asked_at: Option<Timestamp>,
     /// Who confirmed.
@@ -234,6 +236,7 @@ impl ReleaseState {
             Event::Done => self.end(ReleasePhase::Done, at),
             Event::GroupOpened { step, .. }
             | Event::GroupReady { step, .. }
+            | Event::GroupChecked { step, .. }
             | Event::ObjectsApplied { step, .. }
             | Event::ObjectsPruned { step, .. }
             | Event::ObjectsReverted { step, .. }
@@ -285,11 +288,13 @@ impl StepState {
                     opened_at: at,
                     attempt: *attempt,
                     ready_at: None,
+                    checked_at: None,
                     asked_at: None,
                     confirmed_by: None,
                 });
             }
             Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),
+            Event::GroupChecked { .. } => self.in_group(|open| open.checked_at = Some(at)),
             Event::ConfirmationAsked { .. } => self.in_group(|open| open.asked_at = Some(at)),
             Event::Confirmed { by, .. } => {
                 self.in_group(|open| open.confirmed_by = Some(by.clone()));
@@ -344,6 +349,7 @@ impl StepState {
             open.opened_at = at;
             open.attempt += 1;
             open.ready_at = None;
+            open.checked_at = None;
         });
     }
 

@@ -148,6 +148,11 @@ struct World {
     behind: SignedDuration,
     most_new: Vec<(usize, u32)>,
     gate: ReleaseGate,
+    /// What every pod answers.
+    verdict: Verdict,
+    answers: Answers,
+    /// Uids of pods that were asked, in order.
+    asked: Vec<String>,
 }
 
 impl World {
@@ -169,6 +174,9 @@ impl World {
             behind: SignedDuration::ZERO,
             most_new: Vec::new(),
             gate: open(),
+            verdict: Verdict::Holds,
+            answers: Answers::new(),
+            asked: Vec::new(),
         };
         for ordinal in 0..total {
             world.make_pod(ordinal, "old");
@@ -246,6 +254,7 @@ impl World {
         Observed {
             objects: BTreeMap::from([(reference.clone(), Seen::Present(self.live.clone()))]),
             pods: BTreeMap::from([(reference, pods.collect())]),
+            answers: self.answers.clone(),
             ..Observed::default()
         }
     }
@@ -287,6 +296,11 @@ impl World {
                     self.pods.remove(&ordinal);
                     self.control();
                 }
+            }
+            Effect::Ask { uid, check, .. } => {
+                self.asked.push(uid.clone());
+                let answer = Answer { verdict: self.verdict.clone(), at: self.now };
+                self.answers.insert((uid, check.name), answer);
             }
             Effect::Delete { .. } | Effect::Publish { .. } => panic!("not in this world"),
         }
@@ -442,6 +456,71 @@ fn a_crashing_version_stops_at_its_first_group_and_goes_back() {
     let failure = failed.unwrap();
     assert_eq!(failure.code, "RELEASE/POD_CRASHES");
     assert_eq!(failure.pods.len(), 1);
+}
+
+/// A world whose app has a check of ten seconds.
+fn checked(kind: &str, driver: Driver, sizes: &[u32]) -> World {
+    let mut world = World::new(kind, driver, sizes, false);
+    if let Some(rollout) = &mut world.plan.content.waves[0].steps[0].rollout {
+        let name = "login".to_owned();
+        rollout.checks = vec![Check { name, port: 80, http: None, timeout_seconds: 10 }];
+    }
+    world
+}
+
+#[rstest]
+#[case::stateful_set("StatefulSet", Driver::StatefulSet)]
+#[case::deployment("Deployment", Driver::Deployment)]
+#[case::whole("Deployment", Driver::Whole)]
+fn each_group_is_checked_on_new_pods_before_the_next_opens(
+    #[case] kind: &str,
+    #[case] driver: Driver,
+) {
+    let sizes: &[u32] = if driver == Driver::Whole { &[3] } else { &[1, 2] };
+    let mut world = checked(kind, driver, sizes);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+    let told = world.events.iter().filter_map(|event| match &event.event {
+        Event::GroupOpened { group, .. } => Some(format!("opened {group}")),
+        Event::GroupReady { group, .. } => Some(format!("ready {group}")),
+        Event::GroupChecked { group, .. } => Some(format!("checked {group}")),
+        Event::GroupDone { group, .. } => Some(format!("done {group}")),
+        _ => None,
+    });
+    let wanted = (0..sizes.len())
+        .flat_map(|group| ["opened", "ready", "checked", "done"].map(|it| format!("{it} {group}")));
+    assert_eq!(told.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+    let new = world.pods.values().map(|(_, made)| format!("p{made}"));
+    let asked: BTreeSet<_> = world.asked.iter().cloned().collect();
+    assert_eq!(asked, new.collect(), "every new pod was asked, and no old one");
+}
+
+#[rstest]
+#[case::it_fails(Verdict::Fails("answered 500".to_owned()), "RELEASE/CHECK_FAILED")]
+#[case::nobody_knows(Verdict::Unknown("may not".to_owned()), "RELEASE/CHECK_UNKNOWN")]
+fn a_check_that_does_not_hold_stops_the_group_and_may_be_tried_again(
+    #[case] verdict: Verdict,
+    #[case] code: &str,
+) {
+    let mut world = checked("Deployment", Driver::Deployment, &[1, 2]);
+    world.verdict = verdict;
+    if let Some(rollout) = &mut world.plan.content.waves[0].steps[0].rollout {
+        let (scene, action) = ("checkFailed".to_owned(), "retry".to_owned());
+        rollout.unattended = vec![UnattendedRule { scene, action, attempts: 2 }];
+    }
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed);
+    assert_eq!(world.count(|event| matches!(event, Event::ActedUnattended { .. })), 2);
+    let state = world.state();
+    let StepStatus::Failed(failure) = &state.step(STEP).unwrap().status else { panic!() };
+    assert_eq!((failure.code.as_str(), failure.pods.len()), (code, 1));
+    assert_eq!(world.made, 3 + 1, "one pod was made, and none anew: it is ready");
+    assert!(world.asked.len() > 10, "it was asked again and again: {:?}", world.asked);
+    world.verdict = Verdict::Holds;
+    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
+    world.record(events.unwrap());
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_schema::app::{AppKind, Workload};
-use tidegate_schema::scalar::PortReference;
+use tidegate_schema::scalar::{Duration, PortReference};
 
 use crate::desired::{Check, HttpCheck, Layer, Unit, UnitId, UnitKind};
 use crate::digest::Digest;
@@ -78,6 +78,9 @@ pub(super) fn inputs(template: &Value) -> Digest {
     Digest::of(&rest)
 }
 
+/// How long a check may take until it holds, unless it says so.
+const CHECK_SECONDS: u64 = 30;
+
 fn checks(app: &PlacedApp) -> Vec<Check> {
     let number = |port: &PortReference| port_number(app, port);
     app.app
@@ -85,13 +88,16 @@ fn checks(app: &PlacedApp) -> Vec<Check> {
         .iter()
         .filter_map(|check| {
             let name = check.name.to_string();
+            let timeout_seconds = check.timeout.map_or(CHECK_SECONDS, Duration::seconds);
             if let Some(http) = &check.http {
                 let status = http.status.unwrap_or(200);
-                let expected = HttpCheck { path: http.path.clone(), status };
-                Some(Check { name, port: number(&http.port)?, http: Some(expected) })
+                let (path, contains) = (http.path.clone(), http.contains.clone());
+                let http_check = HttpCheck { path, status, contains };
+                let port = number(&http.port)?;
+                Some(Check { name, port, http: Some(http_check), timeout_seconds })
             } else {
                 let port = number(&check.tcp.as_ref()?.port)?;
-                Some(Check { name, port, http: None })
+                Some(Check { name, port, http: None, timeout_seconds })
             }
         })
         .collect()

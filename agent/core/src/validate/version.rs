@@ -109,10 +109,6 @@ impl Checker<'_> {
                 self.port(app, &tcp.port, &format!("{path}.probes.{name}.tcp.port"));
             }
         }
-        if !app.checks.is_empty() {
-            let finding = Finding::warning("VERSION/CHECKS_NOT_MADE").with("app", &app.name);
-            self.report(finding, &format!("{path}.checks"));
-        }
         for (index, check) in app.checks.iter().enumerate() {
             if let Some(http) = &check.http {
                 self.port(app, &http.port, &format!("{path}.checks[{index}].http.port"));

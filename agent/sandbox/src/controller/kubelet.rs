@@ -21,6 +21,7 @@ use super::pass::Pass;
 use super::pod::{is_ready, phase};
 use life::{Course, Glance, Role, State, glance};
 
+pub(crate) use image::fails_checks;
 pub use log::logs;
 
 /// When a pod was bound, to the millisecond; the sandbox's own mark, since status times are in whole seconds.

@@ -25,11 +25,24 @@ pub(super) struct Behaviour {
     pub(super) slow: Option<i64>,
 }
 
-/// Reads the words of an image's last path part and tag; its registry and folders do not count.
-pub(super) fn behaviour(image: &str) -> Behaviour {
+/// `check-fail`: becomes ready, and answers every question with an error.
+const CHECK_FAIL: [&str; 2] = ["check", "fail"];
+
+/// Whether a container of this image answers with errors although it is ready.
+pub(crate) fn fails_checks(image: &str) -> bool {
+    words(image).windows(CHECK_FAIL.len()).any(|found| found == CHECK_FAIL)
+}
+
+/// The words of an image's last path part and tag; its registry and folders do not count.
+fn words(image: &str) -> Vec<&str> {
     let plain = image.split('@').next().unwrap_or_default();
     let last = plain.rsplit('/').next().unwrap_or_default();
-    let words: Vec<&str> = last.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    last.split(|c: char| !c.is_ascii_alphanumeric()).collect()
+}
+
+/// Reads the words of an image.
+pub(super) fn behaviour(image: &str) -> Behaviour {
+    let words = words(image);
     let says = |wanted: &[&str]| words.windows(wanted.len()).any(|found| found == wanted);
     let fate = if says(&["pull", "fail"]) {
         Fate::CannotPull
@@ -39,7 +52,7 @@ pub(super) fn behaviour(image: &str) -> Behaviour {
         Fate::NeverReady
     } else if says(&["crash"]) {
         Fate::Crashes
-    } else if says(&["fail"]) {
+    } else if says(&["fail"]) && !says(&CHECK_FAIL) {
         Fate::Fails
     } else {
         Fate::Runs

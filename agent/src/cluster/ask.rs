@@ -1,0 +1,149 @@
+//! Asks a pod by way of the API server (`pods/proxy`): the agent needs no way of its own to the pods, on any network.
+//!
+//! What the app says and what the server says of the app are told apart by the server's own `Status` document. A check
+//! holds only by what the app did: a refusal for want of permission, or words that nobody knows, are no data.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use kube::Client;
+use kube::client::Body;
+use serde_json::Value;
+use tidegate_core::desired::{Check, HttpCheck};
+use tidegate_core::progress::Verdict;
+
+use crate::cause::chain;
+
+/// How long one question may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How much of an answer is read.
+const LONGEST: usize = 1 << 20;
+
+/// What the server says when it cannot reach the pod, before the reason (`apimachinery`, `util/proxy`).
+const NOT_REACHED: &str = "error trying to reach service";
+
+/// How Go names a connection that was not made (`net.OpError`).
+const DIAL: &str = "dial ";
+
+/// What Go says of a connection that was made, and on which somebody does not speak HTTP (`net/http`).
+const CONNECTED: [&str; 4] =
+    ["malformed HTTP", "EOF", "connection reset by peer", "transport connection broken"];
+
+/// Asks one pod.
+pub(super) async fn ask(client: &Client, namespace: &str, name: &str, check: &Check) -> Verdict {
+    let path = check.http.as_ref().map_or("/", |http| http.path.as_str());
+    let uri = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy{path}", check.port);
+    match tokio::time::timeout(DEADLINE, answer(client, &uri)).await {
+        Ok(Ok((status, body))) => judge(check.http.as_ref(), status, &body),
+        Ok(Err(why)) => Verdict::Unknown(why),
+        Err(_) => Verdict::Unknown(format!("no answer within {} s", DEADLINE.as_secs())),
+    }
+}
+
+async fn answer(client: &Client, uri: &str) -> Result<(u16, String), String> {
+    let request = http::Request::get(uri).body(Body::empty()).map_err(|error| chain(&error))?;
+    let response = client.send(request).await.map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), LONGEST).collect().await;
+    let body = body.map_err(|error| chain(error.as_ref()))?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn judge(expected: Option<&HttpCheck>, status: u16, body: &str) -> Verdict {
+    if let Some(message) = servers_word(status, body) {
+        let is_connected = || CONNECTED.iter().any(|words| message.contains(words));
+        return match message.split_once(NOT_REACHED) {
+            Some((_, why)) if why.contains(DIAL) => Verdict::Fails(message),
+            Some(_) if expected.is_none() && is_connected() => Verdict::Holds,
+            Some(_) if is_connected() => Verdict::Fails(message),
+            Some(_) | None => Verdict::Unknown(message),
+        };
+    }
+    let Some(expected) = expected else { return Verdict::Holds };
+    if status != expected.status {
+        return Verdict::Fails(format!("answered {status}, not {}", expected.status));
+    }
+    match &expected.contains {
+        Some(text) if !body.contains(text) => {
+            Verdict::Fails(format!("answered {status} without \"{text}\""))
+        }
+        Some(_) | None => Verdict::Holds,
+    }
+}
+
+/// The message of the API server's own `Status`, when it is that which answered.
+fn servers_word(status: u16, body: &str) -> Option<String> {
+    let value: Value = (status >= 400).then(|| serde_json::from_str(body).ok()).flatten()?;
+    let text = |key: &str| value.get(key).and_then(Value::as_str);
+    let is_status = text("kind") == Some("Status") && text("apiVersion") == Some("v1");
+    let is_failure = is_status && text("status") == Some("Failure");
+    is_failure.then(|| text("message").unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    /// As `kube-apiserver` 1.20 words it.
+    fn status(code: u16, reason: &str, message: &str) -> String {
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": reason, "code": code})
+        .to_string()
+    }
+
+    fn refused() -> String {
+        let message =
+            "error trying to reach service: dial tcp 10.0.0.7:80: connect: connection refused";
+        status(503, "ServiceUnavailable", message)
+    }
+
+    fn no_http() -> String {
+        let message = "error trying to reach service: net/http: HTTP/1.x transport connection broken: \
+             malformed HTTP response \"\\x00\"";
+        status(503, "ServiceUnavailable", message)
+    }
+
+    #[rstest]
+    #[case::as_it_should(200, "<h1>Login</h1>", "holds")]
+    #[case::another_status(302, "", "fails: answered 302, not 200")]
+    #[case::an_error_of_the_app(503, "down", "fails: answered 503, not 200")]
+    #[case::another_text(200, "maintenance", "fails: answered 200 without \"Login\"")]
+    #[case::nobody_listens(503, &refused(), "fails: error trying")]
+    #[case::it_speaks_something_else(503, &no_http(), "fails: error trying")]
+    #[case::no_permission(403, &status(403, "Forbidden", "pods is forbidden"), "unknown: pods is")]
+    #[case::no_such_pod(404, &status(404, "NotFound", "pods \"a\" not found"), "unknown: pods")]
+    #[case::no_way(400, &status(400, "BadRequest", "address not allowed"), "unknown: address")]
+    fn http(#[case] code: u16, #[case] body: &str, #[case] wanted: &str) {
+        let expected =
+            HttpCheck { path: "/".to_owned(), status: 200, contains: Some("Login".to_owned()) };
+        let told = told(&judge(Some(&expected), code, body));
+        assert!(told.starts_with(wanted), "{told}");
+    }
+
+    #[rstest]
+    #[case::it_speaks_http(404, "no such page", "holds")]
+    #[case::it_speaks_something_else(503, &no_http(), "holds")]
+    #[case::nobody_listens(503, &refused(), "fails: error trying")]
+    #[case::no_way(503, &status(503, "ServiceUnavailable", "No agent available"), "unknown: No")]
+    #[case::no_words_that_are_known(
+        503,
+        &status(503, "ServiceUnavailable", "error trying to reach service: tunnel is closed"),
+        "unknown: error trying"
+    )]
+    fn tcp(#[case] code: u16, #[case] body: &str, #[case] wanted: &str) {
+        let told = told(&judge(None, code, body));
+        assert!(told.starts_with(wanted), "{told}");
+    }
+
+    fn told(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Holds => "holds".to_owned(),
+            Verdict::Fails(why) => format!("fails: {why}"),
+            Verdict::Unknown(why) => format!("unknown: {why}"),
+        }
+    }
+}
