@@ -19,7 +19,7 @@ pub struct Operation {
     /// Why, such as the number of a change.
     #[schemars(length(min = 1))]
     pub reason: String,
-    /// Until when: it does not start later, and what holds as long as the document is there (`offline`,
+    /// Until when: it does not start later, and what holds as long as the document is there (`scale`, `resize`, `offline`,
     /// `cordon`) ends then. `offline` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -36,9 +36,9 @@ pub enum Action {
     Offline(AppsTarget),
     /// Brings apps back that were taken offline.
     Online(AppsTarget),
-    /// Changes the number of instances until a solution says otherwise.
+    /// Changes the number of instances, whatever the solution says, as long as the document is there.
     Scale(Scale),
-    /// Changes CPU and memory until a solution says otherwise.
+    /// Changes CPU and memory, whatever the solution says, as long as the document is there.
     Resize(Resize),
     /// Removes a product that no solution holds any more.
     Uninstall(Uninstall),

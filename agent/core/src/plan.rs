@@ -107,6 +107,20 @@ pub struct Task {
     pub from: String,
     /// After.
     pub to: String,
+    /// The operation that asks for it, when it is not the solution that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+}
+
+impl Task {
+    /// Before and after, as `3 → 6`.
+    pub fn change(&self) -> String {
+        match (self.from.is_empty(), self.to.is_empty()) {
+            (true, _) => self.to.clone(),
+            (false, true) => self.from.clone(),
+            (false, false) => format!("{} → {}", self.from, self.to),
+        }
+    }
 }
 
 /// The kinds of tasks.

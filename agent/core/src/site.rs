@@ -175,6 +175,18 @@ impl ValidSite {
         grants.chain(operations).filter(|expires| *expires > now).min()
     }
 
+    /// Operations that hold at `now`: their documents are there, and they are not over.
+    pub fn standing_operations(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&str, &Located<Operation>)> {
+        let is_over = move |operation: &Located<Operation>| {
+            operation.spec.expires.is_some_and(|expires| expires <= now)
+        };
+        let all = self.operations.iter().filter(move |(_, operation)| !is_over(operation));
+        all.map(|(name, operation)| (name.as_str(), operation))
+    }
+
     /// The names of the clusters that a selector selects; all of them without one.
     pub fn select(
         &self,

@@ -30,6 +30,15 @@ impl<'a> Basis<'a> {
         self.baseline?.products.get(&id.product)?.clusters.get(&id.cluster)?.get(&id.app)
     }
 
+    /// Names of the operations that change the app's size.
+    fn operations(&self, id: &UnitId) -> &'a [String] {
+        let placement =
+            self.site.deployment(&id.product).and_then(|it| it.placements.get(&id.cluster));
+        let app =
+            placement.and_then(|it| it.apps.iter().find(|app| app.app.name == *id.app.as_str()));
+        app.map_or(&[], |app| &app.operations)
+    }
+
     /// Whether the product was delivered to this cluster.
     pub fn is_delivered(&self, product: &str, cluster: &str) -> bool {
         let known = self.baseline.and_then(|baseline| baseline.products.get(product));
@@ -38,7 +47,7 @@ impl<'a> Basis<'a> {
 }
 
 /// One reason for a change in one cluster; those that differ in the cluster only become one task.
-type Reason = (TaskKind, String, Option<String>, String, String);
+type Reason = (TaskKind, String, Option<String>, String, String, Option<String>);
 
 /// All tasks, ordered; one for all clusters in which the same happens.
 pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
@@ -79,17 +88,20 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
     for zone in &basis.changes.zones {
         let kind =
             if zone.action == Action::Prune { TaskKind::Unresolve } else { TaskKind::Resolve };
-        found.entry((kind, zone.zone.clone(), None, String::new(), String::new())).or_default();
+        found
+            .entry((kind, zone.zone.clone(), None, String::new(), String::new(), None))
+            .or_default();
     }
     found
         .into_iter()
-        .map(|((kind, subject, app, from, to), clusters)| Task {
+        .map(|((kind, subject, app, from, to, operation), clusters)| Task {
             kind,
             subject,
             app,
             clusters: clusters.into_iter().collect(),
             from,
             to,
+            operation,
         })
         .collect()
 }
@@ -98,11 +110,11 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
 fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
     let id = &unit.id;
     let reason = |kind: TaskKind, from: String, to: String| {
-        (kind, id.product.clone(), Some(id.app.clone()), from, to)
+        (kind, id.product.clone(), Some(id.app.clone()), from, to, None)
     };
     if !basis.is_delivered(&id.product, &id.cluster) {
         let (from, to) = (String::new(), unit.version.clone());
-        return vec![(TaskKind::Install, id.product.clone(), None, from, to)];
+        return vec![(TaskKind::Install, id.product.clone(), None, from, to, None)];
     }
     let old = basis.delivered(id);
     match unit.kind {
@@ -113,18 +125,24 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
     let Some(old) = old else {
         return vec![reason(TaskKind::Deploy, String::new(), tag(&unit.image))];
     };
+    let operations = basis.operations(id);
+    let asked = |(kind, subject, app, from, to, _): Reason| {
+        let operation = (!operations.is_empty()).then(|| operations.join(", "));
+        (kind, subject, app, from, to, operation)
+    };
     let mut reasons = Vec::new();
     if old.image != unit.image || old.inputs != unit.inputs {
         reasons.push(reason(TaskKind::Deploy, tag(&old.image), tag(&unit.image)));
     }
     if old.cpu != unit.cpu || old.memory != unit.memory {
         let (from, to) = (resources(&old.cpu, &old.memory), resources(&unit.cpu, &unit.memory));
-        reasons.push(reason(TaskKind::Resize, from, to));
+        reasons.push(asked(reason(TaskKind::Resize, from, to)));
     }
     if old.replicas != unit.replicas {
         let kind =
             if unit.replicas > old.replicas { TaskKind::ScaleOut } else { TaskKind::ScaleIn };
-        reasons.push(reason(kind, old.replicas.to_string(), unit.replicas.to_string()));
+        let (from, to) = (old.replicas.to_string(), unit.replicas.to_string());
+        reasons.push(asked(reason(kind, from, to)));
     }
     reasons
 }
@@ -136,14 +154,15 @@ fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
     if change.drift {
         let subject = owner.product.clone().or_else(|| owner.access.clone());
         let subject = subject.unwrap_or_else(|| basis.site.name.clone());
-        return (TaskKind::Correct, subject, owner.app.clone(), empty(), empty());
+        return (TaskKind::Correct, subject, owner.app.clone(), empty(), empty(), None);
     }
     if let Some(access) = &owner.access {
-        return (access_kind(basis, access, change.action), access.clone(), None, empty(), empty());
+        let kind = access_kind(basis, access, change.action);
+        return (kind, access.clone(), None, empty(), empty(), None);
     }
     let Some(product) = &owner.product else {
         let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
-        return (kind, basis.site.name.clone(), None, empty(), empty());
+        return (kind, basis.site.name.clone(), None, empty(), empty(), None);
     };
     let cluster = &change.object.cluster;
     let is_wanted = basis
@@ -156,13 +175,13 @@ fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
         if from_baseline { old() } else { new() }.unwrap_or_default()
     };
     if !is_wanted {
-        return (TaskKind::Uninstall, product.clone(), None, version(true), empty());
+        return (TaskKind::Uninstall, product.clone(), None, version(true), empty(), None);
     }
     if !basis.is_delivered(product, cluster) {
-        return (TaskKind::Install, product.clone(), None, empty(), version(false));
+        return (TaskKind::Install, product.clone(), None, empty(), version(false), None);
     }
     let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
-    (kind, product.clone(), owner.app.clone(), empty(), empty())
+    (kind, product.clone(), owner.app.clone(), empty(), empty(), None)
 }
 
 /// A grant whose time is over is still in the documents: that it ends was approved with it.

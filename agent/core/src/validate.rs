@@ -16,6 +16,7 @@ mod version;
 mod parameter;
 mod template;
 mod manifest;
+mod operation;
 mod solution;
 pub(crate) mod policy;
 mod iam;
@@ -40,7 +41,8 @@ pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Option<ValidSite>, Vec<
     let zones = zone::zones(&documents, &mut findings);
     let site = spec.map(|(name, spec)| {
         let mut site = documents.site(name, spec, snapshot, zones);
-        solution::deploy(&mut site, &documents, snapshot, &mut findings);
+        solution::deploy(&mut site, &documents, snapshot, now, &mut findings);
+        operation::check(&site, &documents, now, &mut findings);
         policy::check_groups(&site, &documents, &mut findings);
         zone::check_hosts(&site, &documents, &mut findings);
         twice(&site, now, &mut findings);

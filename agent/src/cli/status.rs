@@ -182,11 +182,9 @@ pub(super) fn tasks(tasks: &[Task], printer: &Printer) -> Vec<String> {
         .iter()
         .map(|task| {
             let app = task.app.as_ref().map(|app| format!("/{app}")).unwrap_or_default();
-            let change = match (task.from.is_empty(), task.to.is_empty()) {
-                (true, _) => task.to.clone(),
-                (false, true) => task.from.clone(),
-                (false, false) => format!("{} → {}", task.from, task.to),
-            };
+            let by = task.operation.as_ref();
+            let by = by.map(|name| format!(" ({} {name})", printer.say("operation", "运维")));
+            let change = task.change() + &by.unwrap_or_default();
             let verb = verb(task.kind, printer).to_owned();
             vec![verb, format!("{}{app}", task.subject), change, task.clusters.join(", ")]
         })

@@ -262,6 +262,7 @@ fn the_end_of_a_grant_asks_nobody_again_but_nothing_rides_along() {
         clusters: Vec::new(),
         from: String::new(),
         to: String::new(),
+        operation: None,
     };
     let mut expiry = plan("hz", &[Risk::LosesPermission]);
     expiry.content.tasks = vec![task(TaskKind::Expire)];

@@ -11,12 +11,11 @@ pub(super) fn task(task: &Task, style: Style) -> [String; 4] {
         Some(app) => format!("{}/{app}", task.subject),
         None => task.subject.clone(),
     };
-    let change = match (task.from.is_empty(), task.to.is_empty()) {
-        (true, true) => String::new(),
-        (true, false) => task.to.clone(),
-        (false, true) => task.from.clone(),
-        (false, false) => format!("{} → {}", task.from, task.to),
-    };
+    let by = task
+        .operation
+        .as_ref()
+        .map(|name| format!(" ({} {name})", label::pick(style.lang, "operation", "运维")));
+    let change = task.change() + &by.unwrap_or_default();
     let kind = label::task(style.lang, task.kind).to_owned();
     [kind, harmless(&subject), harmless(&change), task.clusters.join(", ")]
 }

@@ -96,6 +96,7 @@ fn small_plan() -> Plan {
         clusters: vec!["room-a".to_owned(), "room-b".to_owned()],
         from: "1".to_owned(),
         to: "2".to_owned(),
+        operation: None,
     };
     let wave = Wave {
         name: "gray".to_owned(),

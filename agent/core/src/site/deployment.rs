@@ -107,6 +107,8 @@ pub struct PlacedApp {
     pub cpu: Option<Quantity>,
     /// Memory limit of each pod.
     pub memory: Option<Quantity>,
+    /// Names of the operations that change its size.
+    pub operations: Vec<String>,
     /// The image with its host.
     pub image: String,
     /// The command.

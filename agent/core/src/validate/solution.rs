@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::product::ProductVersion;
 use tidegate_schema::scalar::Name;
@@ -42,6 +43,7 @@ pub(super) fn deploy(
     site: &mut ValidSite,
     documents: &Documents,
     snapshot: &Snapshot,
+    now: Timestamp,
     findings: &mut Vec<Finding>,
 ) {
     let wanted = wanted(documents, findings);
@@ -51,7 +53,8 @@ pub(super) fn deploy(
     let templates = Templates::new();
     for name in order(&wanted, findings) {
         let Some(wanted) = wanted.get(name) else { continue };
-        let deployment = one(site, wanted, documents, snapshot, (&layers, &templates), findings);
+        let deployment =
+            one(site, wanted, documents, snapshot, (&layers, &templates), now, findings);
         site.deployments.insert(name.to_owned(), deployment);
     }
 }
@@ -158,6 +161,7 @@ fn one(
     documents: &Documents,
     snapshot: &Snapshot,
     (layers, templates): (&[LayerValues], &Templates),
+    now: Timestamp,
     findings: &mut Vec<Finding>,
 ) -> Deployment {
     let Wanted { product, version, document, .. } = wanted;
@@ -199,6 +203,7 @@ fn one(
     for cluster in clusters {
         let placer = place::Placer {
             site,
+            now,
             wanted,
             folder,
             snapshot,

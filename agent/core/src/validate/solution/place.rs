@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tidegate_schema::app::{App, AppKind, FileSource, Workload};
 use tidegate_schema::finding::{Finding, Place};
@@ -18,11 +19,12 @@ use crate::snapshot::Snapshot;
 use crate::template::{Templates, only_name};
 use crate::validate::documents::relative;
 use crate::validate::template::Filler;
-use crate::validate::{manifest, parameter, version};
+use crate::validate::{manifest, operation, parameter, version};
 
 /// A product in a cluster while it is resolved.
 pub(super) struct Placer<'a> {
     pub(super) site: &'a ValidSite,
+    pub(super) now: Timestamp,
     pub(super) wanted: &'a Wanted<'a>,
     pub(super) folder: &'a str,
     pub(super) snapshot: &'a Snapshot,
@@ -120,7 +122,7 @@ impl Placer<'_> {
     ) -> PlacedApp {
         let document = self.wanted.document;
         let place = |path: &str| document.place(&format!("spec.apps[{index}].{path}"));
-        let size = self.size_of(app, findings);
+        let (size, operations) = self.size_of(app, findings);
         let parameters = self.values(Some(app.name.as_str()));
         let mut filler = self.filler(&parameters, products);
         let replicas = match (app.kind, app.workload) {
@@ -164,6 +166,7 @@ impl Placer<'_> {
             replicas,
             cpu: size.cpu,
             memory: size.memory,
+            operations,
             image,
             command,
             args,
@@ -176,7 +179,8 @@ impl Placer<'_> {
         }
     }
 
-    fn size_of(&self, app: &App, findings: &mut Vec<Finding>) -> AppSize {
+    /// By the solution; over that what operations ask for, with their names.
+    fn size_of(&self, app: &App, findings: &mut Vec<Finding>) -> (AppSize, Vec<String>) {
         let mut sizes = self.wanted.version.sizes.iter();
         let chosen = sizes.find(|size| size.name == self.size);
         let base =
@@ -192,7 +196,9 @@ impl Placer<'_> {
                 Finding::error("SOLUTION/REPLICAS_NOT_TAKEN").at(self.wanted.place("product"));
             findings.push(finding.with("app", &app.name));
         }
-        size
+        let of = (product.product.as_str(), app.name.as_str(), self.cluster);
+        let (asked, operations) = operation::size(self.site, self.now, of);
+        (size.overridden_by(&asked), operations)
     }
 
     fn files(

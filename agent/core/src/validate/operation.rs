@@ -1,0 +1,158 @@
+//! Operations: what a document asks of apps beside the solutions, as long as it stands.
+//!
+//! Scaling and resizing go over what the solution says of an app's size, so they are planned, approved, grouped and recorded
+//! like every change, and are no drift. The other actions are read only.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tidegate_schema::app::{App, AppKind, Workload};
+use tidegate_schema::finding::{Finding, Place};
+use tidegate_schema::operation::Action;
+use tidegate_schema::product::AppSize;
+use tidegate_schema::scalar::Name;
+
+use super::documents::Documents;
+use crate::site::ValidSite;
+
+/// The size that an action asks for, and of what.
+struct Asked<'a> {
+    product: &'a Name,
+    app: &'a Name,
+    clusters: &'a [Name],
+    size: AppSize,
+}
+
+impl Asked<'_> {
+    fn of(action: &Action) -> Option<Asked<'_>> {
+        match action {
+            Action::Scale(scale) => Some(Asked {
+                product: &scale.product,
+                app: &scale.app,
+                clusters: &scale.clusters,
+                size: AppSize { replicas: Some(scale.replicas), ..AppSize::default() },
+            }),
+            Action::Resize(resize) => Some(Asked {
+                product: &resize.product,
+                app: &resize.app,
+                clusters: &resize.clusters,
+                size: AppSize {
+                    cpu: resize.cpu.clone(),
+                    memory: resize.memory.clone(),
+                    ..AppSize::default()
+                },
+            }),
+            Action::Restart(_)
+            | Action::Offline(_)
+            | Action::Online(_)
+            | Action::Uninstall(_)
+            | Action::RerunTask(_)
+            | Action::Test(_)
+            | Action::Cordon(_)
+            | Action::Drain(_)
+            | Action::Rollback(_) => None,
+        }
+    }
+
+    fn is_of(&self, product: &str, app: &str, cluster: &str) -> bool {
+        *self.product == *product
+            && *self.app == *app
+            && (self.clusters.is_empty() || self.clusters.iter().any(|it| *it == *cluster))
+    }
+}
+
+/// What the operations that stand at `now` ask of an app's size in a cluster, and their names.
+pub(super) fn size(
+    site: &ValidSite,
+    now: Timestamp,
+    (product, app, cluster): (&str, &str, &str),
+) -> (AppSize, Vec<String>) {
+    let mut size = AppSize::default();
+    let mut names = Vec::new();
+    for (name, operation) in site.standing_operations(now) {
+        let asked = Asked::of(&operation.spec.action);
+        if let Some(asked) = asked.filter(|it| it.is_of(product, app, cluster)) {
+            size = size.overridden_by(&asked.size);
+            names.push(name.to_owned());
+        }
+    }
+    (size, names)
+}
+
+/// What operations ask for must be there, and may not be asked for twice.
+pub(super) fn check(
+    site: &ValidSite,
+    documents: &Documents,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) {
+    // Which operation gives a field of an app in a cluster.
+    let mut given: BTreeMap<[&str; 4], (&str, Place)> = BTreeMap::new();
+    for (document, operation) in documents.operations() {
+        let name = document.name().as_str();
+        if let Some(expires) = operation.expires.filter(|expires| *expires <= now) {
+            let finding = Finding::note("OPERATION/OVER").at(document.place("spec.expires"));
+            findings.push(finding.with("name", name).with("expires", expires));
+            continue;
+        }
+        let Some(asked) = Asked::of(&operation.action) else {
+            let finding = Finding::warning("OPERATION/NOT_CARRIED_OUT");
+            findings.push(finding.at(document.place("kind")).with("name", name));
+            continue;
+        };
+        let verb = if asked.size.replicas.is_some() { "scale" } else { "resize" };
+        let place = |field: &str| document.place(&format!("spec.action.{verb}.{field}"));
+        let mut refuse = |code: &'static str, field: &str| {
+            let finding = Finding::error(code).at(place(field)).with("name", name);
+            findings.push(finding.with("product", asked.product).with("app", asked.app));
+        };
+        let Some(deployment) = site.deployment(asked.product.as_str()) else {
+            refuse("OPERATION/PRODUCT_NOT_RUN", "product");
+            continue;
+        };
+        let mut is_here = true;
+        for (index, cluster) in asked.clusters.iter().enumerate() {
+            if !deployment.placements.contains_key(cluster.as_str()) {
+                refuse("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]"));
+                is_here = false;
+            }
+        }
+        let meant = deployment
+            .placements
+            .iter()
+            .filter(|(cluster, _)| {
+                asked.is_of(asked.product.as_str(), asked.app.as_str(), cluster.as_str())
+            })
+            .filter_map(|(cluster, placement)| {
+                let mut apps = placement.apps.iter();
+                Some((cluster.as_str(), &apps.find(|it| it.app.name == *asked.app)?.app))
+            });
+        let meant: Vec<(&str, &App)> = meant.collect();
+        let Some((_, app)) = meant.first() else {
+            if is_here {
+                refuse("OPERATION/APP_UNKNOWN", "app");
+            }
+            continue;
+        };
+        let has_number = app.kind == AppKind::Standard && app.workload != Workload::DaemonSet;
+        if asked.size.replicas.is_some() && !has_number {
+            refuse("OPERATION/NOT_SCALED", "app");
+        }
+        let fields = [
+            ("replicas", asked.size.replicas.is_some()),
+            ("cpu", asked.size.cpu.is_some()),
+            ("memory", asked.size.memory.is_some()),
+        ];
+        for (cluster, app) in meant {
+            for (field, _) in fields.into_iter().filter(|(_, is_given)| *is_given) {
+                let key = [deployment.product.as_str(), app.name.as_str(), cluster, field];
+                if let Some((other, at)) = given.insert(key, (name, place("app"))) {
+                    let finding = Finding::error("OPERATION/CONTRADICTS").at(place("app"));
+                    let finding = finding.with("name", name).with("other", other);
+                    let finding = finding.with("app", app.name.as_str()).with("field", field);
+                    findings.push(finding.with("cluster", cluster).with("place", at));
+                }
+            }
+        }
+    }
+}
