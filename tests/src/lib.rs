@@ -1,5 +1,5 @@
 //! What the tests across crates share: the battery of behaviours, the built program with a site, scenarios, a real control
-//! plane and the fake kubelet that makes it live.
+//! plane with the fake kubelet that makes it live, and an admission webhook for it.
 
 pub mod battery;
 pub mod faults;
@@ -7,3 +7,4 @@ pub mod kubelet;
 pub mod program;
 pub mod real_cluster;
 pub mod scenario;
+pub mod webhook;

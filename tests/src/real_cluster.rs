@@ -6,10 +6,13 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Once, OnceLock};
 use std::thread::JoinHandle;
 
+use base64::Engine as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::kubelet;
 
@@ -109,6 +112,17 @@ impl RealCluster {
     /// Whether a controller manager runs; envtest's binaries come without one.
     pub fn has_controllers(&self) -> bool {
         self.folder.join("kube-controller-manager.log").exists()
+    }
+
+    /// The authority of the control plane's certificates, in base64, and the certificate that it has for loopback with its
+    /// key: whoever serves it something has these too.
+    pub fn certificates(&self) -> (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let file = |name: &str| self.folder.join("certs").join(name);
+        let authority = std::fs::read(file("ca.crt")).expect("an authority");
+        let certificates = CertificateDer::pem_file_iter(file("server.crt")).expect("certificates");
+        let certificates = certificates.collect::<Result<_, _>>().expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
+        (base64::engine::general_purpose::STANDARD.encode(authority), certificates, key)
     }
 
     /// A client for an administrator. It belongs to the runtime it is made in.

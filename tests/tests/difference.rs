@@ -20,9 +20,12 @@ use tidegate_core::diff::{self, REPLACE_ANNOTATION};
 use tidegate_core::ignored;
 use tidegate_core::live::{Inventory, InventoryEntry, LiveState};
 use tidegate_core::object::{Object, ObjectRef};
-use tidegate_core::progress::Terms;
+use tidegate_core::progress::{EffectFailure, Terms};
 use tidegate_sandbox::{Fault, Matching, Options, Sandbox};
 use tidegate_tests::real_cluster::RealCluster;
+
+#[path = "difference/admission.rs"]
+mod admission;
 
 const CLUSTER: &str = "main";
 
@@ -74,14 +77,34 @@ impl World {
     }
 
     async fn send_as(&self, content: &str, method: &Method, path: &str, body: &Value) -> Value {
+        let (is_success, answer) = self.exchange(content, method, path, body).await;
+        assert!(is_success, "{method} {path}: {answer}");
+        answer
+    }
+
+    /// Whether the server takes a request.
+    async fn try_send(&self, method: &Method, path: &str, body: &Value) -> bool {
+        self.exchange("application/json", method, path, body).await.0
+    }
+
+    async fn exchange(
+        &self,
+        content: &str,
+        method: &Method,
+        path: &str,
+        body: &Value,
+    ) -> (bool, Value) {
         let request = Request::builder().method(method).uri(path).header("Content-Type", content);
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let response = self.client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect_bytes().await.unwrap();
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        assert!(status.is_success(), "{method} {path}: {answer}");
-        answer
+        (status.is_success(), serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// An agent that has just started, and remembers no answer.
+    fn fresh(&mut self) {
+        self.cluster = Cluster::of_client(CLUSTER, "shop", self.client.clone());
     }
 
     /// A change of an object by `kubectl edit`.
@@ -110,7 +133,9 @@ impl World {
         objects.sort_by_key(|object| !first.contains(&object.reference.kind.as_str()));
         for object in objects {
             let applied = until(|| async {
-                self.cluster.apply(&object.body(), &Terms::none(), &|_| None).await.ok()
+                let applied = self.cluster.apply(&object.body(), &Terms::none(), &|_| None).await;
+                let refused = |it: &EffectFailure| assert!(it.is_transient, "{it:?}");
+                applied.inspect_err(refused).ok()
             })
             .await;
             let entry = InventoryEntry {
@@ -201,7 +226,9 @@ on_both! {
     a_namespace_that_goes_tells_what_else_is_in_it
     what_is_being_deleted_is_told_with_what_holds_it
     fields_below_unknown_ones_are_compared
+    a_field_that_the_schema_does_not_know_any_more_stops_that_object_only
     a_field_that_is_left_to_others_stays_theirs
+    a_certificate_that_somebody_injects_stays
     a_secret_that_somebody_fills_stays_filled
 }
 
@@ -838,6 +865,45 @@ async fn what_is_being_deleted_is_told_with_what_holds_it(mut world: World) {
     assert_eq!(set.changes[0].action, Action::Create);
 }
 
+/// Fields that somebody has taken out of the definition, or that one of its versions does not have: what is applied at the
+/// other goes on, and what still has them is refused, alone.
+async fn a_field_that_the_schema_does_not_know_any_more_stops_that_object_only(mut world: World) {
+    let old = json!({"target": {"type": "string"}, "days": {"type": "integer", "default": 7}});
+    let new = json!({"target": {"type": "string"}});
+    let versions = |first: &Value| {
+        let mut definition = backups(first);
+        let mut second = backups(&new)["spec"]["versions"][0].take();
+        (second["name"], second["storage"]) = (json!("v2"), json!(false));
+        definition["spec"]["versions"].as_array_mut().unwrap().push(second);
+        definition
+    };
+    let of = |version: &str, spec: &Value, data: &str| {
+        let mut backup = backup(spec);
+        backup["apiVersion"] = json!(format!("GROUP/{version}"));
+        let mut objects = in_group("forgotten.example", &[versions(&old), backup]);
+        objects.push(config_map("web", &json!({"a": data})));
+        objects
+    };
+    world.want(&of("v1", &json!({"target": "a", "days": 3}), "1"));
+    world.apply().await;
+    until(|| async { Some(world.diff().await).filter(ChangeSet::is_empty) }).await;
+    // What was set at one version is given up at another that does not have it.
+    world.want(&of("v2", &json!({"target": "b"}), "2"));
+    let told = |set: &ChangeSet| -> Vec<String> { set.changes.iter().flat_map(lines).collect() };
+    let set = world.diff().await;
+    assert_eq!(set.gaps, []);
+    assert_eq!(told(&set), ["data.a: \"1\" -> \"2\"", "spec.target: \"a\" -> \"b\""]);
+    world.apply().await;
+    until(|| async { Some(world.diff().await).filter(ChangeSet::is_empty) }).await;
+    // What the version does not have is refused there, and nowhere else.
+    world.want(&of("v2", &json!({"target": "c", "days": 3}), "3"));
+    let set = world.diff().await;
+    assert_eq!(told(&set), ["data.a: \"2\" -> \"3\""]);
+    assert_eq!((set.gaps.len(), set.gaps[0].refused), (1, true), "{set:#?}");
+    assert_eq!(set.gaps[0].gap.code, "CLUSTER/INVALID");
+    assert!(set.gaps[0].gap.message.contains("spec.days"), "{set:#?}");
+}
+
 async fn fields_below_unknown_ones_are_compared(mut world: World) {
     let free = json!({"target": {"type": "string"},
         "config": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
@@ -886,6 +952,81 @@ async fn a_field_that_is_left_to_others_stays_theirs(mut world: World) {
     world.apply().await;
     assert_eq!(replicas(&world).await, json!(5));
     assert!(world.diff().await.is_empty());
+}
+
+/// Webhooks, conversions and aggregated APIs whose authority an injector of certificates fills in.
+async fn a_certificate_that_somebody_injects_stays(mut world: World) {
+    let name = world.namespace.clone();
+    let of = |path: &str| {
+        let service = json!({"name": "web", "namespace": "NS", "path": path, "port": 443});
+        let hook = |name: &str| {
+            json!({"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": {"service": service}, "failurePolicy": "Ignore", "timeoutSeconds": 5,
+                "namespaceSelector": {"matchLabels": {"nobody": "has-this"}},
+                "rules": [{"apiGroups": ["none.example"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["things"]}]})
+        };
+        let hooks = [hook("a.none.example"), hook("b.none.example")];
+        let configuration = |kind: &str| {
+            json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+                "metadata": {"name": name}, "webhooks": hooks})
+        };
+        let mut definition =
+            in_group("injected.example", &[backups(&json!({"target": {"type": "string"}}))]);
+        definition[0]["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+            "conversionReviewVersions": ["v1"], "clientConfig": {"service": service}}});
+        let mut objects = vec![
+            configuration("ValidatingWebhookConfiguration"),
+            configuration("MutatingWebhookConfiguration"),
+        ];
+        objects.append(&mut definition);
+        objects
+    };
+    world.want(&of("/old"));
+    world.apply().await;
+    let bundle = json!(
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJlakNDQVNHZ0F3SUJBZ0lVZG1xeGliMjhiUjBod29weSt3d3I0UjBNellVd0NnWUlLb1pJemowRUF3SXcKRXpFUk1BOEdBMVVFQXd3SWFXNXFaV04wWldRd0hoY05Nall4TVRJMk1qSXhOelExV2hjTk16WXhNVEl6TWpJeApOelExV2pBVE1SRXdEd1lEVlFRRERBaHBibXBsWTNSbFpEQlpNQk1HQnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VICkEwSUFCQWNZZzhnd29KVWY2bXB0SFp3N2t0dzR1cDNvRWE4RmxLemtodGNKMVlmVTAxOVFOdHZhTXhuTUdFMHcKbStKc2xoVHYxcUx4VjcwZ1FzVjlMelJUN2NTalV6QlJNQjBHQTFVZERnUVdCQlIyYmZsYjBPU21Lc3ZuMFF6aApZb2NtTmd2SmhEQWZCZ05WSFNNRUdEQVdnQlIyYmZsYjBPU21Lc3ZuMFF6aFlvY21OZ3ZKaERBUEJnTlZIUk1CCkFmOEVCVEFEQVFIL01Bb0dDQ3FHU000OUJBTUNBMGNBTUVRQ0lEbkFZSVJBOWZkN1l0VS92MjMyNzZIOTVGWmYKdnlKbjJqbDZoZzhxVCt1dEFpQU1FQVZVRVlBa0xnYkppc0NKOXFoeVhzdDdTS2ZpVXQySzlFbHN6ZXppOXc9PQotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg=="
+    );
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let hooks = |kind: &str| format!("{admission}/{kind}webhookconfigurations/{name}");
+    let definition =
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/backups.injected.example"
+            .to_owned();
+    let at = |index: u8| format!("/webhooks/{index}/clientConfig/caBundle");
+    let conversion = "/spec/conversion/webhook/clientConfig/caBundle".to_owned();
+    let injected = [
+        (hooks("validating"), vec![at(0), at(1)]),
+        (hooks("mutating"), vec![at(0), at(1)]),
+        (definition, vec![conversion]),
+    ];
+    for (path, places) in &injected {
+        let patch: Vec<_> = places
+            .iter()
+            .map(|place| json!({"op": "add", "path": place, "value": bundle}))
+            .collect();
+        let path = format!("{path}?fieldManager=cainjector");
+        world.send_as("application/json-patch+json", &Method::PATCH, &path, &json!(patch)).await;
+    }
+    world.fresh();
+    let set = world.diff().await;
+    assert!(set.is_empty(), "{set:#?}");
+    // It survives what we change beside it.
+    world.want(&of("/new"));
+    let set = world.diff().await;
+    assert_eq!(set.changes.len(), 3, "{set:#?}");
+    for change in &set.changes {
+        let told = lines(change);
+        assert!(told.iter().all(|line| line.contains(".service.path: ")), "{told:#?}");
+        assert_eq!(change.conflicts, []);
+    }
+    world.apply().await;
+    assert!(world.diff().await.is_empty());
+    for (path, places) in &injected {
+        let live = world.send(&Method::GET, path, &Value::Null).await;
+        for place in places {
+            assert_eq!(live.pointer(place), Some(&bundle), "{path} {place}");
+        }
+    }
 }
 
 async fn a_secret_that_somebody_fills_stays_filled(mut world: World) {
@@ -993,15 +1134,11 @@ async fn a_real_webhook_that_cannot_be_asked_leaves_only_its_objects_unverified(
         // Webhooks with effects are taken only at this version, as far as 1.21.
         let path = "/apis/admissionregistration.k8s.io/v1beta1/validatingwebhookconfigurations";
         world.send(&Method::POST, path, &webhook).await;
-        let names = ["web", "probe"];
         until(|| async {
             // The server takes a moment to know its webhooks.
-            let probe = json!({"metadata": {"name": names[1]}});
+            let probe = json!({"metadata": {"name": "probe"}});
             let path = format!("{own}/configmaps?dryRun=All");
-            let request = Request::post(path).header("Content-Type", "application/json");
-            let request = request.body(Body::from(probe.to_string().into_bytes())).unwrap();
-            let status = world.client.send(request).await.unwrap().status();
-            (!status.is_success()).then_some(())
+            (!world.try_send(&Method::POST, &path, &probe).await).then_some(())
         })
         .await;
         one_is_unverified(&mut world, code).await;

@@ -257,6 +257,13 @@ fn is_settled(
         && entry.owner == desired.owner
 }
 
+/// Whether what the documents want is what we applied last, to this very object.
+fn is_applied(desired: &DesiredObject, live: &Object, entry: Option<&InventoryEntry>) -> bool {
+    entry.is_some_and(|entry| {
+        entry.uid.as_deref() == Some(live.uid()) && entry.applied.as_ref() == Some(&desired.digest)
+    })
+}
+
 /// Whether the documents let the object be deleted and made anew. Definitions and namespaces never are, as everything in
 /// them would go along (A18); what holds data asks for its loss in words (A21).
 fn may_replace(reference: &ObjectRef, body: &Object, live: Option<&Object>) -> bool {
@@ -303,7 +310,21 @@ fn creation(
         | Prediction::Refused(_) => body,
     };
     let content = normalise::normalised(&body);
-    let differences = fields::leaves(is_builtin(&desired.reference), &content);
+    let is_builtin = is_builtin(&desired.reference);
+    let mut differences = fields::leaves(is_builtin, &content);
+    if let Prediction::Exact(predicted) = &observation.predicted {
+        // What the documents write, with the values that webhooks make of it; not what else they or the server add.
+        let rewritten =
+            fields::differences(is_builtin, &content, &normalise::normalised(&predicted.read()));
+        let rewritten =
+            rewritten.into_iter().filter(|it| it.before.is_some() && it.after.is_some());
+        let mut values: BTreeMap<_, _> = rewritten.map(|it| (it.segments, it.after)).collect();
+        for leaf in &mut differences {
+            if let Some(value) = values.remove(&leaf.segments) {
+                leaf.after = value;
+            }
+        }
+    }
     let mut change = blank(&desired.reference, Action::Create, desired, observation);
     change.effects = access::effects(&desired.reference, None, Some(&content));
     change.fields = mask::masked(body.is_secret(), definition, differences);
@@ -318,9 +339,18 @@ fn configuration(
     definition: Option<&Definition>,
 ) -> Option<Change> {
     let reference = &desired.reference;
+    let is_applied = is_applied(desired, live, entry);
     let predicted = match &observation.predicted {
-        Prediction::Exact(object) => object.read(),
+        Prediction::Exact(object) => {
+            let predicted = object.read();
+            if is_same_of_ours(live, &predicted) { live.clone() } else { predicted }
+        }
         Prediction::InPlace => live.clone(),
+        // What a webhook made of it then it would make of it again.
+        Prediction::Unverified(object, _) if is_applied => {
+            let sent = ignored::sent(&object.read(), Some(live));
+            ownership::restored(live, sent.into_value())
+        }
         Prediction::Simulated(object) | Prediction::Unverified(object, _) => {
             ownership::overlaid(live, &ignored::sent(&object.read(), Some(live)))
         }
@@ -393,6 +423,12 @@ pub fn is_written(change: &Change, live: &Object, form: &Object) -> bool {
         let (before, after) = (normalise::normalised(live), normalise::normalised(&left));
         fields::differences(is_builtin(&change.object), &before, &after).is_empty()
     }
+}
+
+/// Whether a write would leave all that is ours as it is, by the server's own record of who set what: then none is needed,
+/// whatever else webhooks would write in passing.
+pub fn is_same_of_ours(live: &Object, predicted: &Object) -> bool {
+    ownership::is_same_of_ours(live, predicted)
 }
 
 /// Fields of a workload's form that somebody has changed since we applied it, as paths.

@@ -13,8 +13,9 @@ use tidegate_core::progress::EffectFailure;
 
 use crate::cause::chain;
 
-/// How long one request may take. Watches are not made here.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long one request may take. Watches are not made here. Longer than the server takes for a write at the most (34 s): a
+/// webhook may take 30 s of them, and then the server says which one it was.
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// How often a busy server is asked, and how long it is waited for each time at the most.
 const BUSY_TRIES: u32 = 3;
@@ -46,6 +47,9 @@ const NO_DRY_RUN: &str = "does not support dry run";
 
 /// What the server says of a webhook that did not answer.
 const SILENT: &str = "failed calling webhook";
+
+/// What the server says when a webhook refuses an object.
+const DENIED: &str = "denied the request";
 
 /// Stands for the server's words about a Secret.
 const WITHHELD: &str = "the server's words are withheld, as they may quote the secret:";
@@ -438,12 +442,15 @@ fn refusal(code: u16, status: &Value) -> ApiError {
     // Servers before 1.23 call a field that they do not know an error of their own. It is the object's: it stays.
     let is_unknown_field =
         code == 500 && message.starts_with("failed to create typed patch object");
-    ApiError::Refused {
-        code: if is_unknown_field { 422 } else { code },
-        reason: text(status, "reason"),
-        message,
-        causes: causes.collect(),
-    }
+    // A webhook may deny with whatever status it likes; it speaks of this object all the same.
+    let is_denied = message.contains("admission webhook \"") && message.contains(DENIED);
+    let code = match code {
+        _ if is_unknown_field => 422,
+        400 | 422 => code,
+        _ if is_denied => 403,
+        _ => code,
+    };
+    ApiError::Refused { code, reason: text(status, "reason"), message, causes: causes.collect() }
 }
 
 #[cfg(test)]
@@ -575,6 +582,11 @@ mod tests {
                 Verdict::Unknown,
                 "CLUSTER/SERVER_ERROR",
             ),
+            // Whatever status a webhook gives to its denial.
+            (404, DENIAL, Verdict::Refused, "CLUSTER/INVALID"),
+            (409, DENIAL, Verdict::Refused, "CLUSTER/INVALID"),
+            (429, DENIAL, Verdict::Refused, "CLUSTER/INVALID"),
+            (503, DENIAL, Verdict::Refused, "CLUSTER/INVALID"),
             (429, "too many requests", Verdict::NotAsked, "CLUSTER/BUSY"),
             (503, "service unavailable", Verdict::NotAsked, "CLUSTER/SERVER_ERROR"),
         ];
@@ -585,6 +597,8 @@ mod tests {
             }
         }
     }
+
+    const DENIAL: &str = "admission webhook \"a.example\" denied the request: no";
 
     #[test]
     fn only_fields_that_cannot_change_make_a_refusal_immutable() {

@@ -8,7 +8,9 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_core::desired::DesiredObject;
-use tidegate_core::diff::{IMMUTABLE, REPLACE_ANNOTATION, is_in_place, is_used_as_it_is};
+use tidegate_core::diff::{
+    IMMUTABLE, REPLACE_ANNOTATION, is_in_place, is_same_of_ours, is_used_as_it_is,
+};
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{
@@ -205,7 +207,8 @@ impl Cluster {
             && answer.conflicts.is_empty()
         {
             let known = content(there);
-            if known == content(&predicted.read()) {
+            let predicted = predicted.read();
+            if known == content(&predicted) || is_same_of_ours(there, &predicted) {
                 self.verify(desired, live, known);
             } else {
                 self.verified().remove(&desired.reference);

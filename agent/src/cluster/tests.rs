@@ -213,6 +213,27 @@ async fn a_busy_server_is_asked_again_after_the_time_that_it_names_and_not_for_e
     assert_eq!((failure.code.as_str(), failure.is_transient), ("CLUSTER/BUSY", true));
 }
 
+/// The server gives a write 34 s at the most, and a webhook 30 of them: would we wait less long, one webhook that hangs would
+/// hold the whole cluster.
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_takes_as_long_as_it_may_is_named_and_the_server_is_not_gone() {
+    let (sandbox, cluster) = start();
+    let matching = Matching { verb: Some("patch".to_owned()), ..Matching::default() };
+    let latency = std::time::Duration::from_secs(34);
+    sandbox.fault(Fault::Delay { matching: matching.clone(), latency, times: 1 });
+    sandbox.fault(Fault::Refuse {
+        matching,
+        code: 500,
+        reason: "InternalError".to_owned(),
+        message: "Internal error occurred: failed calling webhook \"a.example\": Post \"https://a/\": context deadline exceeded".to_owned(),
+        times: 1,
+    });
+    let began = tokio::time::Instant::now();
+    let failure = apply(&cluster, &config_map(&json!({"a": "1"}))).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.is_transient), ("CLUSTER/WEBHOOK_SILENT", true));
+    assert!(began.elapsed() >= latency);
+}
+
 /// What the server says of changing what cannot change, in an object that may be replaced.
 async fn prediction(cluster: &Cluster, immutable: &Value) -> Prediction {
     let service = |spec: &Value| {

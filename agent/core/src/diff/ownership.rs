@@ -185,16 +185,37 @@ fn meet(left: &str, right: &str) -> bool {
 /// Fields of the form that we applied which somebody else has since taken and given another value, as paths. What a
 /// webhook rewrote in our own request stays ours and is not among them.
 pub(super) fn taken(live: &Object, form: &Object) -> Vec<String> {
-    let mut lost = form.get("/spec").cloned().unwrap_or_default();
-    if let Some(owned) = owned_fields(live).as_ref().and_then(|owned| owned.get("f:spec")) {
-        without(&mut lost, owned);
-    }
-    let mut restored = live.value().clone();
-    lay_over("", &mut restored, &json!({"spec": lost}));
-    let restored = normalised(&Object::new(restored));
+    let spec = form.get("/spec").cloned().unwrap_or_default();
+    let restored = normalised(&restored(live, json!({"spec": spec})));
     let is_builtin = super::is_builtin(&live.reference(""));
     let differences = fields::differences(is_builtin, &normalised(live), &restored);
     differences.iter().map(Difference::path).collect()
+}
+
+/// The live object with what we applied and somebody else has since taken or removed. What a webhook rewrote in our own
+/// request stays as it is.
+pub(super) fn restored(live: &Object, applied: Value) -> Object {
+    let mut lost = applied;
+    if let Some(owned) = owned_fields(live) {
+        without(&mut lost, &owned);
+    }
+    let mut restored = live.value().clone();
+    lay_over("", &mut restored, &lost);
+    Object::new(restored)
+}
+
+/// Whether all that is ours, by the record before or after, has the same value in both. What differs else is what webhooks
+/// write in passing, or defaults: no write of ours is needed for it, and the next one brings it along.
+pub(super) fn is_same_of_ours(live: &Object, predicted: &Object) -> bool {
+    if predicted.get("/metadata/managedFields").is_none() {
+        return false;
+    }
+    let mut ours = Map::new();
+    for owned in [live, predicted].into_iter().filter_map(owned_fields) {
+        unite(&mut ours, owned.as_object().unwrap_or(&Map::new()));
+    }
+    let (is_nothing, ours) = (ours.is_empty(), Value::Object(ours));
+    is_nothing || part(live.value(), &ours) == part(predicted.value(), &ours)
 }
 
 /// Takes what a set of fields names out of a value; elements of keyed lists keep their keys, so that they can be matched.

@@ -788,6 +788,9 @@ fn the_fingerprint_follows_what_is_ours_and_what_changes_and_nothing_else() {
         change(&mut live);
         let mut predicted = live.clone();
         predicted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("w:2");
+        let image = json!({"k:{\"name\":\"web\"}": {"f:image": {}}});
+        predicted["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"] =
+            json!({"f:spec": {"f:containers": image}});
         compared(&live, &predicted).changes[0].live.clone().unwrap()
     };
     let base = fingerprint(|_| {});
@@ -855,6 +858,90 @@ fn what_others_change_of_a_form_is_named_and_what_a_webhook_rewrote_is_not() {
             "spec.template.spec.containers[name=web].env[name=A].name",
             "spec.template.spec.containers[name=web].env[name=A].value",
         ]
+    );
+}
+
+/// As we applied it: our fields by the server's record, beside what a webhook put in.
+fn recorded(data: &Value, ours: &[&str]) -> Value {
+    let fields: serde_json::Map<_, _> =
+        ours.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+        "metadata": {"name": "web", "namespace": "shop", "uid": "1", "managedFields": [
+            {"manager": "tidegate", "operation": "Apply", "fieldsV1": {"f:data": fields}}]}})
+}
+
+fn wanted(data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+        "metadata": {"name": "web", "namespace": "shop"}})
+}
+
+#[test]
+fn what_a_webhook_writes_in_passing_is_no_reason_to_write() {
+    let compared = |live: &Value, predicted: &Value, ours: &[&str]| {
+        let mut world = World::new();
+        let reference = world.want(&wanted(&json!({"a": "1"})));
+        let predicted = Object::new(recorded(predicted, ours));
+        let predicted = Prediction::Exact(predicted.into());
+        world.observe(&reference, Some(&recorded(live, &["a", "old"])), predicted);
+        world.own(&reference, "1", None);
+        lines(&world.diff())
+    };
+    let (first, second) = (json!({"a": "1", "stamp": "7"}), json!({"a": "1", "stamp": "8"}));
+    assert_eq!(compared(&first, &second, &["a"]), [""; 0]);
+    let rewritten = json!({"a": "by a webhook", "stamp": "8"});
+    assert_eq!(
+        compared(&first, &rewritten, &["a"]),
+        ["data.a: \"1\" -> \"by a webhook\"", "data.stamp: \"7\" -> \"8\""]
+    );
+    let with_old = json!({"a": "1", "old": "1", "stamp": "7"});
+    assert_eq!(
+        compared(&with_old, &second, &["a"]),
+        ["data.old: \"1\" -> -", "data.stamp: \"7\" -> \"8\""],
+        "what we give up"
+    );
+    assert_eq!(
+        compared(&first, &json!({"a": "1", "new": "1"}), &["a", "new"]),
+        ["data.new: - -> \"1\"", "data.stamp: \"7\" -> -"],
+        "what we take"
+    );
+}
+
+#[test]
+fn what_a_webhook_without_dry_run_made_of_our_apply_is_no_difference_and_what_others_did_is() {
+    let compared = |live: &Value, uid: &str| {
+        let mut world = World::new();
+        let reference = world.want(&wanted(&json!({"a": "1", "b": "1"})));
+        let object = world.desired.objects[0].clone();
+        let gap =
+            Gap { code: "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN".to_owned(), message: String::new() };
+        let prediction = Prediction::Unverified(object.stored().clone(), gap);
+        world.observe(&reference, Some(live), prediction);
+        world.own(&reference, uid, Some(object.digest));
+        lines(&world.diff())
+    };
+    let rewritten = json!({"a": "by a webhook", "b": "1"});
+    assert_eq!(compared(&recorded(&rewritten, &["a", "b"]), "1"), [""; 0]);
+    let by_hand = recorded(&json!({"a": "by a webhook", "b": "by hand"}), &["a"]);
+    assert_eq!(compared(&by_hand, "1"), ["data.b: \"by hand\" -> \"1\""]);
+    let removed = recorded(&json!({"a": "by a webhook"}), &["a"]);
+    assert_eq!(compared(&removed, "1"), ["data.b: - -> \"1\""]);
+}
+
+#[test]
+fn a_creation_shows_the_values_that_a_webhook_makes_of_ours() {
+    let mut world = World::new();
+    let reference = world.want(&pod_spec(&json!([{"name": "web", "image": "shop/web:1"}])));
+    let mut predicted = world.desired.objects[0].body();
+    let containers = json!([{"name": "web", "image": "mirror/web:1", "imagePullPolicy": "Always"},
+        {"name": "proxy", "image": "mesh/proxy:1"}]);
+    predicted.set(&["spec", "template", "spec", "containers"], containers);
+    world.observe(&reference, None, Prediction::Exact(predicted.into()));
+    let told = lines(&world.diff());
+    let container = "spec.template.spec.containers[name=web]";
+    assert!(told.contains(&format!("{container}.image: - -> \"mirror/web:1\"")), "{told:#?}");
+    assert!(
+        !told.iter().any(|line| line.contains("proxy") || line.contains("Policy")),
+        "{told:#?}"
     );
 }
 
