@@ -12,6 +12,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+#[path = "../../tests/src/canary.rs"]
+#[expect(unreachable_pub, reason = "the tests across crates have it in their library")]
+mod canary;
 #[path = "shared/close.rs"]
 mod close;
 
@@ -24,11 +27,12 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEGATE_")) {
         command.env_remove(name);
     }
+    command.env("TIDEGATE_HOOK_SECRET", canary::secret("hook"));
     command
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
+    canary::searched(command(folder, arguments).output().unwrap())
 }
 
 fn code(output: &Output) -> i32 {
@@ -89,6 +93,57 @@ fn what_init_lays_out_is_valid_without_any_finding() {
     assert_eq!(report["findings"], Value::Array(Vec::new()));
     for file in [".gitlab-ci.yml", ".github/workflows/tidegate.yml", "schema/site.schema.json"] {
         assert!(site.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn what_is_secret_in_the_documents_is_refused_and_never_printed() {
+    let (_folder, site) = site();
+    let version = "apiVersion: tidegate.dev/v1\nkind: ProductVersion\nmetadata: {name: vault}\nspec:\n  version: 1.0.0\n  parameters: [{name: password, type: string, secret: true, required: true}]\n  manifests: [manifests/*.yaml]\n";
+    let document = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "apiVersion: tidegate.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
+    };
+    let in_clear = canary::secret("clear");
+    let files = [
+        ("catalog/vault/product.yaml", document("Product", "vault", "{}")),
+        ("catalog/vault/1.0.0/version.yaml", version.to_owned()),
+        (
+            "catalog/vault/1.0.0/manifests/secret.yaml",
+            format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: vault}}\nstringData: {{password: {in_clear}}}\n"
+            ),
+        ),
+        (
+            "solutions/vault.yaml",
+            document("Solution", "vault", "{products: [{product: vault, version: 1.0.0}]}"),
+        ),
+        (
+            "parameters/vault.yaml",
+            document(
+                "Parameters",
+                "vault",
+                &format!("{{scope: {{product: vault}}, values: {{password: {in_clear}}}}}"),
+            ),
+        ),
+    ];
+    for (file, text) in files {
+        let path = site.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    for format in ["text", "json"] {
+        for command in [&["validate"][..], &["parameters"], &["render"], &["plan", "--sandbox"]] {
+            let told = run(&site, &[command, &["--format", format]].concat());
+            assert_ne!(code(&told), 0, "{command:?} {format}");
+        }
+    }
+    let report = json(&run(&site, &["validate", "--format", "json"]));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let codes: Vec<_> = findings.map(|finding| finding["code"].as_str().unwrap()).collect();
+    for code in ["MANIFEST/SECRET_IN_CLEAR", "VALUE/SECRET_IN_CLEAR"] {
+        assert!(codes.contains(&code), "{codes:?}");
     }
 }
 
@@ -383,7 +438,7 @@ fn what_asks_an_agent_finds_it_by_its_data_folder_and_prints_its_documented_form
     let mut agent = Agent(
         command(&site, &[&agent[..], &["--format", "json"]].concat())
             .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join("agent.log")).unwrap())
             .spawn()
             .unwrap(),
     );
@@ -444,6 +499,7 @@ fn what_asks_an_agent_finds_it_by_its_data_folder_and_prints_its_documented_form
     assert!(err(&changed).contains("HTTP/NO_TOKEN"), "{}", err(&changed));
     // One that has gone leaves its file behind; that is said, and not taken for an answer.
     drop(agent);
+    canary::assert_none_kept(&[folder.path()]);
     let gone = run(&site, &["status", "--data", "../data"]);
     assert_eq!(code(&gone), 1);
     assert!(err(&gone).contains("COMMAND/AGENT_UNREACHABLE"), "{}", err(&gone));

@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../tests/src/canary.rs"]
+#[expect(unreachable_pub, reason = "the tests across crates have it in their library")]
+mod canary;
 #[path = "daemon/cluster.rs"]
 mod cluster;
 #[path = "daemon/crash.rs"]
@@ -24,3 +27,6 @@ mod process;
 mod repository;
 #[path = "daemon/site.rs"]
 mod site;
+#[path = "../../tests/src/vault.rs"]
+#[expect(unreachable_pub, reason = "the tests across crates have it in their library")]
+mod vault;

@@ -28,19 +28,26 @@ use tidegate_schema::finding::Lang;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+#[path = "../../tests/src/canary.rs"]
+#[expect(unreachable_pub, reason = "the tests across crates have it in their library")]
+mod canary;
 #[path = "shared/close.rs"]
 mod close;
+#[path = "shared/relay.rs"]
+mod relay;
 
 use close::close;
+use relay::Relay;
 
-const CONTROL: &str = "control-token";
-const HOOK: &str = "hook-secret";
+const CONTROL: &str = "control-canary-7f3a91";
+const HOOK: &str = "hook-canary-7f3a91";
 
 /// An agent on a new site.
 struct Stage {
     folder: tempfile::TempDir,
     site: std::path::PathBuf,
     address: SocketAddr,
+    relay: Relay,
     handle: tidegate::handle::Handle,
     agent: tokio::task::JoinHandle<Result<(), tidegate::agent::Error>>,
 }
@@ -66,7 +73,7 @@ impl Stage {
             .current_dir(folder.path())
             .args(["init", "site"])
             .output();
-        assert!(made.unwrap().status.success());
+        assert!(canary::searched(made.unwrap()).status.success());
         let site = folder.path().join("site");
         init_repository(&site).unwrap();
         more(&site);
@@ -89,8 +96,9 @@ impl Stage {
             ..Options::loopback(secret(CONTROL))
         };
         let (address, _) = http::serve(handle.clone(), options).await.unwrap();
+        let relay = Relay::start(address).await;
         let agent = tokio::spawn(agent.run());
-        Self { folder, site, address, handle, agent }
+        Self { folder, site, address: relay.address, relay, handle, agent }
     }
 
     fn client(&self, token: Option<&str>) -> Client {
@@ -123,6 +131,8 @@ impl Stage {
     async fn end(self) {
         self.handle.wake(Wake::Shutdown);
         self.agent.await.unwrap().unwrap();
+        self.relay.assert_none();
+        canary::assert_none_kept(&[self.folder.path()]);
     }
 }
 
@@ -218,6 +228,7 @@ async fn who_approves_another_plan_than_the_current_one_is_told() {
             .output()
             .await
             .unwrap();
+        let approve = canary::searched(approve);
         let said = String::from_utf8(approve.stderr).unwrap()
             + &String::from_utf8(approve.stdout).unwrap();
         assert!(approve.status.success(), "{said}");
@@ -250,7 +261,7 @@ async fn only_who_shows_a_token_changes_something() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_token_everything_but_health_needs_it() {
-    let stage = Stage::set(Some("reader")).await;
+    let stage = Stage::set(Some(&canary::secret("reader"))).await;
     let stranger = stage.client(None);
     assert_eq!(stranger.text("/healthz").await.unwrap(), "ok\n");
     for path in ["/status", "/metrics", "/openapi.json", "/api/v1/releases", "/api/v1/events"] {
@@ -260,7 +271,7 @@ async fn with_a_token_everything_but_health_needs_it() {
             "{path}"
         );
     }
-    stage.client(Some("reader")).get::<Value>("/status").await.unwrap();
+    stage.client(Some(&canary::secret("reader"))).get::<Value>("/status").await.unwrap();
     let elsewhere =
         Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::loopback(secret(CONTROL)) };
     let refused = http::serve(stage.handle.clone(), elsewhere).await;

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../../tests/src/canary.rs"]
+#[expect(unreachable_pub, reason = "the tests across crates have it in their library")]
+mod canary;
+
 /// How long a command may take to print what the page shows.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Exit codes that say something and are no failure: differences exist, something is in the way, refused.
@@ -151,6 +155,7 @@ impl Shell {
             command.env(format!("GIT_COMMITTER_{what}"), value);
         }
         command.env("LC_ALL", "C.UTF-8").env("COLUMNS", "100").env("HOME", &self.start);
+        command.env("TIDEGATE_HOOK_SECRET", canary::secret("hook"));
         command.args(["-c", &format!("{}\n{text}", self.exported.join("\n"))]);
         command.stdin(Stdio::null());
         command
@@ -170,7 +175,7 @@ impl Shell {
         let start = Instant::now();
         let speaks = SPEAKING.contains(&step.command.as_str());
         loop {
-            let done = self.command(&step.command).output().unwrap();
+            let done = canary::searched(self.command(&step.command).output().unwrap());
             let printed = String::from_utf8(done.stdout).unwrap();
             let is_right = (done.status.success() || speaks)
                 && (step.shown.is_empty() || is_as_shown(&printed, &step.shown));
@@ -233,6 +238,8 @@ fn the_tutorial_can_be_played_as_it_is_written() {
         }
     }
     assert_eq!(agents.len(), 1);
+    drop(agents);
+    canary::assert_none_kept(&[&start]);
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! What the tests across crates share: the battery of behaviours, the built program with a site, scenarios, a real control
-//! plane with the fake kubelet that makes it live, and an admission webhook for it.
+//! plane with the fake kubelet that makes it live, an admission webhook and a vault for it, and the search for secrets in all that the product puts out.
 
 pub mod battery;
+pub mod canary;
 pub mod faults;
 pub mod kubelet;
 pub mod program;
 pub mod real_cluster;
 pub mod scenario;
+pub mod vault;
 pub mod webhook;
+
+#[cfg(test)]
+#[path = "canary/tests.rs"]
+mod tests_of_canary;

@@ -18,6 +18,8 @@ use tidegate_core::snapshot::Identity;
 use tidegate_schema::finding::Lang;
 use tokio::time::Instant;
 
+use crate::canary;
+
 /// How long anything may take before it counts as never: machines are slow and shared.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -158,7 +160,7 @@ impl TestSite {
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         command.arg("--data").arg(self.data());
-        command.output().expect("the program to run")
+        canary::searched(command.output().expect("the program to run"))
     }
 
     /// Gives a command that must succeed.
@@ -184,7 +186,9 @@ impl TestSite {
     pub async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
         let there = Whereabouts::read(&self.data())?;
         let client = Client::new(&there.url, there.token(), Lang::En).ok()?;
-        client.get(path).await.ok()
+        let answer: serde_json::Value = client.get(path).await.ok()?;
+        canary::assert_none(path, answer.to_string());
+        serde_json::from_value(answer).ok()
     }
 
     /// Waits until the status shows something, and gives what it shows.
@@ -237,10 +241,13 @@ impl Default for TestSite {
 
 impl Drop for TestSite {
     fn drop(&mut self) {
-        let Some(mut agent) = self.agent.take() else { return };
-        // An agent that ended by itself was seen; nothing is left to be told.
-        drop(agent.kill());
-        drop(agent.wait());
+        if let Some(mut agent) = self.agent.take() {
+            // An agent that ended by itself was seen; nothing is left to be told.
+            drop(agent.kill());
+            drop(agent.wait());
+        }
+        // Its log, its journal and its mirror, and what it handed back to the repository.
+        canary::assert_none_kept(&[&self.data(), &self.bare()]);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::kubelet;
+use crate::{kubelet, vault};
 
 /// How many nodes a control plane gets, unless a test asks for another number.
 pub const NODES: usize = 5;
@@ -151,6 +151,7 @@ impl KubeletThread {
                 let client = client(&kubeconfig).await;
                 tokio::select! {
                     _ = stopped => {}
+                    () = vault::fill(client.clone()) => say("the vault ended"),
                     ended = kubelet::run(client, nodes, ready) => {
                         say(&format!("the fake kubelet ended: {ended:?}"));
                     }

@@ -33,6 +33,21 @@ impl Sources {
     }
 }
 
+/// Whether a file may hold a secret, so that no line of it is quoted: the lines around a finding are shown too.
+fn holds_secrets(file: &str, findings: &[Finding], sources: &Sources) -> bool {
+    let is_in_clear = |finding: &Finding| {
+        finding.code.ends_with("/SECRET_IN_CLEAR")
+            && finding.place.as_ref().is_some_and(|place| place.file == file)
+    };
+    let is_secrets = |line: &str| {
+        let words =
+            line.trim_start_matches(['-', ' ', '{', '"']).replace(['"', '\'', ' ', ','], "");
+        words.starts_with("kind:Secret")
+    };
+    findings.iter().any(is_in_clear)
+        || sources.0.get(file).is_some_and(|text| text.lines().any(is_secrets))
+}
+
 /// A finding with its source, as miette wants it.
 #[derive(Debug)]
 struct Shown<'a> {
@@ -138,7 +153,9 @@ fn graphical(findings: &[Finding], sources: &Sources, printer: &Printer) -> Stri
         .with_wrap_lines(true);
     let mut text = String::new();
     for finding in findings {
-        let source = finding.place.as_ref().and_then(|place| located(place, sources));
+        let place = finding.place.as_ref();
+        let place = place.filter(|place| !holds_secrets(&place.file, findings, sources));
+        let source = place.and_then(|place| located(place, sources));
         let shown = Shown { finding, lang: printer.lang, source };
         // Writing to a text cannot fail.
         let _ok = handler.render_report(&mut text, &shown);
@@ -211,6 +228,21 @@ mod tests {
         // A place behind the end of its line points at the end.
         let (_, label) = located(&Place::new("a.yaml", 1, 99, ""), &sources).unwrap();
         assert_eq!(label.offset(), 10);
+    }
+
+    #[test]
+    fn a_file_that_holds_secrets_is_not_quoted() {
+        let text = "kind: Parameters\npassword: marigold\n";
+        let sources = Sources::file("a.yaml", text);
+        let at = |code: &'static str| Finding::error(code).at(Place::new("a.yaml", 1, 1, ""));
+        let (other, secret) = (at("A/A"), at("VALUE/SECRET_IN_CLEAR"));
+        assert!(!holds_secrets("a.yaml", std::slice::from_ref(&other), &sources));
+        assert!(holds_secrets("a.yaml", &[other, secret], &sources));
+        for text in ["kind: Secret\n", "{\"a\": 1,\n \"kind\": \"Secret\"}\n", "- kind: 'Secret'\n"]
+        {
+            assert!(holds_secrets("a.yaml", &[], &Sources::file("a.yaml", text)), "{text}");
+        }
+        assert!(!holds_secrets("a.yaml", &[], &Sources::file("a.yaml", "kind: Service\n")));
     }
 
     #[test]

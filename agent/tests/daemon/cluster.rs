@@ -16,6 +16,8 @@ use tidegate_sandbox::{Options, Sandbox};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::vault;
+
 /// Simulated seconds in a real one.
 const SPEED: f64 = 20.0;
 
@@ -54,7 +56,8 @@ impl Outside {
             .unwrap();
         let client = Client::new(sandbox.service(), "default");
         let made = Made::default();
-        let tasks = vec![sandbox.serve(listener), tokio::spawn(witness(client, Arc::clone(&made)))];
+        let witness = tokio::spawn(witness(client.clone(), Arc::clone(&made)));
+        let tasks = vec![sandbox.serve(listener), witness, tokio::spawn(vault::fill(client))];
         Self { sandbox, made, tasks }
     }
 
@@ -93,6 +96,10 @@ fn normal(mut object: Value) -> (String, Value) {
     let managers = metadata["managedFields"].as_array_mut().unwrap();
     managers.retain(|manager| manager["manager"] == "tidegate");
     object.as_object_mut().unwrap().remove("status");
+    if object["kind"] == "Secret" {
+        // The vault fills it when it comes to it.
+        object.as_object_mut().unwrap().remove("data");
+    }
     for pointer in ["/spec/clusterIP", "/spec/clusterIPs"] {
         if let Some(address) = object.pointer_mut(pointer).filter(|it| **it != "None") {
             *address = json!("an address");

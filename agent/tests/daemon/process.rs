@@ -11,6 +11,8 @@ use tidegate::status::Status;
 use tidegate::whereabouts::Whereabouts;
 use tidegate_schema::finding::Lang;
 
+use crate::canary;
+
 /// Longer than anything takes on a machine that has other things to do: an agent that is killed again and again starts
 /// again as often.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
@@ -78,7 +80,7 @@ impl Given {
         // Not a file of the process' own: what it may write to files is limited in some lives.
         let (mut told, mut log) = (child.stderr.take().unwrap(), append(&self.log()));
         std::thread::spawn(move || std::io::copy(&mut told, &mut log));
-        Running { child }
+        Running { child, given: self.clone() }
     }
 
     /// Waits until the log says something; what the process wrote last may come after its end.
@@ -95,7 +97,7 @@ impl Given {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         forget_environment(&mut command);
         command.args(arguments).arg("--data").arg(&self.data).args(["--lang", "en"]);
-        command.output().unwrap()
+        canary::searched(command.output().unwrap())
     }
 
     /// The agent's API; none before it has said where it is.
@@ -106,7 +108,9 @@ impl Given {
 
     /// The status, when somebody answers.
     pub(crate) async fn status(&self) -> Option<Status> {
-        self.client()?.get("/api/v1/status").await.ok()
+        let status: Value = self.client()?.get("/api/v1/status").await.ok()?;
+        canary::assert_none("the status", status.to_string());
+        serde_json::from_value(status).ok()
     }
 
     /// A command to the release under way. Nobody may answer, as the agent may be dead; or refuse, as it may have heard
@@ -156,11 +160,12 @@ impl Given {
 }
 
 /// What forges share with the agent.
-pub(crate) const HOOK_SECRET: &str = "a secret of the forge";
+pub(crate) const HOOK_SECRET: &str = "canary-7f3a91 of the forge";
 
 /// A life of the agent. It ends with this value, as a test that fails must leave nothing behind.
 pub(crate) struct Running {
     child: Child,
+    given: Given,
 }
 
 impl Running {
@@ -212,6 +217,8 @@ impl Drop for Running {
         if self.code().is_none() {
             self.kill();
         }
+        let Given { data, .. } = &self.given;
+        canary::assert_none_kept(&[data, &self.given.log(), &self.given.said()]);
     }
 }
 

@@ -220,6 +220,10 @@ impl Repository {
                 "kind: ProductVersion\nmetadata: {{name: store}}\nspec:\n  version: {version}\n  apps:\n    - {{name: keeper, image: '{keeper}', after: [init], ports: [{{name: tcp, port: 7000}}]}}\n    - {{name: init, kind: task, image: 'store/init:{version}'}}\n  manifests: [manifests/*.yaml]\n  sizes: [{{name: small, apps: {{keeper: {{replicas: 3, cpu: 10m, memory: 16Mi}}}}}}]"
             )],
         );
+        self.write(
+            &format!("catalog/store/{version}/manifests/secret.yaml"),
+            "# Its place, which the vault fills.\napiVersion: v1\nkind: Secret\nmetadata: {name: keeper}\n",
+        );
         for name in settings {
             self.write(
                 &format!("catalog/store/{version}/manifests/{name}.yaml"),
