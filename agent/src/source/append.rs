@@ -2,18 +2,32 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use git2::{
     Direction, ErrorCode, FileMode, Oid, Repository, Signature, Time, build::TreeUpdateBuilder,
 };
+use rand_core::{OsRng, RngCore as _};
+use tidegate_core::backoff::Backoff;
 use tidegate_core::snapshot::Identity;
 
 use super::{Error, connect::Conversation, mirror::Mirror};
 
-/// How often somebody else may be faster before we give up. Each time somebody else made progress.
+/// How often somebody else may be faster before we give up: with the waits in between, seconds.
 const ATTEMPTS: u32 = 16;
+
+/// The waits between attempts. Whoever is faster holds the branch's lock while it works; on a machine with much to do it may
+/// hold it for longer than all attempts take in a row.
+const BETWEEN: Backoff = Backoff {
+    interval: Duration::from_millis(5),
+    longest: Duration::from_millis(400),
+    jitter: 1000,
+};
 
 /// One commit on top of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +116,13 @@ pub(super) fn append(
     if !git2::Reference::is_valid_name(&format!("refs/heads/{}", append.branch)) {
         return Err(Error::BranchName(append.branch.clone()));
     }
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            if cancelled.load(Ordering::Relaxed) {
+                break;
+            }
+            std::thread::sleep(BETWEEN.wait(attempt - 1, OsRng.next_u64()));
+        }
         let done = match mirror.location.local_path() {
             Some(path) => append_here(mirror, path, append)?,
             None => append_there(mirror, append, cancelled)?,
@@ -127,23 +147,37 @@ fn append_here(mirror: &Mirror, path: &Path, append: &Append) -> Result<Option<O
         Err(error) => return Err(wrong(error)),
     };
     let Some(id) = append.commit(&repository, &location, parent)? else { return Ok(parent) };
-    let moved = match parent {
-        Some(parent) => repository.reference_matching(&name, id, true, parent, "tidegate"),
-        None => repository.reference(&name, id, false, "tidegate"),
-    };
-    match moved {
-        Ok(_) => Ok(Some(id)),
-        // Somebody moved it, made it, or holds its lock.
-        Err(error)
-            if matches!(
-                error.code(),
-                ErrorCode::Modified | ErrorCode::Exists | ErrorCode::Locked | ErrorCode::NotFound
-            ) =>
-        {
-            Ok(None)
-        }
+    match is_moved(&repository, &name, parent, id) {
+        Ok(true) => Ok(Some(id)),
+        Ok(false) => Ok(None),
+        // Somebody holds its lock.
+        Err(error) if error.code() == ErrorCode::Locked => Ok(None),
         Err(error) => Err(wrong(error)),
     }
+}
+
+/// Moves a branch from one commit to another, or makes it where there was none; `false` when it is not as it was read. Compared
+/// under the branch's lock: libgit2 itself looks whether a reference exists before it takes that, and two who make the same
+/// branch would both succeed, the second over the first.
+fn is_moved(
+    repository: &Repository,
+    name: &str,
+    from: Option<Oid>,
+    to: Oid,
+) -> Result<bool, git2::Error> {
+    let mut transaction = repository.transaction()?;
+    transaction.lock_ref(name)?;
+    let now = match repository.refname_to_id(name) {
+        Ok(id) => Some(id),
+        Err(error) if error.code() == ErrorCode::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if now != from {
+        return Ok(false);
+    }
+    transaction.set_target(name, to, None, "tidegate")?;
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// To a server, which moves the branch only if it is still where we saw it. `None` when it was not.
