@@ -47,8 +47,8 @@ fn owner() -> Owner {
     Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
 }
 
-fn desired(body: Object) -> DesiredObject {
-    DesiredObject::new(body.reference(NAME), &body, owner(), None)
+fn desired(body: &Object) -> DesiredObject {
+    DesiredObject::new(body.reference(NAME), body, owner(), None)
 }
 
 /// Applies as it is, whatever is there.
@@ -165,7 +165,7 @@ async fn what_keeps_a_definition_is_not_listed_in_each_round() {
 async fn a_change_that_waits_is_not_tried_in_each_round() {
     let (sandbox, cluster) = start();
     apply(&cluster, &config_map(&json!({"a": "1"}))).await.unwrap();
-    let (object, new) = (desired(config_map(&json!({"a": "2"}))), config_maps(1, "default", "1"));
+    let (object, new) = (desired(&config_map(&json!({"a": "2"}))), config_maps(1, "default", "1"));
     let tries = || sandbox.requests().by_verb.get("patch").copied().unwrap_or_default();
     let look = || async {
         let before = tries();
@@ -245,7 +245,7 @@ async fn prediction(cluster: &Cluster, immutable: &Value) -> Prediction {
         &service(&json!({"clusterIP": "None", "ports": [{"port": 80, "protocol": "TCP"}]})),
     )
     .await;
-    let wanted = desired(service(immutable));
+    let wanted = desired(&service(immutable));
     let mut observed = cluster.observe(&[&wanted], &[], Timestamp::UNIX_EPOCH).await;
     assert_eq!(observed.gap, None);
     observed.objects.remove(&wanted.reference).unwrap().predicted
@@ -277,7 +277,7 @@ async fn what_could_not_be_made_anew_is_no_replacement() {
 fn config_maps(count: usize, namespace: &str, value: &str) -> Vec<DesiredObject> {
     (0..count)
         .map(|index| {
-            desired(Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            desired(&Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": format!("c{index}"), "namespace": namespace,
                     "labels": {SITE_LABEL: "hz"}},
                 "data": {"key": value}})))
@@ -350,7 +350,7 @@ async fn a_namespace_that_comes_with_the_change_is_asked_for_once() {
     let (sandbox, _) = start();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}});
     let mut objects = config_maps(20, "new", "1");
-    objects.push(desired(Object::new(namespace)));
+    objects.push(desired(&Object::new(namespace)));
     let (observation, spent) = observed_afresh(&sandbox, &objects).await;
     let is_simulated = |object: &DesiredObject| {
         matches!(observation.objects[&object.reference].predicted, Prediction::Simulated(_))
@@ -375,7 +375,7 @@ async fn a_kind_that_may_not_be_listed_delays_nobody_and_wakes_nobody_for_ever()
         times: u32::MAX,
     });
     let mut changes = cluster.take_changes().unwrap();
-    let (object, began) = (desired(config_map(&json!({"a": "b"}))), tokio::time::Instant::now());
+    let (object, began) = (desired(&config_map(&json!({"a": "b"}))), tokio::time::Instant::now());
     let observation = cluster.observe(&[&object], &[], Timestamp::UNIX_EPOCH).await;
     assert_eq!((observation.gap, observation.objects.len()), (None, 1));
     let minute = std::time::Duration::from_mins(1);

@@ -153,11 +153,11 @@ mod tests {
         match standing("room-a", &checks, &pods, &answers.collect(), (READY, later(now))) {
             Standing::Hold => "hold".to_owned(),
             Standing::Open(decision) => {
-                let asked = decision.effects.iter().map(|effect| match effect {
-                    Effect::Ask { uid, check, .. } => format!("{}/{uid}", check.name),
-                    other => format!("{other:?}"),
+                let asked = decision.effects.iter().map(|effect| {
+                    let Effect::Ask { uid, check, .. } = effect else { panic!("{effect:?}") };
+                    format!("{}/{uid}", check.name)
                 });
-                let next = decision.next.map(|at| at.as_second()).unwrap_or_default();
+                let next = decision.next.map(Timestamp::as_second).unwrap_or_default();
                 format!("ask [{}], next at {next}", asked.collect::<Vec<_>>().join(" "))
             }
             Standing::Late { check, pods, is_unknown } => {

@@ -327,10 +327,10 @@ mod tests {
         }
     }
 
-    fn desired(body: Object) -> DesiredObject {
+    fn desired(body: &Object) -> DesiredObject {
         let owner =
             Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support };
-        DesiredObject::new(body.reference("room-a"), &body, owner, None)
+        DesiredObject::new(body.reference("room-a"), body, owner, None)
     }
 
     fn pruned(metadata: &Value, uid: &str) -> Decision {
@@ -402,16 +402,14 @@ mod tests {
             own.pruned =
                 references.iter().filter(|it| pruned.contains(&&*it.name)).cloned().collect();
             let decision = prune(&step, &own, &observed).unwrap();
-            let of_effects = decision.effects.iter().map(|effect| match effect {
-                Effect::Delete { reference, .. } => format!("delete {}", reference.name),
-                other => format!("{other:?}"),
+            let of_effects = decision.effects.iter().map(|effect| {
+                let Effect::Delete { reference, .. } = effect else { panic!("{effect:?}") };
+                format!("delete {}", reference.name)
             });
-            let of_events = decision.events.iter().map(|event| match event {
-                Event::ObjectsPruned { objects, .. } => {
-                    let names: Vec<_> = objects.iter().map(|it| it.name.as_str()).collect();
-                    format!("gone {}", names.join(" "))
-                }
-                other => format!("{other:?}"),
+            let of_events = decision.events.iter().map(|event| {
+                let Event::ObjectsPruned { objects, .. } = event else { panic!("{event:?}") };
+                let names: Vec<_> = objects.iter().map(|it| it.name.as_str()).collect();
+                format!("gone {}", names.join(" "))
             });
             of_effects.chain(of_events).collect::<Vec<_>>().join(", ")
         };
@@ -520,7 +518,7 @@ mod tests {
             "metadata": {"name": "data", "namespace": "shop"},
             "spec": {"storageClassName": "local"}, "status": {"phase": "Pending"}}));
         let mut state = DesiredState::default();
-        state.objects.push(desired(Object::new(class)));
+        state.objects.push(desired(&Object::new(class)));
         let reference = claim.reference("room-a");
         let step = Step { apply: vec![reference.clone()], prune: Vec::new(), ..step(&reference) };
         let mut own = StepState::started(Timestamp::UNIX_EPOCH);
@@ -539,7 +537,7 @@ mod tests {
         let reference = body.reference("room-a");
         let step = Step { apply: vec![reference.clone()], prune: Vec::new(), ..step(&reference) };
         let mut state = DesiredState::default();
-        state.objects.push(desired(body));
+        state.objects.push(desired(&body));
         let failure = crate::progress::EffectFailure {
             code: "CLUSTER/CONFLICT".to_owned(),
             message: "Apply failed with 1 conflict".to_owned(),

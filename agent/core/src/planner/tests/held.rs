@@ -158,7 +158,7 @@ fn what_could_only_not_be_tried_goes_on() {
     let mut world = World::new(&three("1"), &three("2"), &json!({}));
     let room = world.live.clusters.get_mut("room-a").unwrap();
     for (reference, observation) in &mut room.objects {
-        let body = world.desired.object(reference).map(|it| it.body());
+        let body = world.desired.object(reference).map(DesiredObject::body);
         let gap = Gap {
             code: "CLUSTER/WEBHOOK_WITHOUT_DRY_RUN".to_owned(),
             message: "a.example".to_owned(),
