@@ -22,7 +22,7 @@ use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
-use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef};
+use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, Propagation};
 use tidegate_core::progress::{EffectFailure, Takes, Terms, Verdict};
 use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
@@ -344,19 +344,25 @@ impl Cluster {
         reference: &ObjectRef,
         api_version: &str,
         uid: &str,
+        propagation: Propagation,
     ) -> Result<(), EffectFailure> {
         let kind = self.kinds.readable(api_version, &reference.kind).await.map_err(transient)?;
         let Some(kind) = kind else { return Ok(()) };
         let path = kind.path(&reference.namespace, Some(&reference.name));
-        self.delete_at(&path, uid).await?;
+        self.delete_at(&path, uid, propagation).await?;
         self.watches.forget(reference);
         Ok(())
     }
 
-    async fn delete_at(&self, path: &str, uid: &str) -> Result<(), EffectFailure> {
+    async fn delete_at(
+        &self,
+        path: &str,
+        uid: &str,
+        propagation: Propagation,
+    ) -> Result<(), EffectFailure> {
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions",
-            "propagationPolicy": "Background", "preconditions": {"uid": uid},
+            "propagationPolicy": propagation.policy(), "preconditions": {"uid": uid},
         });
         match self.send(Verb::Delete, path, Some(&options)).await {
             Ok(_) => Ok(()),
@@ -400,7 +406,8 @@ impl Cluster {
         name: &str,
         uid: &str,
     ) -> Result<(), EffectFailure> {
-        self.delete_at(&format!("/api/v1/namespaces/{namespace}/pods/{name}"), uid).await
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        self.delete_at(&path, uid, Propagation::Background).await
     }
 
     /// The last lines of a pod's log, of the container's last end when it keeps ending. Empty when the server has none.

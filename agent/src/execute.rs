@@ -12,7 +12,7 @@ use tidegate_core::desired::{Check, DesiredObject, DesiredState};
 use tidegate_core::diff::PRUNE_ANNOTATION;
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
 use tidegate_core::live::{Gap, Inventory, InventoryEntry};
-use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::object::{Object, ObjectRef, Propagation};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
@@ -360,8 +360,8 @@ impl Running {
                     writes.push(Write { step, reference, object, is_final, terms });
                     continue;
                 }
-                Effect::Delete { reference, .. } => {
-                    deletions.push(reference);
+                Effect::Delete { reference, propagation, .. } => {
+                    deletions.push((reference, propagation));
                     continue;
                 }
                 Effect::Ask { cluster, namespace, name, uid, check } => {
@@ -423,17 +423,22 @@ impl Running {
     }
 
     /// Deletes objects side by side. That they are gone is recorded when it is seen.
-    async fn delete(&mut self, objects: Vec<ObjectRef>, hands: &Hands<'_>, now: Timestamp) -> bool {
+    async fn delete(
+        &mut self,
+        objects: Vec<(ObjectRef, Propagation)>,
+        hands: &Hands<'_>,
+        now: Timestamp,
+    ) -> bool {
         let entries = &hands.inventory.entries;
         let sent: Vec<BoxFuture<'_, _>> = objects
             .into_iter()
-            .filter_map(|reference| {
+            .filter_map(|(reference, propagation)| {
                 let cluster = hands.clusters.get(&reference.cluster)?;
                 let version = self.api_version(&reference, hands.inventory);
                 let entry = entries.get(&reference);
                 let answer = async move {
                     let result = match ours(cluster, &reference, &version, entry).await {
-                        Some(uid) => cluster.delete(&reference, &version, &uid).await,
+                        Some(uid) => cluster.delete(&reference, &version, &uid, propagation).await,
                         None => Err(never_applied()),
                     };
                     (reference, result)

@@ -19,7 +19,7 @@ use tidegate_core::desired::{DesiredObject, DesiredState, Layer, Owner};
 use tidegate_core::diff::{self, REPLACE_ANNOTATION};
 use tidegate_core::ignored;
 use tidegate_core::live::{Inventory, InventoryEntry, LiveState};
-use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::object::{Object, ObjectRef, PROPAGATION_ANNOTATION, Propagation};
 use tidegate_core::progress::{EffectFailure, Terms};
 use tidegate_sandbox::{Fault, Matching, Options, Sandbox};
 use tidegate_tests::canary;
@@ -218,6 +218,7 @@ on_both! {
     what_is_called_in_place_the_server_would_leave_as_it_is
     what_the_dry_run_predicts_is_what_the_write_leaves
     what_the_documents_drop_is_removed
+    dependents_stay_go_first_or_follow_as_the_object_says
     a_volume_changes_its_kind_when_the_defaults_of_the_old_one_are_ours
     what_somebody_else_has_set_too_stays_and_is_named
     what_somebody_else_set_alone_is_no_difference
@@ -553,6 +554,51 @@ async fn what_the_documents_drop_is_removed(mut world: World) {
     world.apply().await;
     let set = world.diff().await;
     assert!(set.is_empty(), "{set:#?}");
+}
+
+/// What a Deployment made stays, goes first or follows, as its own word says (A20).
+async fn dependents_stay_go_first_or_follow_as_the_object_says(mut world: World) {
+    let words = [("orphan", true), ("foreground", false), ("background", false)];
+    let web = |word: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": word, "namespace": "NS",
+                "annotations": {PROPAGATION_ANNOTATION: word}},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": word}},
+                "template": {"metadata": {"labels": {"app": word}},
+                    "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}})
+    };
+    world.want(&words.map(|(word, _)| web(word)));
+    world.apply().await;
+    let sets = format!("/apis/apps/v1/namespaces/{}/replicasets", world.namespace);
+    let of = async |word: &str| {
+        let path = format!("{sets}?labelSelector=app={word}");
+        let (_, list) = world.exchange("application/json", &Method::GET, &path, &json!({})).await;
+        list["items"].as_array().map_or(0, Vec::len)
+    };
+    for (word, stays) in words {
+        until(|| async { (of(word).await == 1).then_some(()) }).await;
+        let live = world.live().await;
+        let reference = &world.desired.objects.iter().find(|it| it.reference.name == word);
+        let reference = reference.unwrap().reference.clone();
+        let live = live.observation(&reference).unwrap().live().unwrap();
+        let propagation = Propagation::of(&live);
+        let deleted = world.cluster.delete(&reference, "apps/v1", live.uid(), propagation);
+        deleted.await.unwrap();
+        until(|| async {
+            let path = format!("/apis/apps/v1/namespaces/{}/deployments/{word}", world.namespace);
+            (!world.exchange("application/json", &Method::GET, &path, &json!({})).await.0)
+                .then_some(())
+        })
+        .await;
+        if stays {
+            let path = format!("{sets}?labelSelector=app={word}");
+            let list = world.send(&Method::GET, &path, &json!({})).await;
+            let owners = &list["items"][0]["metadata"]["ownerReferences"];
+            assert_eq!((list["items"].as_array().map(Vec::len), owners), (Some(1), &Value::Null));
+        } else {
+            until(|| async { (of(word).await == 0).then_some(()) }).await;
+        }
+    }
 }
 
 /// What rendering writes out (`render::manifest`), and why: defaults that the server fills in belong to nobody.

@@ -36,6 +36,7 @@ pub use stranger::handed_over;
 /// Annotation on a live object that says whether it may be pruned: `disabled` keeps it; `enabled` lets a claim or a
 /// namespace with data go.
 pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";
+
 /// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`, and
 /// `data-loss` where what it holds would be lost.
 pub const REPLACE_ANNOTATION: &str = "tidegate.dev/replace";

@@ -19,6 +19,47 @@ pub const SITE_LABEL: &str = "tidegate.dev/site";
 /// kind of workload.
 pub const REVISION: &str = "tidegate.dev/revision";
 
+/// Annotation of an object that says what becomes of its dependents when it is deleted: see [`Propagation`].
+pub const PROPAGATION_ANNOTATION: &str = "tidegate.dev/propagation";
+
+/// What becomes of the dependents of an object that is deleted (Kubernetes, "Garbage Collection"; A20).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// They follow it.
+    #[default]
+    Background,
+    /// They go first.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl Propagation {
+    /// As an annotation says it; `None` for a word that is none.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "background" => Some(Self::Background),
+            "foreground" => Some(Self::Foreground),
+            "orphan" => Some(Self::Orphan),
+            _ => None,
+        }
+    }
+
+    /// What a live object says; without a word of its own they follow it.
+    pub fn of(live: &Object) -> Self {
+        live.annotation(PROPAGATION_ANNOTATION).and_then(Self::parse).unwrap_or_default()
+    }
+
+    /// As `DeleteOptions` say it.
+    pub fn policy(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}
+
 /// What identifies one object of one cluster. The API version is not part of it: the same object may be read at
 /// several versions.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -29,7 +29,7 @@ use crate::desired::{Check, DesiredState};
 use crate::diff;
 use crate::gate::{Hold, ReleaseGate, WaveGate};
 use crate::health::{Health, health_by};
-use crate::object::{Object, ObjectRef};
+use crate::object::{Object, ObjectRef, Propagation};
 use crate::plan::{Plan, Step, StepKind, Wave};
 use crate::release::Event;
 use crate::zone::ZoneData;
@@ -84,8 +84,9 @@ impl Decision {
         if is_going {
             return Self::wait(finding);
         }
+        let propagation = observed.object(reference).map(Propagation::of).unwrap_or_default();
         let (step, reference) = (step.id.clone(), reference.clone());
-        Self::effects(vec![Effect::Delete { step, reference }], finding)
+        Self::effects(vec![Effect::Delete { step, reference, propagation }], finding)
     }
 
     fn and(mut self, other: Self) -> Self {
@@ -119,6 +120,8 @@ pub enum Effect {
         step: String,
         /// The object.
         reference: ObjectRef,
+        /// What becomes of its dependents.
+        propagation: Propagation,
     },
     /// Ask the API server to evict a pod, which honours disruption budgets.
     Evict {

@@ -112,7 +112,10 @@ async fn a_definition_comes_before_its_objects_goes_and_comes_back() {
     applied(&cluster, &widget()).await;
     // It goes, with all of its kind, and comes back.
     let reference = definition().reference(NAME);
-    cluster.delete(&reference, "apiextensions.k8s.io/v1", made.uid()).await.unwrap();
+    cluster
+        .delete(&reference, "apiextensions.k8s.io/v1", made.uid(), Propagation::Background)
+        .await
+        .unwrap();
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org";
     while cluster.send(Verb::Get, path, None).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -446,7 +449,7 @@ async fn what_was_made_anew_or_is_gone_is_not_written() {
     let (_sandbox, cluster) = start();
     let first = apply(&cluster, &config_map(&json!({"ours": "1"}))).await.unwrap();
     let reference = first.reference(NAME);
-    cluster.delete(&reference, "v1", first.uid()).await.unwrap();
+    cluster.delete(&reference, "v1", first.uid(), Propagation::Background).await.unwrap();
     let wanted = config_map(&json!({"ours": "2"}));
     let looked = Mutex::new(Vec::new());
     let nothing = |live: Option<&Object>| {

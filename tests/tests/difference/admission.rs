@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use http::Method;
 use serde_json::{Value, json};
 use tidegate_core::change::{Action, Change, ChangeSet, Confidence};
-use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::object::{Object, ObjectRef, Propagation};
 use tidegate_core::progress::{EffectFailure, Terms};
 use tidegate_tests::canary;
 use tidegate_tests::real_cluster::RealCluster;
@@ -275,7 +275,12 @@ async fn what_a_webhook_denies_is_refused_with_its_words_and_nothing_else_is() {
             Some("DELETE") => Answer::Deny(code, "still used".to_owned()),
             _ => Answer::Allow,
         });
-        let failure = it.world.cluster.delete(reference, "v1", &uid).await.unwrap_err();
+        let failure = it
+            .world
+            .cluster
+            .delete(reference, "v1", &uid, Propagation::Background)
+            .await
+            .unwrap_err();
         assert!(failure.message.ends_with("denied the request: still used"), "{failure:?}");
     }
     it.calls();

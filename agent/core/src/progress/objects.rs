@@ -308,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::desired::{DesiredObject, DesiredState, Layer, Owner};
-    use crate::object::REVISION;
+    use crate::object::{PROPAGATION_ANNOTATION, Propagation, REVISION};
     use crate::progress::{Effect, Seen};
 
     fn step(reference: &ObjectRef) -> Step {
@@ -353,6 +353,20 @@ mod tests {
         assert_eq!(decided(json!({"name": "web", "uid": "1"})), (1, 1));
         let going = json!({"name": "web", "uid": "1", "deletionTimestamp": "2026-03-02T09:00:00Z"});
         assert_eq!(decided(going), (0, 1));
+    }
+
+    #[rstest]
+    #[case::without_a_word(json!({}), Propagation::Background)]
+    #[case::they_stay(json!({PROPAGATION_ANNOTATION: "orphan"}), Propagation::Orphan)]
+    #[case::they_go_first(json!({PROPAGATION_ANNOTATION: "foreground"}), Propagation::Foreground)]
+    #[case::a_word_that_is_none(json!({PROPAGATION_ANNOTATION: "x"}), Propagation::Background)]
+    fn an_object_is_deleted_as_it_says(#[case] annotations: Value, #[case] wanted: Propagation) {
+        let metadata = json!({"name": "web", "uid": "1", "annotations": annotations});
+        let effects = pruned(&metadata, "1").effects;
+        let [Effect::Delete { propagation, .. }] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(*propagation, wanted);
     }
 
     #[test]

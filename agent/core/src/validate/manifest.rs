@@ -4,7 +4,7 @@ use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::site::Tier;
 use tidegate_schema::yaml;
 
-use crate::object::Object;
+use crate::object::{Object, PROPAGATION_ANNOTATION, Propagation};
 use crate::render::{is_cluster_wide, is_protected_namespace, layer};
 use crate::site::Manifest;
 
@@ -60,6 +60,11 @@ fn one(
     }
     if kind == "Job" && group == "batch" && body.get("/spec/ttlSecondsAfterFinished").is_some() {
         report(Finding::error("MANIFEST/JOB_EXPIRES"));
+    }
+    if let Some(word) = body.annotation(PROPAGATION_ANNOTATION)
+        && Propagation::parse(word).is_none()
+    {
+        report(Finding::error("MANIFEST/PROPAGATION_UNKNOWN").with("word", word));
     }
     if !is_name(body.name(), &group) {
         report(Finding::error("MANIFEST/BAD_NAME"));
