@@ -1,6 +1,4 @@
-//! What a controller sees and what it may do: pure functions from a view of the store to writes.
-
-use std::sync::Arc;
+//! What a controller may do: the writes that it decides on.
 
 use serde_json::Value;
 
@@ -27,14 +25,6 @@ impl ObjectKey {
             name: name.to_owned(),
         }
     }
-}
-
-/// What the store holds, as it is while one round runs.
-pub trait View {
-    /// One object; `namespace` is empty for a cluster-scoped kind.
-    fn get(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Arc<Value>>;
-    /// All objects of a kind in all namespaces, ordered by namespace, then name.
-    fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>>;
 }
 
 /// One thing that a controller wants done.
@@ -64,7 +54,7 @@ pub enum Write {
     },
 }
 
-/// What one pass of the controllers decided.
+/// What one round of the controllers decided.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Round {
     /// The writes, in the order in which they are to be carried out.

@@ -1,8 +1,9 @@
-//! One pass of all controllers over the store: what Kubernetes' controllers, scheduler and kubelets would write.
+//! The controllers by rounds: what Kubernetes' controllers, scheduler and kubelets would write.
 //!
-//! Everything is a pure function of the view and the time. Names come from digests, and all that has to be remembered
+//! Everything is a pure function of the store and the time. Names come from digests, and all that has to be remembered
 //! is in the objects. A controller sees the store as it was when the round began, as a real one sees its cache, and
-//! takes small steps: the caller carries the writes out and asks again until there are none.
+//! takes small steps: the caller carries the writes out and asks again until there are none. It looks at those objects
+//! only for which something may have changed (`wake`); that it would do nothing about the others is what the tests hold.
 //!
 //! Absent: `CronJobs` start nothing (they are for suspended ones), an autoscaler changes no size, of quotas
 //! controllers tell only the number of pods, pod priorities and preemption, in-place resizing, and hash collisions.
@@ -25,19 +26,30 @@ mod scheduler;
 mod seed;
 mod service;
 mod stateful_set;
+mod wake;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::control::{Round, View};
+use crate::control::Write;
+use crate::store::Store;
 use pass::Pass;
+use wake::Look;
 
 pub(crate) use kubelet::fails_checks;
 pub use kubelet::logs;
 pub use seed::seed;
+pub(crate) use wake::Controllers;
 
-/// One pass of all controllers over the store at `now`; deterministic.
-pub fn reconcile(view: &dyn View, now: Timestamp) -> Round {
-    let mut pass = Pass::new(view, now);
+/// Lets those look whose turn it is, controller by controller, always in the same order.
+fn reconcile(
+    controllers: &mut Controllers,
+    due: BTreeSet<Look>,
+    store: &Store,
+    now: Timestamp,
+) -> Vec<Write> {
+    let mut pass = Pass::new(controllers, due, store, now);
     account::reconcile(&mut pass);
     node::reconcile(&mut pass);
     deployment::reconcile(&mut pass);

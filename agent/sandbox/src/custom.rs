@@ -18,11 +18,17 @@ pub(crate) const GROUP: &str = "apiextensions.k8s.io";
 /// Their kind.
 pub(crate) const KIND: &str = "CustomResourceDefinition";
 
-/// Rebuilds the served custom resources when a definition has changed.
+/// Serves what a definition says when that has changed; a definition is named by its plural and its group.
 pub(crate) fn changed(world: &mut World, key: &ObjectKey) {
-    if key.kind == KIND && key.group == GROUP {
-        refresh(world);
+    if key.kind != KIND || key.group != GROUP {
+        return;
     }
+    let (plural, group) = key.name.split_once('.').unwrap_or((&key.name, ""));
+    let served = (group.to_owned(), plural.to_owned());
+    match world.store.object(key).filter(|definition| is_established(definition)) {
+        Some(definition) => world.custom.insert(served, Arc::new(read(definition))),
+        None => world.custom.remove(&served),
+    };
 }
 
 /// Rebuilds the served custom resources from the established definitions.

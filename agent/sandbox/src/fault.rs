@@ -113,7 +113,7 @@ impl Matching {
 }
 
 /// The faults that are waiting for a request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     waiting: Vec<(Fault, u32)>,
     /// Whether all writes are refused.

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::control::ObjectKey;
 use crate::custom;
 use crate::object::{self, list, text};
+use crate::store::{Change, Index, Store};
 use crate::world::World;
 use crate::write::by_controller;
 use crate::write::deletion::{self, Wishes};
@@ -23,37 +24,93 @@ pub(crate) const IN_USE: &str = "kubernetes.io/pvc-protection";
 /// The finalizer of volumes, which stays while a claim is bound to them.
 pub(crate) const BOUND: &str = "kubernetes.io/pv-protection";
 
-/// One pass. Nothing here depends on time alone, so there is never a next moment.
-pub(crate) fn collect(world: &mut World, now: Timestamp) -> Option<Timestamp> {
+/// What is to be looked at because something has changed. Nothing here depends on time alone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Due {
+    /// Objects that came or changed.
+    objects: BTreeSet<ObjectKey>,
+    /// Owners that are going or gone, by uid: their dependents are to be looked at.
+    leaving: BTreeSet<String>,
+    /// Owners by uid of which a dependent went or was given up.
+    bereft: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+    definitions: BTreeSet<ObjectKey>,
+    claims: BTreeSet<ObjectKey>,
+    volumes: BTreeSet<ObjectKey>,
+    /// Groups of custom resources of which one is gone.
+    groups: BTreeSet<String>,
+}
+
+impl Due {
+    /// Follows a change of the store.
+    pub(crate) fn follow(&mut self, change: &Change) {
+        let key = &change.key;
+        let (before, after) = (change.before.as_ref(), change.after());
+        let states = || [before, after].into_iter().flatten();
+        if after.is_some() {
+            self.objects.insert(key.clone());
+        } else {
+            self.groups.insert(key.group.clone());
+        }
+        if after.is_none_or(|after| object::is_terminating(after)) {
+            self.leaving.extend(states().map(|state| object::uid(state).to_owned()));
+        }
+        let owners = |state: &Arc<Value>| list(state, "/metadata/ownerReferences").to_vec();
+        if before.map(owners) != after.map(owners) {
+            let owners = states().flat_map(owners);
+            self.bereft.extend(owners.map(|owner| text(&owner, "/uid").to_owned()));
+        }
+        if !key.namespace.is_empty() {
+            self.namespaces.insert(key.namespace.clone());
+        }
+        match (key.group.as_str(), key.kind.as_str()) {
+            ("", "Namespace") => drop(self.namespaces.insert(key.name.clone())),
+            ("", "PersistentVolumeClaim") => drop(self.claims.insert(key.clone())),
+            ("", "PersistentVolume") => drop(self.volumes.insert(key.clone())),
+            ("", "Pod") => {
+                let volumes = states().flat_map(|pod| list(pod, "/spec/volumes"));
+                let claims = volumes.map(|volume| text(volume, "/persistentVolumeClaim/claimName"));
+                self.claims.extend(claims.filter(|claim| !claim.is_empty()).map(|claim| {
+                    ObjectKey::new("", "PersistentVolumeClaim", &key.namespace, claim)
+                }));
+            }
+            (custom::GROUP, custom::KIND) => drop(self.definitions.insert(key.clone())),
+            _ => {}
+        }
+    }
+}
+
+/// One pass over what is due. Each step sees what the ones before it have changed.
+pub(crate) fn collect(world: &mut World, now: Timestamp) {
     establish(world, now);
     namespaces(world, now);
     definitions(world, now);
     claims(world);
     volumes(world);
     dependents(world, now);
-    None
 }
 
 fn establish(world: &mut World, now: Timestamp) {
+    world.hear();
     let at = clock::seconds(now);
-    let ready: Vec<(ObjectKey, Value)> = world
-        .store
-        .of_kind(custom::GROUP, custom::KIND, None)
-        .filter(|definition| !object::is_terminating(definition))
-        .filter_map(|definition| {
-            Some((object::key(definition), custom::establish(definition, &at)?))
-        })
-        .collect();
-    for (key, definition) in ready {
-        world.store.put(&key, definition);
-        custom::refresh(world);
+    for key in world.garbage.definitions.clone() {
+        let Some(definition) = world.store.object(&key) else { continue };
+        if object::is_terminating(definition) {
+            continue;
+        }
+        if let Some(definition) = custom::establish(definition, &at) {
+            world.store.put(&key, definition);
+            custom::changed(world, &key);
+        }
     }
 }
 
 fn namespaces(world: &mut World, now: Timestamp) {
-    let all: Vec<Arc<Value>> = world.store.of_kind("", "Namespace", None).cloned().collect();
-    for namespace in all {
-        let name = object::name(&namespace).to_owned();
+    world.hear();
+    for name in std::mem::take(&mut world.garbage.namespaces) {
+        let Some(namespace) = world.store.get("", "Namespace", "", &name).cloned() else {
+            continue;
+        };
         if object::is_terminating(&namespace) {
             terminate(world, &name, &namespace, now);
         } else {
@@ -89,18 +146,16 @@ fn furnish(world: &mut World, namespace: &str, now: Timestamp) {
 }
 
 fn terminate(world: &mut World, name: &str, namespace: &Value, now: Timestamp) {
-    let content: Vec<(ObjectKey, Arc<Value>)> = world
+    let content: Vec<ObjectKey> = world
         .store
-        .all()
-        .filter(|(key, _)| key.namespace == name)
-        .map(|(key, object)| (key, Arc::clone(object)))
+        .in_namespace(name)
+        .filter(|(_, value)| !object::is_terminating(value))
+        .map(|(key, _)| key)
         .collect();
-    for (key, value) in &content {
-        if !object::is_terminating(value) {
-            delete(world, key, None, now);
-        }
+    for key in &content {
+        delete(world, key, None, now);
     }
-    let is_empty = !world.store.all().any(|(key, _)| key.namespace == name);
+    let is_empty = world.store.in_namespace(name).next().is_none();
     if is_empty {
         let key = ObjectKey::new("", "Namespace", "", name);
         if !list(namespace, "/metadata/finalizers").is_empty() {
@@ -117,22 +172,17 @@ fn terminate(world: &mut World, name: &str, namespace: &Value, now: Timestamp) {
 
 /// Claims that are being deleted go once no pod that may still run uses them.
 fn claims(world: &mut World) {
-    let dying: Vec<ObjectKey> = world
-        .store
-        .of_kind("", "PersistentVolumeClaim", None)
-        .filter(|claim| object::is_terminating(claim))
-        .map(|claim| object::key(claim))
-        .collect();
-    for key in dying {
-        let is_used = world.store.of_kind("", "Pod", Some(&key.namespace)).any(|pod| {
-            !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
-                && list(pod, "/spec/volumes")
-                    .iter()
-                    .any(|volume| text(volume, "/persistentVolumeClaim/claimName") == key.name)
-        });
+    world.hear();
+    for key in std::mem::take(&mut world.garbage.claims) {
         let is_held = world.store.object(&key).is_some_and(|claim| {
-            list(claim, "/metadata/finalizers").iter().any(|finalizer| finalizer == IN_USE)
+            object::is_terminating(claim)
+                && list(claim, "/metadata/finalizers").iter().any(|finalizer| finalizer == IN_USE)
         });
+        let users = Index::PodsWithClaim(key.namespace.clone(), key.name.clone());
+        let mut users = world.store.indexed(&users);
+        let is_used =
+            users.any(|pod| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"));
+        drop(users);
         if is_held && !is_used {
             drop_finalizer(world, &key, IN_USE);
         }
@@ -141,21 +191,27 @@ fn claims(world: &mut World) {
 
 /// Volumes that are being deleted go once no claim is bound to them.
 fn volumes(world: &mut World) {
-    let free: Vec<ObjectKey> = world
-        .store
-        .of_kind("", "PersistentVolume", None)
-        .filter(|volume| object::is_terminating(volume))
-        .filter(|volume| list(volume, "/metadata/finalizers").iter().any(|held| held == BOUND))
-        .filter(|volume| text(volume, "/status/phase") != "Bound")
-        .map(|volume| object::key(volume))
-        .collect();
-    for key in free {
-        drop_finalizer(world, &key, BOUND);
+    world.hear();
+    for key in std::mem::take(&mut world.garbage.volumes) {
+        let is_free = world.store.object(&key).is_some_and(|volume| {
+            object::is_terminating(volume)
+                && list(volume, "/metadata/finalizers").iter().any(|held| held == BOUND)
+                && text(volume, "/status/phase") != "Bound"
+        });
+        if is_free {
+            drop_finalizer(world, &key, BOUND);
+        }
     }
 }
 
 /// Definitions that are being deleted take their resources with them.
 fn definitions(world: &mut World, now: Timestamp) {
+    world.hear();
+    let due = std::mem::take(&mut world.garbage.definitions);
+    let groups = std::mem::take(&mut world.garbage.groups);
+    if due.is_empty() && !world.custom.keys().any(|(group, _)| groups.contains(group)) {
+        return;
+    }
     let dying: Vec<Arc<Value>> = world
         .store
         .of_kind(custom::GROUP, custom::KIND, None)
@@ -177,76 +233,101 @@ fn definitions(world: &mut World, now: Timestamp) {
     }
 }
 
+/// What becomes of an object with owners.
+enum Verdict {
+    /// It keeps these owners only.
+    Keep(Vec<Value>),
+    /// It goes, in the foreground or not.
+    Go(bool),
+}
+
 /// Owner references: background, foreground and orphaning deletion.
 fn dependents(world: &mut World, now: Timestamp) {
-    let mut living: BTreeSet<String> = BTreeSet::new();
-    let mut orphaning: BTreeSet<String> = BTreeSet::new();
-    let mut waiting: Vec<(ObjectKey, String)> = Vec::new();
-    let mut owned: Vec<(ObjectKey, Arc<Value>)> = Vec::new();
-    let mut orphaners: Vec<ObjectKey> = Vec::new();
-    for (key, value) in world.store.all() {
-        let uid = object::uid(value).to_owned();
-        let has =
-            |name: &str| list(value, "/metadata/finalizers").iter().any(|found| found == name);
-        if object::is_terminating(value) && has("foregroundDeletion") {
-            waiting.push((key.clone(), uid.clone()));
-        }
-        if object::is_terminating(value) && has("orphan") {
-            orphaning.insert(uid.clone());
-            orphaners.push(key.clone());
-        }
-        if !list(value, "/metadata/ownerReferences").is_empty() {
-            owned.push((key, Arc::clone(value)));
-        }
-        living.insert(uid);
+    world.hear();
+    let mut due = std::mem::take(&mut world.garbage.objects);
+    for uid in std::mem::take(&mut world.garbage.leaving) {
+        due.extend(world.store.indexed(&Index::OwnedBy(uid)).map(|value| object::key(value)));
     }
-    let dying: BTreeSet<&String> = waiting.iter().map(|(_, uid)| uid).collect();
-    let mut blocked: BTreeSet<String> = BTreeSet::new();
-    let owning: BTreeSet<String> = owned
-        .iter()
-        .flat_map(|(_, value)| list(value, "/metadata/ownerReferences"))
-        .map(|owner| text(owner, "/uid").to_owned())
-        .collect();
-    for (key, value) in &owned {
-        let owners = list(value, "/metadata/ownerReferences");
-        let has_dependents = owning.contains(object::uid(value));
-        let is_solid = |owner: &&Value| {
-            let uid = text(owner, "/uid");
-            living.contains(uid) && !dying.contains(&uid.to_owned()) && !orphaning.contains(uid)
+    let mut owners = due.clone();
+    for uid in std::mem::take(&mut world.garbage.bereft) {
+        owners.extend(world.store.indexed(&Index::Uid(uid)).map(|value| object::key(value)));
+    }
+    let held_by = |store: &Store, finalizer: &str| -> Vec<ObjectKey> {
+        let is_held = |key: &&ObjectKey| {
+            store.object(key).is_some_and(|value| is_going_with(value, finalizer))
         };
-        let solid = owners.iter().filter(is_solid).count();
-        let is_orphaned = owners.iter().any(|owner| orphaning.contains(text(owner, "/uid")));
-        let waits: Vec<&str> = owners
-            .iter()
-            .filter(|owner| object::is_true(owner, "/blockOwnerDeletion"))
-            .map(|owner| text(owner, "/uid"))
-            .filter(|uid| dying.contains(&(*uid).to_owned()))
-            .collect();
-        if is_orphaned || (solid > 0 && solid < owners.len()) {
-            let kept: Vec<Value> = owners.iter().filter(is_solid).cloned().collect();
-            keep_owners(world, key, value, kept);
-            continue;
-        }
-        if solid > 0 {
-            continue;
-        }
-        if !object::is_terminating(value) {
-            let is_foreground = has_dependents
-                && owners.iter().any(|owner| dying.contains(&text(owner, "/uid").to_owned()));
-            delete(world, key, is_foreground.then_some("Foreground"), now);
-        }
-        if world.store.object(key).is_some() {
-            blocked.extend(waits.into_iter().map(str::to_owned));
+        owners.iter().filter(is_held).cloned().collect()
+    };
+    let orphaners = held_by(&world.store, "orphan");
+    let waiting = held_by(&world.store, "foregroundDeletion");
+    // All are judged by what is there now, before any of them goes.
+    let verdicts: Vec<(ObjectKey, Arc<Value>, Verdict)> = due
+        .into_iter()
+        .filter_map(|key| {
+            let value = world.store.object(&key)?;
+            let verdict = judge(&world.store, value)?;
+            Some((key, Arc::clone(value), verdict))
+        })
+        .collect();
+    for (key, value, verdict) in verdicts {
+        match verdict {
+            Verdict::Keep(owners) => keep_owners(world, &key, &value, owners),
+            Verdict::Go(_) if object::is_terminating(&value) => {}
+            Verdict::Go(foreground) => {
+                delete(world, &key, foreground.then_some("Foreground"), now);
+            }
         }
     }
     for key in orphaners {
         drop_finalizer(world, &key, "orphan");
     }
-    for (key, uid) in waiting {
-        if !blocked.contains(&uid) {
+    for key in waiting {
+        let uid = world.store.object(&key).map(|owner| object::uid(owner).to_owned());
+        let Some(uid) = uid else { continue };
+        let blocks = |owner: &Value| {
+            text(owner, "/uid") == uid && object::is_true(owner, "/blockOwnerDeletion")
+        };
+        let is_blocked = world
+            .store
+            .indexed(&Index::OwnedBy(uid.clone()))
+            .any(|value| list(value, "/metadata/ownerReferences").iter().any(blocks));
+        if !is_blocked {
             drop_finalizer(world, &key, "foregroundDeletion");
         }
     }
+}
+
+/// Whether an object is being deleted and held by a finalizer.
+fn is_going_with(value: &Value, finalizer: &str) -> bool {
+    object::is_terminating(value)
+        && list(value, "/metadata/finalizers").iter().any(|found| found == finalizer)
+}
+
+fn judge(store: &Store, value: &Value) -> Option<Verdict> {
+    let owners = list(value, "/metadata/ownerReferences");
+    if owners.is_empty() {
+        return None;
+    }
+    let found = |owner: &Value| {
+        let uid = Index::Uid(text(owner, "/uid").to_owned());
+        store.indexed(&uid).next().map(Arc::clone)
+    };
+    let is_going = |owner: &Value, finalizer: &str| {
+        found(owner).is_some_and(|owner| is_going_with(&owner, finalizer))
+    };
+    let is_dying = |owner: &Value| is_going(owner, "foregroundDeletion");
+    let is_orphaning = |owner: &Value| is_going(owner, "orphan");
+    let is_solid =
+        |owner: &&Value| found(owner).is_some() && !is_dying(owner) && !is_orphaning(owner);
+    let solid: Vec<Value> = owners.iter().filter(is_solid).cloned().collect();
+    if solid.len() == owners.len() {
+        return None;
+    }
+    if !solid.is_empty() || owners.iter().any(is_orphaning) {
+        return Some(Verdict::Keep(solid));
+    }
+    let has_dependents = store.indexed(&Index::OwnedBy(object::uid(value).to_owned())).len() > 0;
+    Some(Verdict::Go(has_dependents && owners.iter().any(is_dying)))
 }
 
 fn keep_owners(world: &mut World, key: &ObjectKey, value: &Value, kept: Vec<Value>) {

@@ -2,16 +2,18 @@
 //!
 //! Absent: quotas of classes of storage and with scopes, and limits of whole pods and claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::custom;
 use crate::defaults::items_mut;
 use crate::object::{self, list, map, text};
 use crate::quantity;
 use crate::resource::Resource;
 use crate::status::Refusal;
-use crate::store::Store;
+use crate::store::{Change, Store};
 use crate::world::World;
 
 /// Thousandths of each resource.
@@ -80,48 +82,87 @@ fn shown(milli: i128) -> String {
     quantity::canonical(&text).unwrap_or(text)
 }
 
-/// What all objects of a namespace use of what a quota limits.
-fn used(world: &World, namespace: &str, hard: &serde_json::Map<String, Value>) -> Amounts {
-    let mut used: Amounts = hard.keys().map(|name| (name.clone(), 0)).collect();
-    for (key, value) in world.store.all().filter(|(key, _)| key.namespace == namespace) {
-        let Some(resource) = world.resource_of_kind(&key.group, &key.kind) else { continue };
-        for (name, amount) in usage(value, &resource) {
-            if let Some(sum) = used.get_mut(&name) {
-                *sum += amount;
-            }
-        }
-    }
-    used
+/// What is used in the namespaces that have quotas, kept up to date change by change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Usage {
+    sums: BTreeMap<String, Amounts>,
+    /// The namespaces in which something has changed since the quotas were written.
+    changed: BTreeSet<String>,
 }
 
-/// Writes into each quota what is used of it.
+/// Follows a change of the store.
+pub(crate) fn follow(world: &mut World, change: &Change) {
+    let key = &change.key;
+    if key.kind == custom::KIND && key.group == custom::GROUP {
+        // Other kinds are served now, and so count.
+        let known = std::mem::take(&mut world.usage.sums);
+        world.usage.changed.extend(known.into_keys());
+    }
+    world.usage.changed.insert(key.namespace.clone());
+    if !world.usage.sums.contains_key(&key.namespace) {
+        return;
+    }
+    let Some(resource) = world.resource_of_kind(&key.group, &key.kind) else { return };
+    let Some(sums) = world.usage.sums.get_mut(&key.namespace) else { return };
+    for (state, sign) in [(change.before.as_ref(), -1), (change.after(), 1)] {
+        for (name, amount) in state.map(|state| usage(state, &resource)).unwrap_or_default() {
+            *sums.entry(name).or_default() += sign * amount;
+        }
+    }
+}
+
+/// What all objects of a namespace use of what a quota limits.
+fn used(world: &mut World, namespace: &str, hard: &serde_json::Map<String, Value>) -> Amounts {
+    world.hear();
+    if !world.usage.sums.contains_key(namespace) {
+        let mut sums = Amounts::new();
+        for (key, value) in world.store.in_namespace(namespace) {
+            let Some(resource) = world.resource_of_kind(&key.group, &key.kind) else { continue };
+            for (name, amount) in usage(value, &resource) {
+                *sums.entry(name).or_default() += amount;
+            }
+        }
+        world.usage.sums.insert(namespace.to_owned(), sums);
+    }
+    let sums = world.usage.sums.get(namespace);
+    let sum = |name: &String| sums.and_then(|sums| sums.get(name)).copied().unwrap_or_default();
+    hard.keys().map(|name| (name.clone(), sum(name))).collect()
+}
+
+/// Writes into the quotas what is used of them, where something has changed.
 pub(crate) fn settle(world: &mut World) {
-    let quotas: Vec<Value> =
-        world.store.of_kind("", "ResourceQuota", None).map(|quota| (**quota).clone()).collect();
-    for mut quota in quotas {
-        let hard = map(&quota, "/spec/hard").cloned().unwrap_or_default();
-        let used = used(world, object::namespace(&quota), &hard);
-        let used: serde_json::Map<String, Value> =
-            used.into_iter().map(|(name, amount)| (name, shown(amount).into())).collect();
-        let status = json!({"hard": hard, "used": used});
-        if quota.get("status") != Some(&status) {
-            object::set(&mut quota, "status", status);
-            world.store.put(&object::key(&quota), quota);
+    world.hear();
+    for namespace in std::mem::take(&mut world.usage.changed) {
+        let quotas = quotas(&world.store, &namespace);
+        if quotas.is_empty() {
+            world.usage.sums.remove(&namespace);
+        }
+        for quota in quotas {
+            let hard = map(&quota, "/spec/hard").cloned().unwrap_or_default();
+            let used = used(world, &namespace, &hard);
+            let used: serde_json::Map<String, Value> =
+                used.into_iter().map(|(name, amount)| (name, shown(amount).into())).collect();
+            let status = json!({"hard": hard, "used": used});
+            if quota.get("status") != Some(&status) {
+                let mut quota = Value::clone(&quota);
+                object::set(&mut quota, "status", status);
+                world.store.put(&object::key(&quota), quota);
+            }
         }
     }
 }
 
 /// Refuses a new object by which a quota would be exceeded.
-pub(crate) fn check(world: &World, resource: &Resource, value: &Value) -> Result<(), Refusal> {
+pub(crate) fn check(world: &mut World, resource: &Resource, value: &Value) -> Result<(), Refusal> {
     let namespace = object::namespace(value);
     let refused =
         |why: String| Err(Refusal::forbidden(resource.subject(object::name(value)), &why));
     for quota in quotas(&world.store, namespace) {
-        let hard = map(quota, "/spec/hard").cloned().unwrap_or_default();
+        let hard = map(&quota, "/spec/hard").cloned().unwrap_or_default();
         let asked = usage(value, resource);
         let asked: Amounts =
             asked.into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
-        let name = object::name(quota);
+        let name = object::name(&quota);
         if resource.kind == "Pod" && resource.group.is_empty() {
             let measured = ["cpu", "memory", "requests.", "limits."];
             let missing: Vec<&str> = hard
@@ -163,8 +204,8 @@ pub(crate) fn check(world: &World, resource: &Resource, value: &Value) -> Result
     Ok(())
 }
 
-fn quotas<'a>(store: &'a Store, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
-    store.of_kind("", "ResourceQuota", Some(namespace)).map(|quota| &**quota)
+fn quotas(store: &Store, namespace: &str) -> Vec<Arc<Value>> {
+    store.of_kind("", "ResourceQuota", Some(namespace)).cloned().collect()
 }
 
 /// The limits that a namespace sets for containers.

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::control::Write;
 use crate::fault::{Fault, Requests};
 use crate::world::World;
-use crate::{controller, custom, garbage, kubelet_silence, object, quota, state, write};
+use crate::{custom, garbage, kubelet_silence, object, quota, state, write};
 
 /// How often the controllers may run in a row before the loop lets others have a turn.
 const ROUNDS_IN_A_ROW: usize = 64;
@@ -200,13 +200,7 @@ impl Inner {
         for _ in 0..ROUNDS_IN_A_ROW {
             let now = self.clock.now();
             let before = world.store.revision();
-            quota::settle(&mut world);
-            let own = garbage::collect(&mut world, now);
-            let round = controller::reconcile(&world.store, now);
-            for wanted in round.writes {
-                carry_out(&mut world, wanted, now);
-            }
-            next = [own, round.next].into_iter().flatten().min();
+            next = round(&mut world, now);
             if world.store.revision() == before {
                 self.announce(&world);
                 changed.mark_unchanged();
@@ -231,6 +225,19 @@ impl Inner {
             Err(error) => tracing::warn!(path = %path.display(), %error, "state not saved"),
         }
     }
+}
+
+/// One round of quotas, garbage collection and controllers over what has changed since the last; says when time alone would
+/// change something.
+pub(crate) fn round(world: &mut World, now: Timestamp) -> Option<Timestamp> {
+    quota::settle(world);
+    garbage::collect(world, now);
+    world.hear();
+    let round = world.controllers.round(&world.store, now);
+    for wanted in round.writes {
+        carry_out(world, wanted, now);
+    }
+    round.next
 }
 
 /// Carries out what a controller wants. A refusal is no error of the sandbox: the next round sees the store as it is.

@@ -1,12 +1,17 @@
-//! The objects, their revisions, and the changes that watches replay.
+//! The objects, their revisions, the changes that watches replay, and those that the controllers have not seen.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::control::{ObjectKey, View};
+use crate::control::ObjectKey;
 use crate::object;
+
+mod index;
+
+pub use index::Index;
+pub(crate) use index::label;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +39,26 @@ pub struct Change {
     pub before: Option<Arc<Value>>,
 }
 
+impl Change {
+    /// The object after the change, if it is still there.
+    pub fn after(&self) -> Option<&Arc<Value>> {
+        (self.happened != Happened::Deleted).then_some(&self.object)
+    }
+}
+
 type Kind = (String, String);
 type Place = (String, String);
 
 /// All objects in memory. Every write raises one revision that all kinds share, as etcd does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     objects: BTreeMap<Kind, BTreeMap<Place, Arc<Value>>>,
+    indexes: index::Indexes,
     revision: u64,
     history: VecDeque<Change>,
     forgotten: u64,
     history_limit: usize,
+    unseen: Vec<Change>,
 }
 
 impl Store {
@@ -52,10 +66,12 @@ impl Store {
     pub fn new(history_limit: usize) -> Self {
         Self {
             objects: BTreeMap::new(),
+            indexes: index::Indexes::default(),
             revision: 1,
             history: VecDeque::new(),
             forgotten: 0,
             history_limit,
+            unseen: Vec::new(),
         }
     }
 
@@ -71,6 +87,11 @@ impl Store {
             .get(&(key.namespace.clone(), key.name.clone()))
     }
 
+    /// One object by the parts of its key.
+    pub fn get(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        self.object(&ObjectKey::new(group, kind, namespace, name))
+    }
+
     /// The objects of a kind by namespace and name; of one namespace when it is given.
     pub fn of_kind<'a>(
         &'a self,
@@ -78,12 +99,33 @@ impl Store {
         kind: &str,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<Value>> {
+        let from = (namespace.unwrap_or_default().to_owned(), String::new());
         self.objects
             .get(&(group.to_owned(), kind.to_owned()))
             .into_iter()
-            .flatten()
-            .filter(move |((place, _), _)| namespace.is_none_or(|wanted| wanted == place))
+            .flat_map(move |objects| objects.range(from.clone()..))
+            .take_while(move |((place, _), _)| namespace.is_none_or(|wanted| wanted == place))
             .map(|(_, object)| object)
+    }
+
+    /// The objects of an index, by group, kind, namespace and name.
+    pub fn indexed(&self, index: &Index) -> impl ExactSizeIterator<Item = &Arc<Value>> {
+        self.indexes.get(index)
+    }
+
+    /// Every object in a namespace, by kind and name.
+    pub fn in_namespace<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (ObjectKey, &'a Arc<Value>)> {
+        self.objects.iter().flat_map(move |((group, kind), objects)| {
+            objects
+                .range((namespace.to_owned(), String::new())..)
+                .take_while(move |((place, _), _)| place == namespace)
+                .map(move |((_, name), object)| {
+                    (ObjectKey::new(group, kind, namespace, name), object)
+                })
+        })
     }
 
     /// Every object, by kind, namespace and name.
@@ -145,13 +187,32 @@ impl Store {
     pub fn restore(&mut self, objects: Vec<Value>, revision: u64) {
         for value in objects {
             let key = object::key(&value);
+            let value = Arc::new(value);
             self.objects
-                .entry((key.group, key.kind))
+                .entry((key.group.clone(), key.kind.clone()))
                 .or_default()
-                .insert((key.namespace, key.name), Arc::new(value));
+                .insert((key.namespace.clone(), key.name.clone()), Arc::clone(&value));
+            self.remember(Happened::Added, &key, value, None);
         }
         self.revision = self.revision.max(revision);
         self.forget_history();
+    }
+
+    /// The changes since this was last asked, for those who follow them.
+    pub fn take_unseen(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.unseen)
+    }
+
+    /// Shows every object anew to those who follow the changes, as one that has just come.
+    pub fn show_all(&mut self) {
+        let shown = self.all().map(|(key, object)| Change {
+            revision: self.revision,
+            happened: Happened::Added,
+            key,
+            object: Arc::clone(object),
+            before: None,
+        });
+        self.unseen = shown.collect();
     }
 
     fn remember(
@@ -162,21 +223,13 @@ impl Store {
         before: Option<Arc<Value>>,
     ) {
         let change = Change { revision: self.revision, happened, key: key.clone(), object, before };
+        self.indexes.follow(key, change.before.as_ref(), change.after());
+        self.unseen.push(change.clone());
         self.history.push_back(change);
         while self.history.len() > self.history_limit {
             if let Some(change) = self.history.pop_front() {
                 self.forgotten = change.revision;
             }
         }
-    }
-}
-
-impl View for Store {
-    fn get(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.object(&ObjectKey::new(group, kind, namespace, name)).cloned()
-    }
-
-    fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>> {
-        self.of_kind(group, kind, None).cloned().collect()
     }
 }

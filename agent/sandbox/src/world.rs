@@ -8,12 +8,14 @@ use sha2::{Digest, Sha256};
 
 use crate::access::Credentials;
 use crate::apply::Rules;
+use crate::controller::Controllers;
 use crate::fault::{Faults, Requests};
 use crate::resource::{self, Resource};
 use crate::store::Store;
+use crate::{garbage, quota};
 
 /// The state of a sandbox. Every request and every round of the controllers has it for itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct World {
     /// The objects.
     pub(crate) store: Store,
@@ -29,6 +31,10 @@ pub(crate) struct World {
     pub(crate) version: String,
     /// How a server of that version applies.
     pub(crate) rules: Rules,
+    /// Those who follow the changes of the store.
+    pub(crate) controllers: Controllers,
+    pub(crate) garbage: garbage::Due,
+    pub(crate) usage: quota::Usage,
     seed: String,
     drawn: u64,
 }
@@ -48,6 +54,9 @@ impl World {
             credentials,
             version: version.to_owned(),
             rules: Rules::of(version),
+            controllers: Controllers::default(),
+            garbage: garbage::Due::default(),
+            usage: quota::Usage::default(),
             seed: seed.to_owned(),
             drawn: 0,
         }
@@ -66,6 +75,15 @@ impl World {
     /// The resource of a kind.
     pub(crate) fn resource_of_kind(&self, group: &str, kind: &str) -> Option<Arc<Resource>> {
         self.resources().find(|found| found.group == group && found.kind == kind).cloned()
+    }
+
+    /// Lets those who follow the changes of the store see the new ones.
+    pub(crate) fn hear(&mut self) {
+        for change in self.store.take_unseen() {
+            self.controllers.follow(&change);
+            self.garbage.follow(&change);
+            quota::follow(self, &change);
+        }
     }
 
     /// A new uid. The sequence depends only on the sandbox's name and on what happened before, so that runs repeat.

@@ -7,12 +7,12 @@ use super::pass::Pass;
 
 /// Makes the default service accounts that are missing.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for space in pass.list("", "Namespace").iter() {
-        if pass.get("", "ServiceAccount", name(space), "default").is_none() {
+    while let Some(space) = pass.next("", "Namespace") {
+        if pass.get("", "ServiceAccount", name(&space), "default").is_none() {
             pass.create(json!({
                 "apiVersion": "v1",
                 "kind": "ServiceAccount",
-                "metadata": {"name": "default", "namespace": name(space)},
+                "metadata": {"name": "default", "namespace": name(&space)},
             }));
         }
     }

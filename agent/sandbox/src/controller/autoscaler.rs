@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::object::{at, items, namespace, number, set, set_condition, text};
 use super::pass::{Pass, generation};
 
-/// One pass over all autoscalers.
+/// Reports for each autoscaler whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for autoscaler in pass.list("autoscaling", "HorizontalPodAutoscaler").iter() {
-        report(pass, autoscaler);
+    while let Some(autoscaler) = pass.next("autoscaling", "HorizontalPodAutoscaler") {
+        report(pass, &autoscaler);
     }
 }
 

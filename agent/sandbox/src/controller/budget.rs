@@ -1,6 +1,6 @@
 //! Disruption budgets: how many pods may go at this moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -16,21 +16,20 @@ use super::pod::{is_ready, phase};
 /// How long an eviction that was allowed counts although its pod is still there.
 const DISRUPTION: SignedDuration = SignedDuration::from_mins(2);
 
-/// One pass over all budgets.
+/// Counts for each budget whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for budget in pass.list("policy", "PodDisruptionBudget").iter() {
-        if !is_terminating(budget) {
-            count(pass, budget);
+    while let Some(budget) = pass.next("policy", "PodDisruptionBudget") {
+        if !is_terminating(&budget) {
+            count(pass, &budget);
         }
     }
 }
 
 fn count(pass: &mut Pass<'_>, budget: &Value) {
     let selector = at(budget, "spec/selector");
-    let mut pods = Vec::clone(&pass.pods());
+    let mut pods = pass.pods_with(namespace(budget), at(selector, "matchLabels"));
     pods.retain(|pod| {
-        namespace(pod) == namespace(budget)
-            && selects(selector, at(pod, "metadata/labels"))
+        selects(selector, at(pod, "metadata/labels"))
             && !matches!(phase(pod), "Succeeded" | "Failed")
     });
     let (expected, desired) = expectation(pass, budget, &pods);
@@ -81,8 +80,12 @@ fn expectation(pass: &mut Pass<'_>, budget: &Value, pods: &[Arc<Value>]) -> (i64
 /// The sum of the sizes of what controls the pods.
 fn expected_scale(pass: &mut Pass<'_>, pods: &[Arc<Value>]) -> i64 {
     let mut sizes: BTreeMap<String, i64> = BTreeMap::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for pod in pods {
         let Some(owner) = controller_reference(pod) else { continue };
+        if !seen.insert(text(owner, "uid")) {
+            continue;
+        }
         let space = namespace(pod);
         let held = pass.get("apps", text(owner, "kind"), space, text(owner, "name"));
         let Some(mut owner) = held else { continue };

@@ -9,6 +9,7 @@ use super::object::{
     thousandths, uid,
 };
 use super::pass::Pass;
+use crate::store::Index;
 
 /// The annotation by which the scheduler tells a claim where its first pod goes.
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -16,25 +17,24 @@ const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const MANUAL: &str = "kubernetes.io/no-provisioner";
 
-/// One pass over all claims, then over the volumes whose claims are gone.
+/// The claims whose turn it is, then the volumes whose claims are gone.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
     let mut taken: Vec<String> = Vec::new();
-    for claim in pass.list("", "PersistentVolumeClaim").iter() {
-        if !is_terminating(claim) {
-            match text(claim, "status/phase") {
-                "Bound" => keep(pass, claim),
-                _ => bind(pass, claim, &mut taken),
+    while let Some(claim) = pass.next("", "PersistentVolumeClaim") {
+        if !is_terminating(&claim) {
+            match text(&claim, "status/phase") {
+                "Bound" => keep(pass, &claim),
+                _ => bind(pass, &claim, &mut taken),
             }
         }
     }
-    for volume in pass.list("", "PersistentVolume").iter() {
-        release(pass, volume);
+    while let Some(volume) = pass.next("", "PersistentVolume") {
+        release(pass, &volume);
     }
 }
 
 fn class(pass: &mut Pass<'_>, claim: &Value) -> Option<Arc<Value>> {
-    let called = text(claim, "spec/storageClassName");
-    pass.list("storage.k8s.io", "StorageClass").iter().find(|class| name(class) == called).cloned()
+    pass.get("storage.k8s.io", "StorageClass", "", text(claim, "spec/storageClassName"))
 }
 
 /// Whether the claim's volume is only made for a pod that has a node.
@@ -105,11 +105,20 @@ fn await_volume(pass: &mut Pass<'_>, claim: &Value, reason: &str, message: Strin
 fn standing_volume(pass: &mut Pass<'_>, claim: &Value, taken: &[String]) -> Option<Arc<Value>> {
     let wanted = thousandths(at(claim, "spec/resources/requests/storage"));
     let named = text(claim, "spec/volumeName");
-    let volumes = pass.list("", "PersistentVolume");
+    let mut volumes = if named.is_empty() {
+        let (space, called) = (namespace(claim).to_owned(), name(claim).to_owned());
+        let class = text(claim, "spec/storageClassName").to_owned();
+        let mut volumes = pass.indexed(Index::VolumesOfClaim(space, called));
+        volumes.extend(pass.indexed(Index::FreeVolumes(class)));
+        volumes
+    } else {
+        pass.get("", "PersistentVolume", "", named).into_iter().collect()
+    };
+    volumes.sort_by(|one, other| name(one).cmp(name(other)));
     let size = |volume: &Value| thousandths(at(volume, "spec/capacity/storage"));
     let fits = |volume: &&Arc<Value>| {
         if !named.is_empty() {
-            return name(volume) == named;
+            return true;
         }
         let holder = at(volume, "spec/claimRef");
         if holder.is_object() {

@@ -23,10 +23,10 @@ const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// One pass over all daemon sets.
+/// The daemon sets whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for owner in pass.list("apps", "DaemonSet").iter() {
-        daemon_set(pass, owner);
+    while let Some(owner) = pass.next("apps", "DaemonSet") {
+        daemon_set(pass, &owner);
     }
 }
 
@@ -72,26 +72,26 @@ fn daemon_set(pass: &mut Pass<'_>, owner: &Value) {
 /// The nodes and their pods, and the pods whose node is not there.
 fn posts(pass: &mut Pass<'_>, owner: &Value) -> (Vec<Post>, Vec<Arc<Value>>) {
     let mut by_node: BTreeMap<String, Vec<Arc<Value>>> = BTreeMap::new();
-    for pod in pass.claim("", "Pod", owner, |_| true) {
+    for pod in pass.claim("Pod", owner, |_| true) {
         by_node.entry(target(&pod).to_owned()).or_default().push(pod);
     }
     let template = at(owner, "spec/template/spec");
     let tolerations = tolerations(template);
     let mut posts = Vec::new();
-    for node in pass.list("", "Node").iter() {
-        let mut pods = by_node.remove(name(node)).unwrap_or_default();
+    for node in pass.list("", "Node") {
+        let mut pods = by_node.remove(name(&node)).unwrap_or_default();
         pods.sort_by_cached_key(|pod| {
             (text(pod, "metadata/creationTimestamp").to_owned(), name(pod).to_owned())
         });
         let pinned = text(template, "nodeName");
-        let suits = (pinned.is_empty() || pinned == name(node)) && node::suits(node, template);
+        let suits = (pinned.is_empty() || pinned == name(&node)) && node::suits(&node, template);
         let is_kept_away =
-            |effects: &[&str]| node::untolerated(node, &tolerations, effects).is_some();
+            |effects: &[&str]| node::untolerated(&node, &tolerations, effects).is_some();
         posts.push(Post {
-            node: Arc::clone(node),
-            pods,
             is_wanted: suits && !is_kept_away(&["NoSchedule", "NoExecute"]),
             may_stay: suits && !is_kept_away(&["NoExecute"]),
+            pods,
+            node,
         });
     }
     (posts, by_node.into_values().flatten().collect())

@@ -33,10 +33,10 @@ const OWN_ANNOTATIONS: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// One pass over all Deployments.
+/// The Deployments whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for deployment in pass.list("apps", "Deployment").iter() {
-        Rollout::observe(pass, deployment).run(pass);
+    while let Some(deployment) = pass.next("apps", "Deployment") {
+        Rollout::observe(pass, &deployment).run(pass);
     }
 }
 

@@ -20,13 +20,13 @@ const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 const BACK_OFF: i64 = 10;
 const LONGEST_BACK_OFF: i64 = 360;
 
-/// One pass over all jobs.
+/// The jobs whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for owner in pass.list("batch", "Job").iter() {
-        if is_finished(owner) {
-            expire(pass, owner);
+    while let Some(owner) = pass.next("batch", "Job") {
+        if is_finished(&owner) {
+            expire(pass, &owner);
         } else {
-            job(pass, owner);
+            job(pass, &owner);
         }
     }
 }
@@ -50,7 +50,7 @@ fn expire(pass: &mut Pass<'_>, owner: &Value) {
 }
 
 fn job(pass: &mut Pass<'_>, owner: &Value) {
-    let mut pods = pass.held("", "Pod", owner);
+    let mut pods = pass.held("Pod", owner);
     pods.retain(|pod| !uid(pod).is_empty());
     let mut tally = Tally::of(owner, &pods);
     let mut status = at(owner, "status").clone();

@@ -6,9 +6,6 @@ mod life;
 mod log;
 mod status;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -37,26 +34,21 @@ struct Container<'pod> {
     is_init: bool,
 }
 
-/// One pass over the pods that have a node.
+/// The pods whose turn it is, on their nodes.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    let nodes: BTreeMap<String, Arc<Value>> = pass
-        .list("", "Node")
-        .iter()
-        .map(|node| (name(node).to_owned(), Arc::clone(node)))
-        .collect();
-    for pod in pass.pods().iter() {
-        let host = text(pod, "spec/nodeName");
+    while let Some(pod) = pass.next("", "Pod") {
+        let host = text(&pod, "spec/nodeName");
         if host.is_empty() {
-            if is_terminating(pod) {
-                pass.delete(pod);
+            if is_terminating(&pod) {
+                pass.delete(&pod);
             }
             continue;
         }
-        let Some(node) = nodes.get(host) else { continue };
-        if node::is_ready(node) {
-            tend(pass, pod, node);
+        let Some(node) = pass.get("", "Node", "", host) else { continue };
+        if node::is_ready(&node) {
+            tend(pass, &pod, &node);
         } else {
-            lose(pass, pod, node);
+            lose(pass, &pod, &node);
         }
     }
 }

@@ -29,14 +29,14 @@ pub(super) fn health_taint(node: &Value) -> Option<&'static str> {
     }
 }
 
-/// One pass over all nodes: taints follow readiness and cordons.
+/// The nodes whose turn it is: taints follow readiness and cordons.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for node in pass.list("", "Node").iter() {
+    while let Some(node) = pass.next("", "Node") {
         let mut wanted: Vec<(&str, &str)> = Vec::new();
-        if at(node, "spec/unschedulable").as_bool() == Some(true) {
+        if at(&node, "spec/unschedulable").as_bool() == Some(true) {
             wanted.push((UNSCHEDULABLE, "NoSchedule"));
         }
-        if let Some(taint) = health_taint(node) {
+        if let Some(taint) = health_taint(&node) {
             wanted.extend([(taint, "NoSchedule"), (taint, "NoExecute")]);
         }
         let name_of =
@@ -45,7 +45,7 @@ pub(super) fn reconcile(pass: &mut Pass<'_>) {
             |taint: &Value| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&text(taint, "key"));
         let is_wanted =
             |taint: &Value| wanted.contains(&(text(taint, "key"), text(taint, "effect")));
-        let held = items(node, "spec/taints");
+        let held = items(&node, "spec/taints");
         let mut taints: Vec<Value> =
             held.iter().filter(|taint| !is_ours(taint) || is_wanted(taint)).cloned().collect();
         for (key, effect) in wanted {
@@ -58,7 +58,7 @@ pub(super) fn reconcile(pass: &mut Pass<'_>) {
         if same(&json!(taints), &json!(held)) {
             continue;
         }
-        let mut tainted = Value::clone(node);
+        let mut tainted = Value::clone(&node);
         if taints.is_empty() {
             super::object::unset(&mut tainted, "spec/taints");
         } else {
@@ -154,6 +154,10 @@ impl Room {
             running.max(first.unwrap_or(0))
         };
         Self { cpu: total("cpu"), memory: total("memory"), pods: 1 }
+    }
+
+    pub(super) fn negative(self) -> Self {
+        Self { cpu: -self.cpu, memory: -self.memory, pods: -self.pods }
     }
 
     pub(super) fn add(&mut self, other: Self) {

@@ -1,131 +1,194 @@
-//! One pass over the store: what the controllers read, and what they have decided so far.
+//! One round: what the controllers read, whom that will wake, and what they have decided so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::object::{
-    at, controller_reference, group, is_terminating, items, name, namespace, owner_reference, same,
-    selects, set, text, uid,
+    at, group, is_terminating, items, name, namespace, owner_reference, same, selects, set, text,
+    uid,
 };
-use crate::control::{ObjectKey, Round, View, Write};
+use super::pod::phase;
+use super::wake::{Controllers, Look, Read};
+use crate::control::{ObjectKey, Write};
+use crate::store::{Index, Store, label};
 
 type Objects = Vec<Arc<Value>>;
 
-/// Objects of one kind by who controls them.
-#[derive(Default)]
-struct Holdings {
-    held: BTreeMap<String, Objects>,
-    orphans: BTreeMap<String, Objects>,
-}
-
 /// What the controllers share in one round.
-pub(super) struct Pass<'view> {
-    view: &'view dyn View,
+pub(super) struct Pass<'round> {
+    store: &'round Store,
+    controllers: &'round mut Controllers,
     pub(super) now: Timestamp,
-    lists: BTreeMap<(&'static str, &'static str), Rc<Objects>>,
-    holdings: BTreeMap<&'static str, Rc<Holdings>>,
-    closing: BTreeSet<String>,
-    addresses: Option<BTreeSet<String>>,
-    writes: Vec<Write>,
+    due: BTreeSet<Look>,
+    /// Who looks at the moment, and how many writes there were before.
+    current: Option<(Look, usize)>,
+    reads: BTreeSet<Read>,
     next: Option<Timestamp>,
+    /// How many pods of a namespace are not over, where it was asked for.
+    unfinished: BTreeMap<String, i64>,
+    /// The addresses given out in this round.
+    given: BTreeSet<String>,
+    writes: Vec<Write>,
 }
 
-impl<'view> Pass<'view> {
-    pub(super) fn new(view: &'view dyn View, now: Timestamp) -> Self {
-        let closing = view
-            .list("", "Namespace")
-            .iter()
-            .filter(|space| is_terminating(space))
-            .map(|space| name(space).to_owned())
-            .collect();
+impl<'round> Pass<'round> {
+    pub(super) fn new(
+        controllers: &'round mut Controllers,
+        due: BTreeSet<Look>,
+        store: &'round Store,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            view,
+            store,
+            controllers,
             now,
-            lists: BTreeMap::new(),
-            holdings: BTreeMap::new(),
-            closing,
-            addresses: None,
-            writes: Vec::new(),
+            due,
+            current: None,
+            reads: BTreeSet::new(),
             next: None,
+            unfinished: BTreeMap::new(),
+            given: BTreeSet::new(),
+            writes: Vec::new(),
         }
     }
 
-    pub(super) fn finish(self) -> Round {
-        Round { writes: self.writes, next: self.next }
+    pub(super) fn finish(mut self) -> Vec<Write> {
+        self.end();
+        self.writes
+    }
+
+    /// The next object of a kind that it is its controller's turn to look at, by namespace and name. What is read from
+    /// now on is read for it.
+    pub(super) fn next(&mut self, group: &str, kind: &str) -> Option<Arc<Value>> {
+        self.end();
+        let from = Look::At(ObjectKey::new(group, kind, "", ""));
+        while let Some(look) = self.due.range(from.clone()..).next().cloned() {
+            let Look::At(key) = &look else { return None };
+            if key.group != group || key.kind != kind {
+                return None;
+            }
+            self.due.remove(&look);
+            let found = self.store.object(key).cloned();
+            if found.is_some() {
+                self.current = Some((look, self.writes.len()));
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Whether it is the scheduler's turn. What is read from now on is read for it.
+    pub(super) fn is_schedulers_turn(&mut self) -> bool {
+        self.end();
+        let is_due = self.due.remove(&Look::Scheduler);
+        if is_due {
+            self.current = Some((Look::Scheduler, self.writes.len()));
+        }
+        is_due
+    }
+
+    /// Files what the present look has read.
+    fn end(&mut self) {
+        let reads = std::mem::take(&mut self.reads);
+        let next = self.next.take();
+        if let Some((look, before)) = self.current.take() {
+            let wrote = self.writes.len() > before;
+            self.controllers.file(look, reads, next, wrote);
+        }
     }
 
     pub(super) fn get(
-        &self,
+        &mut self,
         group: &str,
         kind: &str,
         namespace: &str,
         name: &str,
     ) -> Option<Arc<Value>> {
-        self.view.get(group, kind, namespace, name)
+        let key = ObjectKey::new(group, kind, namespace, name);
+        let found = self.store.object(&key).cloned();
+        self.reads.insert(Read::Object(key));
+        found
     }
 
-    /// All objects of a kind, listed once a round.
-    pub(super) fn list(&mut self, group: &'static str, kind: &'static str) -> Rc<Objects> {
-        let view = self.view;
-        let list =
-            self.lists.entry((group, kind)).or_insert_with(|| Rc::new(view.list(group, kind)));
-        Rc::clone(list)
+    /// All objects of a kind.
+    pub(super) fn list(&mut self, group: &str, kind: &str) -> Objects {
+        self.reads.insert(Read::Kind(group.to_owned(), kind.to_owned(), String::new()));
+        self.store.of_kind(group, kind, None).cloned().collect()
     }
 
-    pub(super) fn pods(&mut self) -> Rc<Objects> {
-        self.list("", "Pod")
+    /// The objects of a kind in one namespace.
+    pub(super) fn in_namespace(&mut self, group: &str, kind: &str, namespace: &str) -> Objects {
+        let read = Read::Kind(group.to_owned(), kind.to_owned(), namespace.to_owned());
+        self.reads.insert(read);
+        self.store.of_kind(group, kind, Some(namespace)).cloned().collect()
     }
 
-    fn holdings(&mut self, group: &'static str, kind: &'static str) -> Rc<Holdings> {
-        if let Some(known) = self.holdings.get(kind) {
-            return Rc::clone(known);
+    /// The objects of an index.
+    pub(super) fn indexed(&mut self, index: Index) -> Objects {
+        let found = self.store.indexed(&index).cloned().collect();
+        self.reads.insert(Read::Index(index));
+        found
+    }
+
+    /// The pods of a namespace that may have all of these labels: those with the rarest of them, or all when there is none.
+    pub(super) fn pods_with(&mut self, namespace: &str, labels: &Value) -> Objects {
+        let indexes =
+            labels.as_object().into_iter().flatten().map(|(name, value)| {
+                Index::PodsWithLabel(namespace.to_owned(), label(name, value))
+            });
+        match indexes.min_by_key(|index| self.store.indexed(index).len()) {
+            Some(rarest) => self.indexed(rarest),
+            None => self.in_namespace("", "Pod", namespace),
         }
-        let mut holdings = Holdings::default();
-        for object in self.list(group, kind).iter() {
-            let (map, key) = match controller_reference(object) {
-                Some(owner) => (&mut holdings.held, text(owner, "uid")),
-                None => (&mut holdings.orphans, namespace(object)),
-            };
-            map.entry(key.to_owned()).or_default().push(Arc::clone(object));
-        }
-        let holdings = Rc::new(holdings);
-        self.holdings.insert(kind, Rc::clone(&holdings));
-        holdings
+    }
+
+    /// The nodes and their pods, for the scheduler to try things out in.
+    pub(super) fn places(&mut self) -> &mut super::scheduler::Places {
+        self.reads.insert(Read::Places);
+        &mut self.controllers.places
+    }
+
+    /// How many pods of a namespace are not over.
+    pub(super) fn unfinished_pods(&mut self, namespace: &str) -> i64 {
+        let read = Read::Kind(String::new(), "Pod".to_owned(), namespace.to_owned());
+        self.reads.insert(read);
+        *self.unfinished.entry(namespace.to_owned()).or_insert_with(|| {
+            let pods = self.store.of_kind("", "Pod", Some(namespace));
+            let is_unfinished = |pod: &&Arc<Value>| !matches!(phase(pod), "Succeeded" | "Failed");
+            i64::try_from(pods.filter(is_unfinished).count()).unwrap_or(i64::MAX)
+        })
     }
 
     /// The objects of a kind that `owner` controls, without adopting or releasing any.
-    pub(super) fn held(
-        &mut self,
-        group: &'static str,
-        kind: &'static str,
-        owner: &Value,
-    ) -> Objects {
-        self.holdings(group, kind).held.get(uid(owner)).cloned().unwrap_or_default()
+    pub(super) fn held(&mut self, kind: &str, owner: &Value) -> Objects {
+        self.held_by(kind, uid(owner))
+    }
+
+    /// The objects of a kind that the owner of a uid controls.
+    pub(super) fn held_by(&mut self, kind: &str, uid: &str) -> Objects {
+        self.indexed(Index::ControlledBy(kind.to_owned(), uid.to_owned()))
     }
 
     /// The objects of a kind that `owner` controls and its selector takes. Orphans that the selector takes are
     /// adopted; what it no longer takes is released. Both show in the next round.
     pub(super) fn claim(
         &mut self,
-        group: &'static str,
-        kind: &'static str,
+        kind: &str,
         owner: &Value,
         suits: impl Fn(&Value) -> bool,
     ) -> Objects {
         let selector = at(owner, "spec/selector");
         let matches = |object: &Value| selects(selector, at(object, "metadata/labels"));
-        let holdings = self.holdings(group, kind);
         let mut kept = Vec::new();
-        for object in holdings.held.get(uid(owner)).into_iter().flatten() {
-            if matches(object) {
-                kept.push(Arc::clone(object));
-            } else if !is_terminating(owner) && !is_terminating(object) {
-                let mut released = Value::clone(object);
-                let others: Vec<Value> = items(object, "metadata/ownerReferences")
+        for object in self.held(kind, owner) {
+            if matches(&object) {
+                kept.push(object);
+            } else if !is_terminating(owner) && !is_terminating(&object) {
+                let mut released = Value::clone(&object);
+                let others: Vec<Value> = items(&object, "metadata/ownerReferences")
                     .iter()
                     .filter(|reference| text(reference, "uid") != uid(owner))
                     .cloned()
@@ -137,10 +200,11 @@ impl<'view> Pass<'view> {
         if is_terminating(owner) {
             return kept;
         }
-        for object in holdings.orphans.get(namespace(owner)).into_iter().flatten() {
-            if matches(object) && suits(object) && !is_terminating(object) {
-                let mut adopted = Value::clone(object);
-                let mut owners = items(object, "metadata/ownerReferences").to_vec();
+        let free = Index::Uncontrolled(kind.to_owned(), namespace(owner).to_owned());
+        for object in self.indexed(free) {
+            if matches(&object) && suits(&object) && !is_terminating(&object) {
+                let mut adopted = Value::clone(&object);
+                let mut owners = items(&object, "metadata/ownerReferences").to_vec();
                 owners.push(owner_reference(owner));
                 set(&mut adopted, "metadata/ownerReferences", Value::Array(owners));
                 self.update(adopted);
@@ -149,18 +213,16 @@ impl<'view> Pass<'view> {
         kept
     }
 
-    /// Whether nothing may be created in a namespace any more.
-    pub(super) fn is_closing(&self, namespace: &str) -> bool {
-        self.closing.contains(namespace)
+    /// Whether nothing may be created in a namespace any more. It stays so until the namespace is gone, with all in it.
+    fn is_closing(&self, namespace: &str) -> bool {
+        self.store.get("", "Namespace", "", namespace).is_some_and(|space| is_terminating(space))
     }
 
-    /// The addresses that pods have, and those given out in this round.
-    pub(super) fn addresses(&mut self) -> &mut BTreeSet<String> {
-        let pods = self.pods();
-        self.addresses.get_or_insert_with(|| {
-            let held = pods.iter().map(|pod| text(pod, "status/podIP").to_owned());
-            held.filter(|held| !held.is_empty()).collect()
-        })
+    /// Takes an address, unless a pod or a Service has it or it was taken in this round. Whoever takes one keeps it, so
+    /// this wakes nobody.
+    pub(super) fn take_address(&mut self, address: &str) -> bool {
+        let held = Index::Address(address.to_owned());
+        self.store.indexed(&held).len() == 0 && self.given.insert(address.to_owned())
     }
 
     pub(super) fn create(&mut self, object: Value) {
@@ -206,14 +268,14 @@ impl<'view> Pass<'view> {
         self.writes.push(event);
     }
 
-    /// Asks for another round at `time`, if that is still to come.
+    /// Asks to look again at `time`, if that is still to come.
     pub(super) fn wake(&mut self, time: Timestamp) {
         if time > self.now {
             self.next = Some(self.next.map_or(time, |next| next.min(time)));
         }
     }
 
-    /// Whether `wait` has passed since `since`; if not, asks for a round when it has.
+    /// Whether `wait` has passed since `since`; if not, asks to look again when it has.
     pub(super) fn has_passed(&mut self, since: Timestamp, wait: SignedDuration) -> bool {
         let due = since.checked_add(wait).unwrap_or(Timestamp::MAX);
         self.wake(due);

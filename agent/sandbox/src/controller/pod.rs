@@ -1,7 +1,5 @@
 //! What the controllers ask about pods, and how they make them from templates.
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -24,7 +22,7 @@ pub(super) fn is_ready(pod: &Value) -> bool {
     condition_is_true(at(pod, "status"), "Ready")
 }
 
-/// Ready for at least `min_ready` seconds; asks for a round when that will be so.
+/// Ready for at least `min_ready` seconds; asks to look again when that will be so.
 pub(super) fn is_available(pass: &mut Pass<'_>, pod: &Value, min_ready: i64) -> bool {
     if !is_ready(pod) {
         return false;
@@ -59,7 +57,12 @@ pub(super) fn from_template(template: &Value, owner: &Value) -> Value {
 }
 
 /// Gives pods names that no pod of the owner has: a digest of the owner, its version, the time and a counter.
-pub(super) fn fresh_names(pass: &Pass<'_>, owner: &Value, prefix: &str, count: i64) -> Vec<String> {
+pub(super) fn fresh_names(
+    pass: &mut Pass<'_>,
+    owner: &Value,
+    prefix: &str,
+    count: i64,
+) -> Vec<String> {
     let moment = pass.now.as_millisecond().to_string();
     let version = text(owner, "metadata/resourceVersion");
     let mut names = Vec::new();
@@ -92,18 +95,13 @@ pub(super) fn refusal(pass: &mut Pass<'_>, pod: &Value, pending: i64) -> Option<
              serviceaccount \"{account}\" not found"
         ));
     }
-    let quotas = pass.list("", "ResourceQuota");
-    let pods = pass.pods();
-    for quota in quotas.iter().filter(|quota| namespace(quota) == space) {
+    for quota in &pass.in_namespace("", "ResourceQuota", space) {
         let limit = ["pods", "count/pods"]
             .iter()
             .find_map(|word| at(quota, "spec/hard").get(word).map(|limit| (*word, limit)));
         let Some((word, limit)) = limit else { continue };
         let limit = limit.as_i64().or_else(|| limit.as_str()?.parse().ok()).unwrap_or(i64::MAX);
-        let counts = |held: &&Arc<Value>| {
-            namespace(held) == space && !matches!(phase(held), "Succeeded" | "Failed")
-        };
-        let used = i64::try_from(pods.iter().filter(counts).count()).unwrap_or(i64::MAX);
+        let used = pass.unfinished_pods(space);
         if used.saturating_add(pending) >= limit {
             return Some(format!(
                 "pods \"{called}\" is forbidden: exceeded quota: {}, requested: {word}=1, \

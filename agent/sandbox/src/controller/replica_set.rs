@@ -16,15 +16,15 @@ use super::pod::{self, from_template, is_active, is_available, is_ready, refusal
 /// The most pods that one replica set creates or deletes at once.
 const BURST: i64 = 500;
 
-/// One pass over all replica sets.
+/// The replica sets whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for set in pass.list("apps", "ReplicaSet").iter() {
-        replica_set(pass, set);
+    while let Some(set) = pass.next("apps", "ReplicaSet") {
+        replica_set(pass, &set);
     }
 }
 
 fn replica_set(pass: &mut Pass<'_>, owner: &Value) {
-    let mut pods = pass.claim("", "Pod", owner, is_active);
+    let mut pods = pass.claim("Pod", owner, is_active);
     pods.retain(|pod| is_active(pod));
     let mut failure = None;
     if !is_terminating(owner) {
@@ -77,12 +77,11 @@ fn delete(pass: &mut Pass<'_>, owner: &Value, pods: &[Arc<Value>], count: i64) {
 /// The active pods of all replica sets of the same owner, so that scaling in evens out the nodes.
 fn related_pods(pass: &mut Pass<'_>, owner: &Value) -> Vec<Arc<Value>> {
     let Some(parent) = super::object::controller_reference(owner) else {
-        return pass.held("", "Pod", owner);
+        return pass.held("Pod", owner);
     };
-    let parent = json!({"metadata": {"uid": text(parent, "uid")}});
     let mut pods = Vec::new();
-    for sibling in pass.held("apps", "ReplicaSet", &parent) {
-        pods.extend(pass.held("", "Pod", &sibling).into_iter().filter(|pod| is_active(pod)));
+    for sibling in pass.held_by("ReplicaSet", text(parent, "uid")) {
+        pods.extend(pass.held("Pod", &sibling).into_iter().filter(|pod| is_active(pod)));
     }
     pods
 }
@@ -162,7 +161,7 @@ fn status(
 
 /// The replica sets that a Deployment controls.
 pub(super) fn of_deployment(pass: &mut Pass<'_>, deployment: &Value) -> Vec<Arc<Value>> {
-    let mut sets = pass.claim("apps", "ReplicaSet", deployment, |_| true);
+    let mut sets = pass.claim("ReplicaSet", deployment, |_| true);
     sets.sort_by_cached_key(|set| {
         (text(set, "metadata/creationTimestamp").to_owned(), name(set).to_owned())
     });
@@ -173,7 +172,7 @@ pub(super) fn of_deployment(pass: &mut Pass<'_>, deployment: &Value) -> Vec<Arc<
 pub(super) fn pods_of(pass: &mut Pass<'_>, sets: &[Arc<Value>]) -> Vec<Arc<Value>> {
     let mut pods = Vec::new();
     for set in sets {
-        pods.extend(pass.held("", "Pod", set));
+        pods.extend(pass.held("Pod", set));
     }
     pods
 }

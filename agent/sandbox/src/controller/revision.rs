@@ -25,7 +25,7 @@ pub(super) struct History {
 /// Reads a set's history and makes sure that the present template has the newest revision: an equal older revision
 /// is used again with a new number, so that a revert keeps its name.
 pub(super) fn history(pass: &mut Pass<'_>, owner: &Value, hash_label: &str) -> History {
-    let mut all = pass.claim("apps", "ControllerRevision", owner, |_| true);
+    let mut all = pass.claim("ControllerRevision", owner, |_| true);
     all.sort_by_cached_key(|revision| {
         (number(revision, "revision").unwrap_or(0), name(revision).to_owned())
     });

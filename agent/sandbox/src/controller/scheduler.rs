@@ -1,6 +1,7 @@
 //! The scheduler: a node for every pod, spread out, or a reason why none will do.
 
 mod affinity;
+mod place;
 mod volume;
 
 use std::cmp::Ordering;
@@ -17,105 +18,68 @@ use super::object::{
 };
 use super::pass::Pass;
 use super::pod::phase;
+use crate::control::ObjectKey;
+use crate::store::Index;
 use affinity::Neighbourhood;
+use place::Place;
 use volume::Storage;
 
-/// One node as the round fills it.
-struct Place {
-    node: Arc<Value>,
-    free: Room,
-    pods: Vec<Arc<Value>>,
-    /// How many pods of each family are here to stay.
-    families: BTreeMap<String, usize>,
-    /// The pods that keep others away.
-    guards: Vec<Arc<Value>>,
-}
+pub(super) use place::Places;
 
-impl Place {
-    fn take(&mut self, pod: Arc<Value>) {
-        self.free.add(negative(Room::of_pod(&pod)));
-        if !is_terminating(&pod)
-            && let Some(family) = family(&pod)
-        {
-            *self.families.entry(family).or_default() += 1;
-        }
-        if at(&pod, "spec/affinity/podAntiAffinity").is_object() {
-            self.guards.push(Arc::clone(&pod));
-        }
-        self.pods.push(pod);
-    }
-}
-
-/// One pass over the pods that have no node.
+/// Looks for nodes for all pods that have none, if anything has changed that matters to them.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    let pods = pass.pods();
-    let is_waiting = |pod: &&Arc<Value>| {
-        text(pod, "spec/nodeName").is_empty()
-            && !is_terminating(pod)
+    if !pass.is_schedulers_turn() {
+        return;
+    }
+    let is_waiting = |pod: &Arc<Value>| {
+        !is_terminating(pod)
             && !matches!(phase(pod), "Succeeded" | "Failed")
             && matches!(text(pod, "spec/schedulerName"), "" | "default-scheduler")
     };
-    let mut waiting: Vec<&Arc<Value>> = pods.iter().filter(is_waiting).collect();
+    let mut waiting = pass.indexed(Index::Unscheduled);
+    waiting.retain(is_waiting);
     if waiting.is_empty() {
         return;
     }
     // Oldest first, as in the real queue, so that one that cannot be placed does not starve.
-    waiting.sort_by_key(|pod| text(pod, "metadata/creationTimestamp"));
-    let mut places = places(pass, &pods);
-    for pod in waiting {
+    waiting.sort_by(|one, other| {
+        let created = |pod| text(pod, "metadata/creationTimestamp");
+        created(one).cmp(created(other))
+    });
+    let mut places = std::mem::take(pass.places());
+    let mut tried: Vec<(String, ObjectKey)> = Vec::new();
+    for pod in &waiting {
         if !items(pod, "spec/schedulingGates").is_empty() {
             let message = "Scheduling is blocked due to non-empty scheduling gates";
             refuse(pass, pod, "SchedulingGated", message);
             continue;
         }
         match choose(pass, pod, &places) {
-            Ok((index, storage)) => {
-                let Some(place) = places.get_mut(index) else { continue };
-                let node = Arc::clone(&place.node);
+            Ok((node, storage)) => {
                 let mut placed = Value::clone(pod);
-                set(&mut placed, "spec/nodeName", json!(name(&node)));
-                place.take(Arc::new(placed.clone()));
+                set(&mut placed, "spec/nodeName", json!(node));
+                let key = ObjectKey::new("", "Pod", namespace(pod), name(pod));
+                places.take(&node, &key, &Arc::new(placed.clone()));
                 if storage.is_bound() {
                     bind(pass, pod, placed);
                 } else {
-                    storage.select(pass, name(&node));
+                    storage.select(pass, &node);
                 }
+                tried.push((node, key));
             }
             Err(message) => refuse(pass, pod, "Unschedulable", &message),
         }
     }
-}
-
-fn negative(room: Room) -> Room {
-    Room { cpu: -room.cpu, memory: -room.memory, pods: -room.pods }
-}
-
-fn places(pass: &mut Pass<'_>, pods: &[Arc<Value>]) -> Vec<Place> {
-    let nodes = pass.list("", "Node");
-    let mut places: Vec<Place> = nodes
-        .iter()
-        .map(|node| Place {
-            node: Arc::clone(node),
-            free: Room::of_node(node),
-            pods: Vec::new(),
-            families: BTreeMap::new(),
-            guards: Vec::new(),
-        })
-        .collect();
-    let index: BTreeMap<String, usize> =
-        nodes.iter().enumerate().map(|(index, node)| (name(node).to_owned(), index)).collect();
-    for pod in pods.iter().filter(|pod| !matches!(phase(pod), "Succeeded" | "Failed")) {
-        let place = index.get(text(pod, "spec/nodeName")).and_then(|index| places.get_mut(*index));
-        if let Some(place) = place {
-            place.take(Arc::clone(pod));
-        }
+    // What comes of it follows with the changes.
+    for (node, key) in tried {
+        places.let_go(&node, &key);
     }
-    places
+    *pass.places() = places;
 }
 
 /// The place for a pod, or the sentence that says why there is none.
-fn choose(pass: &mut Pass<'_>, pod: &Value, places: &[Place]) -> Result<(usize, Storage), String> {
-    let all = places.len();
+fn choose(pass: &mut Pass<'_>, pod: &Value, places: &Places) -> Result<(String, Storage), String> {
+    let all = places.iter().count();
     let storage = Storage::of(pass, pod).map_err(|reason| {
         format!(
             "0/{all} nodes are available: {reason}. preemption: 0/{all} nodes are available: \
@@ -124,16 +88,16 @@ fn choose(pass: &mut Pass<'_>, pod: &Value, places: &[Place]) -> Result<(usize, 
     })?;
     let neighbourhood = Neighbourhood::of(pod, places);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut best: Option<usize> = None;
+    let mut best: Option<&Place> = None;
     let mut lacking_room = 0;
-    for (index, place) in places.iter().enumerate() {
-        match fits(pod, place, &storage, &neighbourhood) {
+    let wanted = Room::of_pod(pod);
+    for place in places.iter() {
+        match fits(pod, wanted, place, &storage, &neighbourhood) {
             Ok(()) => {
-                let is_better = best
-                    .and_then(|held| places.get(held))
-                    .is_none_or(|held| neighbourhood.compare(place, held) == Ordering::Less);
+                let is_better =
+                    best.is_none_or(|held| neighbourhood.compare(place, held) == Ordering::Less);
                 if is_better {
-                    best = Some(index);
+                    best = Some(place);
                 }
             }
             Err(found) => {
@@ -147,8 +111,8 @@ fn choose(pass: &mut Pass<'_>, pod: &Value, places: &[Place]) -> Result<(usize, 
             }
         }
     }
-    if let Some(index) = best {
-        return Ok((index, storage));
+    if let Some(place) = best {
+        return Ok((name(&place.node).to_owned(), storage));
     }
     if all == 0 {
         return Err("no nodes available to schedule pods".to_owned());
@@ -175,6 +139,7 @@ fn choose(pass: &mut Pass<'_>, pod: &Value, places: &[Place]) -> Result<(usize, 
 /// Whether a place takes the pod; else the reasons of the first rule that refuses it.
 fn fits(
     pod: &Value,
+    wanted: Room,
     place: &Place,
     storage: &Storage,
     neighbourhood: &Neighbourhood<'_>,
@@ -201,15 +166,15 @@ fn fits(
             return Err(vec![format!("node(s) had untolerated taint {{{key}: }}")]);
         }
     }
-    let wanted = Room::of_pod(pod);
+    let free = place.free();
     let mut lacking = Vec::new();
-    if wanted.pods > place.free.pods {
+    if wanted.pods > free.pods {
         lacking.push("Too many pods".to_owned());
     }
-    if wanted.cpu > 0 && wanted.cpu > place.free.cpu {
+    if wanted.cpu > 0 && wanted.cpu > free.cpu {
         lacking.push("Insufficient cpu".to_owned());
     }
-    if wanted.memory > 0 && wanted.memory > place.free.memory {
+    if wanted.memory > 0 && wanted.memory > free.memory {
         lacking.push("Insufficient memory".to_owned());
     }
     if !lacking.is_empty() {

@@ -1,6 +1,6 @@
 //! Services: the addresses behind them, and the address in front of a load balancer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -21,20 +21,20 @@ const SLICE: usize = 100;
 /// How long a load balancer's address takes.
 const PROVISIONING: SignedDuration = SignedDuration::from_secs(1);
 
-/// One pass over all services.
+/// The services whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for service in pass.list("", "Service").iter() {
-        if is_terminating(service) {
+    while let Some(service) = pass.next("", "Service") {
+        if is_terminating(&service) {
             continue;
         }
-        if text(service, "spec/type") == "LoadBalancer" {
-            balance(pass, service);
+        let kind = text(&service, "spec/type");
+        if kind == "LoadBalancer" {
+            balance(pass, &service);
         }
-        if text(service, "spec/type") != "ExternalName" && at(service, "spec/selector").is_object()
-        {
-            let pods = backends(pass, service);
-            endpoints(pass, service, &pods);
-            slices(pass, service, &pods);
+        if kind != "ExternalName" && at(&service, "spec/selector").is_object() {
+            let pods = backends(pass, &service);
+            endpoints(pass, &service, &pods);
+            slices(pass, &service, &pods);
         }
     }
 }
@@ -46,19 +46,13 @@ fn balance(pass: &mut Pass<'_>, service: &Value) {
     if has_address || !pass.has_passed(created, PROVISIONING) {
         return;
     }
-    let taken: BTreeSet<String> = pass
-        .list("", "Service")
-        .iter()
-        .flat_map(|other| items(other, "status/loadBalancer/ingress").to_vec())
-        .map(|ingress| text(&ingress, "ip").to_owned())
-        .collect();
     let asked = text(service, "spec/loadBalancerIP");
     let address = if asked.is_empty() {
         let start = lot(&[uid(service)]);
         (0..65_000_u64)
             .map(|step| (start + step) % 65_000)
             .map(|place| format!("172.30.{}.{}", place / 254, place % 254 + 1))
-            .find(|address| !taken.contains(address))
+            .find(|address| pass.take_address(address))
             .unwrap_or_default()
     } else {
         asked.to_owned()
@@ -72,16 +66,13 @@ fn balance(pass: &mut Pass<'_>, service: &Value) {
 /// The pods that a service selects and that have an address.
 fn backends(pass: &mut Pass<'_>, service: &Value) -> Vec<Arc<Value>> {
     let selector = at(service, "spec/selector");
-    pass.pods()
-        .iter()
-        .filter(|pod| {
-            namespace(pod) == namespace(service)
-                && selects_exactly(selector, at(pod, "metadata/labels"))
-                && !text(pod, "status/podIP").is_empty()
-                && !matches!(phase(pod), "Succeeded" | "Failed")
-        })
-        .cloned()
-        .collect()
+    let mut pods = pass.pods_with(namespace(service), selector);
+    pods.retain(|pod| {
+        selects_exactly(selector, at(pod, "metadata/labels"))
+            && !text(pod, "status/podIP").is_empty()
+            && !matches!(phase(pod), "Succeeded" | "Failed")
+    });
+    pods
 }
 
 /// A service port as a pod has it; a named target port that the pod does not have gives none.
@@ -191,7 +182,7 @@ fn write(pass: &mut Pass<'_>, held: Option<Arc<Value>>, wanted: Value, fields: &
 }
 
 fn slices(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
-    let nodes = pass.list("", "Node");
+    let mut zones: BTreeMap<&str, String> = BTreeMap::new();
     let publishes = flag(service, "spec/publishNotReadyAddresses");
     let mut entries = Vec::new();
     for pod in pods {
@@ -208,8 +199,11 @@ fn slices(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
             "nodeName": node,
             "targetRef": reference(pod),
         });
-        let zone = nodes.iter().find(|held| name(held) == node);
-        let zone = zone.map_or("", |node| label(node, "topology.kubernetes.io/zone"));
+        let zone = zones.entry(node).or_insert_with(|| {
+            let node = pass.get("", "Node", "", node);
+            node.map(|node| label(&node, "topology.kubernetes.io/zone").to_owned())
+                .unwrap_or_default()
+        });
         if !zone.is_empty() {
             set(&mut entry, "zone", json!(zone));
         }
@@ -253,7 +247,7 @@ fn slices(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
         write(pass, held, wanted, &["endpoints", "ports"]);
         names.insert(called);
     }
-    for slice in &pass.held("discovery.k8s.io", "EndpointSlice", service) {
+    for slice in &pass.held("EndpointSlice", service) {
         if label(slice, MAKER) == MADE_BY && !names.contains(name(slice)) {
             pass.delete(slice);
         }

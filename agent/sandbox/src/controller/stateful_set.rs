@@ -13,10 +13,10 @@ use super::pass::{Pass, generation};
 use super::pod::{self, is_available, is_ready, phase};
 use super::revision::{self, HASH, POD_REVISION};
 
-/// One pass over all stateful sets.
+/// The stateful sets whose turn it is.
 pub(super) fn reconcile(pass: &mut Pass<'_>) {
-    for set in pass.list("apps", "StatefulSet").iter() {
-        Numbered::observe(pass, set).run(pass);
+    while let Some(set) = pass.next("apps", "StatefulSet") {
+        Numbered::observe(pass, &set).run(pass);
     }
 }
 
@@ -64,7 +64,7 @@ impl<'object> Numbered<'object> {
             .collect();
         let mut condemned = Vec::new();
         let is_member = |pod: &Value| identity::ordinal(owner, pod).is_some();
-        for pod in pass.claim("", "Pod", owner, is_member) {
+        for pod in pass.claim("Pod", owner, is_member) {
             let Some(ordinal) = identity::ordinal(owner, &pod) else { continue };
             let is_available = phase(&pod) == "Running" && is_available(pass, &pod, min_ready);
             let replica = Replica { ordinal, found: Some(pod), is_available };

@@ -11,6 +11,7 @@ use crate::control::ObjectKey;
 use crate::object::{self, text};
 use crate::resource::Resource;
 use crate::status::{Refusal, Subject};
+use crate::store::Index;
 use crate::world::World;
 
 const MANAGER: &str = "kube-controller-manager";
@@ -127,15 +128,9 @@ pub(crate) fn event(
     let at = clock::seconds(now);
     let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
     let Some(object) = world.store.object(about).cloned() else { return };
-    let same = world
-        .store
-        .of_kind("", "Event", Some(namespace))
-        .find(|event| {
-            text(event, "/involvedObject/uid") == object::uid(&object)
-                && text(event, "/reason") == reason
-                && text(event, "/message") == message
-        })
-        .cloned();
+    let same =
+        Index::Events(object::uid(&object).to_owned(), reason.to_owned(), message.to_owned());
+    let same = world.store.indexed(&same).next().cloned();
     if let Some(same) = same {
         let mut again = (*same).clone();
         let count = object::integer(&again, "/count").unwrap_or(1) + 1;

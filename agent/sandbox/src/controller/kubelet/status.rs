@@ -23,13 +23,13 @@ pub(super) struct Obstacle {
 }
 
 /// What is missing for a pod that has not started: a ConfigMap or Secret that it mounts or reads.
-pub(super) fn obstacle(pass: &Pass<'_>, pod: &Value) -> Option<Obstacle> {
+pub(super) fn obstacle(pass: &mut Pass<'_>, pod: &Value) -> Option<Obstacle> {
     let started = |status: &Value| !at(status, "containerID").is_null();
     let statuses = items(pod, "status/containerStatuses").iter();
     if statuses.chain(items(pod, "status/initContainerStatuses")).any(started) {
         return None;
     }
-    let missing = |kind: &str, called: &str| {
+    let mut missing = |kind: &str, called: &str| {
         !called.is_empty() && pass.get("", kind, namespace(pod), called).is_none()
     };
     for volume in items(pod, "spec/volumes") {
@@ -298,14 +298,13 @@ fn host_address(node: &Value) -> String {
 fn pod_address(pass: &mut Pass<'_>, pod: &Value, node: &Value) -> String {
     let range = text(node, "spec/podCIDR").split('/').next().unwrap_or_default();
     let base: Ipv4Addr = range.parse().unwrap_or(Ipv4Addr::new(10, 244, 0, 0));
-    let taken = pass.addresses();
     let start = lot(&[uid(pod)]);
     // A range of 254 first, and then the ones after it, for pods beyond what a node usually takes.
     for step in 0..65_536_u64 {
         let host = (start + step) % 254 + 1 + (step / 254) * 256;
         let address = u32::from(base).wrapping_add(u32::try_from(host).unwrap_or(1));
         let address = Ipv4Addr::from(address).to_string();
-        if taken.insert(address.clone()) {
+        if pass.take_address(&address) {
             return address;
         }
     }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::super::object::{
     at, is_terminating, items, label, name, namespace, number, selects, text,
 };
-use super::{Place, family};
+use super::family;
+use super::place::{Place, Places};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -17,17 +18,17 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// The other pods as one pod sees them.
 pub(super) struct Neighbourhood<'round> {
     pod: &'round Value,
-    places: &'round [Place],
+    places: &'round Places,
     /// Pods of the same family by node and by zone.
     on_node: BTreeMap<String, usize>,
     in_zone: BTreeMap<String, usize>,
 }
 
 impl<'round> Neighbourhood<'round> {
-    pub(super) fn of(pod: &'round Value, places: &'round [Place]) -> Self {
+    pub(super) fn of(pod: &'round Value, places: &'round Places) -> Self {
         let kin = family(pod);
         let (mut on_node, mut in_zone) = (BTreeMap::new(), BTreeMap::new());
-        for place in places {
+        for place in places.iter() {
             let siblings = kin.as_ref().and_then(|kin| place.families.get(kin)).copied();
             let siblings = siblings.unwrap_or(0);
             *on_node.entry(name(&place.node).to_owned()).or_default() += siblings;
@@ -75,7 +76,7 @@ impl<'round> Neighbourhood<'round> {
         self.places
             .iter()
             .filter(move |other| !here.is_empty() && label(&other.node, key) == here)
-            .flat_map(|other| &other.pods)
+            .flat_map(|other| other.pods.values())
     }
 
     fn has_neighbour(&self, place: &Place, term: &Value, asking: &Value) -> bool {
@@ -88,14 +89,14 @@ impl<'round> Neighbourhood<'round> {
             && !self
                 .places
                 .iter()
-                .flat_map(|place| &place.pods)
+                .flat_map(|place| place.pods.values())
                 .any(|other| is_meant(term, self.pod, other))
     }
 
     /// Whether a pod that is already there keeps this one away.
     fn is_unwelcome(&self, place: &Place) -> bool {
         self.places.iter().any(|other| {
-            other.guards.iter().any(|resident| {
+            other.guards.values().any(|resident| {
                 items(resident, &format!("spec/affinity/podAntiAffinity/{REQUIRED}")).iter().any(
                     |term| {
                         let key = text(term, "topologyKey");
@@ -114,12 +115,12 @@ impl<'round> Neighbourhood<'round> {
         rules.filter(|rule| text(rule, "whenUnsatisfiable") == "DoNotSchedule").all(|rule| {
             let key = text(rule, "topologyKey");
             let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-            for other in self.places {
+            for other in self.places.iter() {
                 let domain = label(&other.node, key);
                 if domain.is_empty() || !super::node::suits(&other.node, at(self.pod, "spec")) {
                     continue;
                 }
-                let count = other.pods.iter().filter(|pod| self.counts_for(rule, pod)).count();
+                let count = other.pods.values().filter(|pod| self.counts_for(rule, pod)).count();
                 *counts.entry(domain).or_default() += i64::try_from(count).unwrap_or(0);
             }
             let here = counts.get(label(&place.node, key)).copied();

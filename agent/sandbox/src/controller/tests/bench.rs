@@ -1,21 +1,22 @@
 //! An in-memory store that carries the controllers' writes out, with a clock that is moved by hand.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::control::{ObjectKey, View, Write};
+use crate::control::{ObjectKey, Round, Write};
 use crate::controller::object::{
     at, group, items, label, name, namespace, number, set, stamp, text, uid,
 };
-use crate::controller::{pod, reconcile, seed};
+use crate::controller::{Controllers, pod, seed};
+use crate::store::Store;
 
 /// A cluster for one test.
 pub(super) struct Bench {
-    objects: RefCell<BTreeMap<ObjectKey, Arc<Value>>>,
+    store: Store,
+    controllers: Controllers,
     pub(super) now: Timestamp,
     count: u64,
     pub(super) events: Vec<(String, String, String)>,
@@ -25,18 +26,6 @@ pub(super) struct Bench {
     pub(super) next: Option<Timestamp>,
 }
 
-impl View for Bench {
-    fn get(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.objects.borrow().get(&ObjectKey::new(group, kind, namespace, name)).cloned()
-    }
-
-    fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>> {
-        let objects = self.objects.borrow();
-        let is_kind = |key: &ObjectKey| key.group == group && key.kind == kind;
-        objects.iter().filter(|(key, _)| is_kind(key)).map(|(_, value)| Arc::clone(value)).collect()
-    }
-}
-
 fn key(object: &Value) -> ObjectKey {
     ObjectKey::new(group(object), text(object, "kind"), namespace(object), name(object))
 }
@@ -44,7 +33,8 @@ fn key(object: &Value) -> ObjectKey {
 impl Bench {
     pub(super) fn new(nodes: u32) -> Self {
         let mut bench = Self {
-            objects: RefCell::default(),
+            store: Store::new(0),
+            controllers: Controllers::default(),
             now: "2026-11-21T06:00:00Z".parse().unwrap(),
             count: 0,
             events: Vec::new(),
@@ -59,28 +49,25 @@ impl Bench {
     }
 
     pub(super) fn create(&mut self, mut object: Value) {
-        if self.objects.borrow().contains_key(&key(&object)) {
+        if self.store.object(&key(&object)).is_some() {
             return;
         }
         self.count += 1;
         set(&mut object, "metadata/uid", json!(format!("uid-{}", self.count)));
-        set(&mut object, "metadata/resourceVersion", json!(self.count.to_string()));
         set(&mut object, "metadata/generation", json!(1));
         set(&mut object, "metadata/creationTimestamp", json!(stamp(self.now)));
         if at(&object, "status").is_null() {
             set(&mut object, "status", json!({}));
         }
-        self.objects.borrow_mut().insert(key(&object), Arc::new(object));
+        self.put(object);
     }
 
-    fn put(&mut self, mut object: Value) {
-        self.count += 1;
-        set(&mut object, "metadata/resourceVersion", json!(self.count.to_string()));
-        self.objects.borrow_mut().insert(key(&object), Arc::new(object));
+    fn put(&mut self, object: Value) {
+        self.store.put(&key(&object), object);
     }
 
     fn current(&self, object: &Value) -> Option<Value> {
-        let held = self.objects.borrow().get(&key(object)).map(|held| Value::clone(held))?;
+        let held = Value::clone(self.store.object(&key(object))?);
         let version = "metadata/resourceVersion";
         (at(&held, version) == at(object, version)).then_some(held)
     }
@@ -114,16 +101,13 @@ impl Bench {
     }
 
     pub(super) fn try_find(&self, kind: &str, called: &str) -> Option<Arc<Value>> {
-        let objects = self.objects.borrow();
-        objects
-            .iter()
-            .find(|(key, _)| key.kind == kind && key.name == called)
-            .map(|(_, v)| Arc::clone(v))
+        let mut objects = self.store.all();
+        objects.find(|(key, _)| key.kind == kind && key.name == called).map(|(_, v)| Arc::clone(v))
     }
 
     pub(super) fn all(&self, kind: &str) -> Vec<Arc<Value>> {
-        let objects = self.objects.borrow();
-        objects.iter().filter(|(key, _)| key.kind == kind).map(|(_, v)| Arc::clone(v)).collect()
+        let of_kind = self.store.all().filter(|(key, _)| key.kind == kind);
+        of_kind.map(|(_, object)| Arc::clone(object)).collect()
     }
 
     /// A client's delete of an object.
@@ -133,7 +117,7 @@ impl Bench {
     }
 
     fn terminate(&mut self, key: &ObjectKey) {
-        let Some(held) = self.objects.borrow().get(key).map(|held| Value::clone(held)) else {
+        let Some(held) = self.store.object(key).map(|held| Value::clone(held)) else {
             return;
         };
         if !at(&held, "metadata/deletionTimestamp").is_null() {
@@ -154,26 +138,21 @@ impl Bench {
 
     /// Removes an object and, as the garbage collector does, what it owned.
     fn remove(&mut self, key: &ObjectKey) {
-        self.objects.borrow_mut().remove(key);
+        self.store.remove(key);
         loop {
-            let objects = self.objects.borrow();
             let uids: BTreeSet<String> =
-                objects.values().map(|held| uid(held).to_owned()).collect();
+                self.store.all().map(|(_, held)| uid(held).to_owned()).collect();
             let is_orphan = |held: &Value| {
                 let owners = items(held, "metadata/ownerReferences");
                 !owners.is_empty() && owners.iter().all(|o| !uids.contains(text(o, "uid")))
             };
-            let orphans: Vec<ObjectKey> = objects
-                .iter()
-                .filter(|(_, held)| is_orphan(held))
-                .map(|(key, _)| key.clone())
-                .collect();
-            drop(objects);
+            let orphans = self.store.all().filter(|(_, held)| is_orphan(held));
+            let orphans: Vec<ObjectKey> = orphans.map(|(key, _)| key).collect();
             if orphans.is_empty() {
                 return;
             }
             for orphan in orphans {
-                self.objects.borrow_mut().remove(&orphan);
+                self.store.remove(&orphan);
             }
         }
     }
@@ -205,8 +184,11 @@ impl Bench {
 
     /// One round; says whether it wrote anything.
     pub(super) fn round(&mut self) -> bool {
-        let round = reconcile(self, self.now);
-        assert_eq!(round, reconcile(self, self.now), "a round depends on more than view and time");
+        for change in self.store.take_unseen() {
+            self.controllers.follow(&change);
+        }
+        let round = self.controllers.round(&self.store, self.now);
+        assert_eq!(round, self.anew(), "somebody was not woken, or woken for nothing");
         self.next = round.next;
         self.writes += round.writes.len();
         let wrote = !round.writes.is_empty();
@@ -214,6 +196,17 @@ impl Bench {
             self.carry_out(write);
         }
         wrote
+    }
+
+    /// What a round of controllers that remember nothing would be.
+    pub(super) fn anew(&self) -> Round {
+        let mut store = self.store.clone();
+        store.show_all();
+        let mut controllers = Controllers::default();
+        for change in store.take_unseen() {
+            controllers.follow(&change);
+        }
+        controllers.round(&store, self.now)
     }
 
     /// Rounds until nothing is left to write.
@@ -224,7 +217,7 @@ impl Bench {
                 return;
             }
         }
-        panic!("no rest: {:?}", reconcile(self, self.now).writes);
+        panic!("no rest: {:?}", self.anew().writes);
     }
 
     /// Lets time pass, stopping wherever something changes by itself.

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::bench::{Bench, workload};
 use crate::control::Write;
 use crate::controller::object::{annotation, at, number, set, text};
-use crate::controller::reconcile;
 
 fn deployed(replicas: i64, spec: &Value) -> Bench {
     let mut bench = Bench::new(3);
@@ -69,7 +68,7 @@ fn pods_that_are_being_scaled_in_do_not_count_as_available() {
             object["status"]["availableReplicas"] = json!(available);
         });
     }
-    let round = reconcile(&bench, bench.now);
+    let round = bench.anew();
     let mut scaled = Vec::new();
     for write in &round.writes {
         if let Write::Update(set) = write
