@@ -15,9 +15,9 @@ use tidegate_sandbox::{ApiService, Options, Sandbox};
 use tower::Service as _;
 
 /// The sizes that are compared, in objects applied.
-const OBJECTS: [usize; 2] = [200, 1_000];
+const OBJECTS: [usize; 2] = [1_000, 10_000];
 /// The sizes that are compared, in pods of one workload.
-const PODS: [usize; 2] = [20, 100];
+const PODS: [usize; 2] = [200, 2_000];
 /// Objects of one app.
 const PER_APP: usize = 4;
 /// In how many groups the pods of a workload are released.
@@ -92,8 +92,36 @@ fn service(name: &str) -> Value {
         "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]}})
 }
 
+/// What was done, by time and by how often a controller looked at an object.
+struct Work {
+    start: Instant,
+    looks: u64,
+}
+
+impl Work {
+    fn begins(cluster: &Cluster) -> Self {
+        Self { start: Instant::now(), looks: cluster.sandbox.looks() }
+    }
+
+    /// What each of so many took.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio that is printed")]
+    fn per(&self, cluster: &Cluster, count: usize) -> Share {
+        let looks = cluster.sandbox.looks() - self.looks;
+        Share {
+            time: self.start.elapsed() / u32::try_from(count).unwrap(),
+            looks: looks as f64 / count as f64,
+        }
+    }
+}
+
+/// What one of many took.
+struct Share {
+    time: Duration,
+    looks: f64,
+}
+
 /// Apps of four objects and a pod each, applied one after the other, until all are available; then one more app.
-async fn many_objects(count: usize) -> [Duration; 2] {
+async fn many_objects(count: usize) -> [Share; 2] {
     let apps = count / PER_APP;
     let cluster = Cluster::with_room_for(apps);
     let install = async |index: usize| {
@@ -117,22 +145,22 @@ async fn many_objects(count: usize) -> [Duration; 2] {
         let path = format!("/apis/apps/v1/namespaces/default/deployments/app-{index}");
         cluster.reaches(&path, "/status/availableReplicas", 1).await;
     };
-    let start = Instant::now();
+    let work = Work::begins(&cluster);
     for index in 0..apps {
         install(index).await;
     }
     for index in 0..apps {
         is_there(index).await;
     }
-    let all = start.elapsed();
-    let start = Instant::now();
+    let all = work.per(&cluster, count);
+    let work = Work::begins(&cluster);
     install(apps).await;
     is_there(apps).await;
-    [all / u32::try_from(count).unwrap(), start.elapsed() / u32::try_from(PER_APP).unwrap()]
+    [all, work.per(&cluster, PER_APP)]
 }
 
 /// A stateful set behind a service, whose pods are released in groups by its partition.
-async fn many_pods(count: usize) -> [Duration; 2] {
+async fn many_pods(count: usize) -> [Share; 2] {
     let cluster = Cluster::with_room_for(count);
     cluster.apply("/api/v1/namespaces/default/services/db", &service("db")).await;
     let path = "/apis/apps/v1/namespaces/default/statefulsets/db";
@@ -142,26 +170,25 @@ async fn many_pods(count: usize) -> [Duration; 2] {
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}},
             "selector": {"matchLabels": {"app": "db"}}, "template": template("db", image)}})
     };
-    let start = Instant::now();
+    let work = Work::begins(&cluster);
     cluster.apply(path, &set("db:1", 0)).await;
     cluster.reaches(path, "/status/readyReplicas", count).await;
-    let made = start.elapsed();
-    let start = Instant::now();
+    let made = work.per(&cluster, count);
+    let work = Work::begins(&cluster);
     for group in 1..=GROUPS {
         let released = count * group / GROUPS;
         cluster.apply(path, &set("db:2", count - released)).await;
         cluster.reaches(path, "/status/updatedReplicas", released).await;
         cluster.reaches(path, "/status/readyReplicas", count).await;
     }
-    let pods = u32::try_from(count).unwrap();
-    [made / pods, start.elapsed() / pods]
+    [made, work.per(&cluster, count)]
 }
 
-fn tell(what: &str, unit: &str, sizes: [usize; 2], [few, many]: [Duration; 2]) {
-    let ratio = many.as_secs_f64() / few.as_secs_f64();
+fn tell(what: &str, unit: &str, sizes: [usize; 2], few: &Share, many: &Share) {
+    let ratio = many.time.as_secs_f64() / few.time.as_secs_f64();
     println!(
-        "{what:<32} {few:>10.1?} per {unit} of {:>6}, {many:>10.1?} of {:>6}: {ratio:>5.1} times",
-        sizes[0], sizes[1]
+        "{what:<24} per {unit:<6}  of {:>6}: {:>9.2?}, {:>6.1} looks;  of {:>6}: {:>9.2?}, {:>6.1} looks;  {ratio:>5.1} times",
+        sizes[0], few.time, few.looks, sizes[1], many.time, many.looks
     );
 }
 
@@ -173,9 +200,9 @@ fn measured<T>(work: impl Future<Output = T>) -> T {
 
 fn main() {
     let [few, many] = OBJECTS.map(|count| measured(many_objects(count)));
-    tell("installed", "object", OBJECTS, [few[0], many[0]]);
-    tell("one more app", "object", OBJECTS, [few[1], many[1]]);
+    tell("installed", "object", OBJECTS, &few[0], &many[0]);
+    tell("one more app", "object", OBJECTS, &few[1], &many[1]);
     let [few, many] = PODS.map(|count| measured(many_pods(count)));
-    tell("pods made at once", "pod", PODS, [few[0], many[0]]);
-    tell("pods released in groups", "pod", PODS, [few[1], many[1]]);
+    tell("pods made at once", "pod", PODS, &few[0], &many[0]);
+    tell("pods released in groups", "pod", PODS, &few[1], &many[1]);
 }

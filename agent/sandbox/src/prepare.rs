@@ -7,16 +7,18 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
+use crate::control::ObjectKey;
 use crate::defaults::items_mut;
 use crate::object::{self, set, set_default, text};
 use crate::resource::Resource;
 use crate::status::{Cause, Refusal};
+use crate::store::{Index, Store};
 use crate::world::World;
 
 /// The Service network is 10.96.0.0/16; the first address is the API's.
 const FIRST_ADDRESS: u32 = 0x0A60_0002;
 const LAST_ADDRESS: u32 = 0x0A60_FFFE;
-const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
+const NODE_PORTS: std::ops::RangeInclusive<u32> = 30_000..=32_767;
 
 /// Before a new object is checked.
 pub(crate) fn for_create(
@@ -88,7 +90,7 @@ pub(crate) fn check_growth(
         return Ok(());
     }
     let class = text(existing, "/spec/storageClassName");
-    let key = crate::control::ObjectKey::new("storage.k8s.io", "StorageClass", "", class);
+    let key = ObjectKey::new("storage.k8s.io", "StorageClass", "", class);
     let may_grow = (world.store.object(&key))
         .is_some_and(|class| object::is_true(class, "/allowVolumeExpansion"));
     if may_grow && text(existing, "/status/phase") == "Bound" {
@@ -103,7 +105,7 @@ pub(crate) fn check_growth(
 fn pod(world: &World, value: &mut Value) -> Result<(), Refusal> {
     let class = text(value, "/spec/priorityClassName").to_owned();
     if !class.is_empty() {
-        let key = crate::control::ObjectKey::new("scheduling.k8s.io", "PriorityClass", "", &class);
+        let key = ObjectKey::new("scheduling.k8s.io", "PriorityClass", "", &class);
         let Some(found) = world.store.object(&key) else {
             return Err(Refusal::forbidden(
                 crate::status::Subject { group: "", resource: "pods", name: object::name(value) },
@@ -251,15 +253,7 @@ pub(crate) fn allocate(
         return Vec::new();
     }
     let mut causes = Vec::new();
-    let own = (object::namespace(value).to_owned(), object::name(value).to_owned());
-    let others: Vec<_> = world
-        .store
-        .of_kind("", "Service", None)
-        .filter(|other| {
-            (object::namespace(other), object::name(other)) != (own.0.as_str(), own.1.as_str())
-        })
-        .cloned()
-        .collect();
+    let own = ObjectKey::new("", "Service", object::namespace(value), object::name(value));
     let kind = text(value, "/spec/type").to_owned();
     let Some(spec) = value.get_mut("spec").filter(|spec| spec.is_object()) else { return causes };
     if kind == "ExternalName" {
@@ -268,24 +262,19 @@ pub(crate) fn allocate(
         }
         return causes;
     }
-    let taken: BTreeSet<&str> = others.iter().map(|other| text(other, "/spec/clusterIP")).collect();
     let wanted = text(spec, "/clusterIP").to_owned();
     if wanted.is_empty() {
-        let free = (FIRST_ADDRESS..=LAST_ADDRESS)
-            .map(|number| Ipv4Addr::from_bits(number).to_string())
-            .find(|address| !taken.contains(address.as_str()));
-        if let Some(address) = free {
-            set(spec, "clusterIP", address.into());
+        let free = world.store.first_free(FIRST_ADDRESS, Index::ClusterAddress, &own);
+        if free <= LAST_ADDRESS {
+            set(spec, "clusterIP", Ipv4Addr::from_bits(free).to_string().into());
         }
     } else if wanted != "None" {
-        let is_in_range = wanted
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| (FIRST_ADDRESS - 1..=LAST_ADDRESS).contains(&address.to_bits()));
-        if !is_in_range {
+        let address = wanted.parse().map(Ipv4Addr::to_bits).unwrap_or_default();
+        if !(FIRST_ADDRESS - 1..=LAST_ADDRESS).contains(&address) {
             causes.push(Cause::invalid("spec.clusterIPs", &json!([wanted]), &format!(
                 "failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
             )));
-        } else if taken.contains(wanted.as_str()) {
+        } else if is_taken(&world.store, &Index::ClusterAddress(address), &own) {
             causes.push(Cause::invalid(
                 "spec.clusterIPs",
                 &json!([wanted]),
@@ -297,14 +286,22 @@ pub(crate) fn allocate(
     set_default(spec, "clusterIPs", json!([address]));
     set_default(spec, "ipFamilies", json!(["IPv4"]));
     set_default(spec, "ipFamilyPolicy", "SingleStack");
-    node_ports(spec, &kind, &others, existing, &mut causes);
+    node_ports(&world.store, spec, &kind, &own, existing, &mut causes);
     causes
 }
 
+/// Whether another Service has an address or a port.
+fn is_taken(store: &Store, index: &Index, own: &ObjectKey) -> bool {
+    store
+        .indexed(index)
+        .any(|other| object::namespace(other) != own.namespace || object::name(other) != own.name)
+}
+
 fn node_ports(
+    store: &Store,
     spec: &mut Value,
     kind: &str,
-    others: &[std::sync::Arc<Value>],
+    own: &ObjectKey,
     existing: Option<&Value>,
     causes: &mut Vec<Cause>,
 ) {
@@ -320,32 +317,30 @@ fn node_ports(
         }
         return;
     }
-    let mut taken: BTreeSet<i64> = others
-        .iter()
-        .flat_map(|other| object::list(other, "/spec/ports"))
-        .filter_map(|port| object::integer(port, "/nodePort"))
-        .collect();
+    let mut given: BTreeSet<u32> = BTreeSet::new();
     for (index, port) in items_mut(spec, "/ports").enumerate() {
-        match object::integer(port, "/nodePort").filter(|number| *number != 0) {
-            Some(number) if taken.contains(&number) => causes.push(Cause::invalid(
-                format!("spec.ports[{index}].nodePort"),
-                &number.into(),
-                "provided port is already allocated",
-            )),
-            Some(number) if !NODE_PORTS.contains(&number) => causes.push(Cause::invalid(
-                format!("spec.ports[{index}].nodePort"),
-                &number.into(),
-                "provided port is not in the valid range. The range of valid ports is 30000-32767",
-            )),
-            Some(number) => {
-                taken.insert(number);
+        let Some(number) = object::integer(port, "/nodePort").filter(|number| *number != 0) else {
+            let mut free = store.first_free(*NODE_PORTS.start(), Index::NodePort, own);
+            while given.contains(&free) {
+                free = store.first_free(free + 1, Index::NodePort, own);
             }
-            None => {
-                if let Some(free) = NODE_PORTS.clone().find(|number| !taken.contains(number)) {
-                    taken.insert(free);
-                    set(port, "nodePort", free.into());
-                }
+            if NODE_PORTS.contains(&free) {
+                given.insert(free);
+                set(port, "nodePort", free.into());
             }
-        }
+            continue;
+        };
+        let wanted = u32::try_from(number).unwrap_or_default();
+        let is_held = given.contains(&wanted) || is_taken(store, &Index::NodePort(wanted), own);
+        let why = if is_held {
+            "provided port is already allocated"
+        } else if !NODE_PORTS.contains(&wanted) {
+            "provided port is not in the valid range. The range of valid ports is 30000-32767"
+        } else {
+            given.insert(wanted);
+            continue;
+        };
+        let field = format!("spec.ports[{index}].nodePort");
+        causes.push(Cause::invalid(field, &number.into(), why));
     }
 }

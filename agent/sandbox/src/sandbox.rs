@@ -134,6 +134,11 @@ impl Sandbox {
         self.inner.world().requests.clone()
     }
 
+    /// How often a controller has looked at an object since the start: what the sandbox's work is counted in.
+    pub fn looks(&self) -> u64 {
+        self.inner.world().controllers.looks()
+    }
+
     /// Every object, by group, kind, namespace and name.
     pub fn snapshot(&self) -> Vec<Value> {
         self.inner.world().store.all().map(|(_, object)| (**object).clone()).collect()

@@ -113,6 +113,11 @@ impl Store {
         self.indexes.get(index)
     }
 
+    /// The first number from `from` on by which nothing is found but `own`: an address or a port that is free.
+    pub fn first_free(&self, from: u32, index: fn(u32) -> Index, own: &ObjectKey) -> u32 {
+        self.indexes.first_free(from, index, own)
+    }
+
     /// Every object in a namespace, by kind and name.
     pub fn in_namespace<'a>(
         &'a self,

@@ -18,6 +18,9 @@ const MAKER: &str = "endpointslice.kubernetes.io/managed-by";
 const MADE_BY: &str = "endpointslice-controller.k8s.io";
 /// The most endpoints that one slice holds.
 const SLICE: usize = 100;
+/// The most addresses that the old kind of endpoints holds.
+const ADDRESSES: usize = 1_000;
+const OVER: &str = "endpoints.kubernetes.io/over-capacity";
 /// How long a load balancer's address takes.
 const PROVISIONING: SignedDuration = SignedDuration::from_secs(1);
 
@@ -135,6 +138,18 @@ fn endpoints(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
             if serves(service, pod) { ready.push(address) } else { waiting.push(address) }
         }
     }
+    // Of too many the ready ones come first; the real controller cuts in proportion to the ports.
+    let total: usize = groups.iter().map(|(_, ready, waiting)| ready.len() + waiting.len()).sum();
+    let mut room = ADDRESSES;
+    for (_, ready, _) in &mut groups {
+        ready.truncate(room);
+        room -= ready.len();
+    }
+    for (_, _, waiting) in &mut groups {
+        waiting.truncate(room);
+        room -= waiting.len();
+    }
+    groups.retain(|(_, ready, waiting)| !(ready.is_empty() && waiting.is_empty()));
     let subsets: Vec<Value> = groups
         .into_iter()
         .map(|(ports, ready, waiting)| {
@@ -161,7 +176,14 @@ fn endpoints(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
         set_entry(&mut wanted, "metadata/labels", "service.kubernetes.io/headless", "");
     }
     let held = pass.get("", "Endpoints", namespace(service), name(service));
-    write(pass, held, wanted, &["subsets"]);
+    let annotations = held.as_ref().map(|held| at(held, "metadata/annotations").clone());
+    set(&mut wanted, "metadata/annotations", annotations.unwrap_or_default());
+    if total > ADDRESSES {
+        set_entry(&mut wanted, "metadata/annotations", OVER, "truncated");
+    } else if let Some(Value::Object(annotations)) = wanted.pointer_mut("/metadata/annotations") {
+        annotations.remove(OVER);
+    }
+    write(pass, held, wanted, &["metadata/annotations", "subsets"]);
 }
 
 /// Creates an object, or updates it where its labels or the given fields say something else.

@@ -64,7 +64,8 @@ impl Bench {
         }
         let seen = self.world.store.revision() - 8;
         let last = self.world.store.changes_since(seen).into_iter().flatten();
-        let last: Vec<String> = last.map(|change| format!("{:?} {}", change.key, change.object)).collect();
+        let last: Vec<String> =
+            last.map(|change| format!("{:?} {}", change.key, change.object)).collect();
         panic!("no rest after {ROUNDS} rounds:\n{}", last.join("\n"));
     }
 
@@ -149,8 +150,7 @@ enum Step {
 const NAMES: [&str; 2] = ["a", "b"];
 const SPACES: [&str; 2] = ["default", "side"];
 const IMAGES: [&str; 5] = ["x:1", "x:2", "x:never-ready", "x:crash", "x:slow-5s"];
-const POLICIES: [Option<&str>; 4] =
-    [None, Some("Background"), Some("Foreground"), Some("Orphan")];
+const POLICIES: [Option<&str>; 4] = [None, Some("Background"), Some("Foreground"), Some("Orphan")];
 
 fn one_of<T: Clone + std::fmt::Debug + 'static>(
     values: &[T],
@@ -291,7 +291,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_round_over_what_is_due_is_a_round_over_everything(
@@ -308,4 +308,52 @@ proptest! {
         }
         bench.pass(30);
     }
+}
+
+/// How often controllers look when one of many apps is changed.
+fn looks_for_one_change(apps: usize) -> u64 {
+    let mut bench = Bench::new();
+    let app = |name: &str, image: &str| {
+        let labels = json!({"app": name, "part-of": "all"});
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {
+                "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": labels}, "spec": {
+                    "containers": [{"name": "c", "image": image}]}}}})
+    };
+    let rest = |bench: &mut Bench| {
+        for _ in 0..ROUNDS {
+            let before = bench.world.store.revision();
+            let next = round(&mut bench.world, bench.now);
+            if bench.world.store.revision() == before {
+                match next {
+                    Some(next) => bench.now = next,
+                    None => return,
+                }
+            }
+        }
+        panic!("no rest");
+    };
+    for index in 0..apps {
+        let name = format!("app-{index}");
+        bench.apply(app(&name, "x:1"));
+        bench.apply(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}}));
+        bench.apply(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {
+                "maxUnavailable": 1, "selector": {"matchLabels": {"app": name}}}}));
+    }
+    rest(&mut bench);
+    let before = bench.world.controllers.looks();
+    bench.apply(app("app-3", "x:2"));
+    rest(&mut bench);
+    bench.world.controllers.looks() - before
+}
+
+#[test]
+fn a_change_costs_the_same_however_much_there_is() {
+    let few = looks_for_one_change(5);
+    assert!(few > 10, "{few} looks are not a release");
+    assert_eq!(few, looks_for_one_change(60));
 }

@@ -1,12 +1,13 @@
 //! What objects are found by besides their kind and name, so that nobody has to walk through all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::control::ObjectKey;
-use crate::object::{is_true, list, map, namespace, text, uid};
+use crate::object::{integer, is_true, list, map, namespace, text, uid};
 
 /// A set of objects that somebody asks for together. A new one is a variant here and a line in [`Index::of`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,10 @@ pub enum Index {
     Unscheduled,
     /// Pods and Services by an address that they have.
     Address(String),
+    /// The Services of an address within the cluster, by its number.
+    ClusterAddress(u32),
+    /// The Services that have a port on the nodes.
+    NodePort(u32),
     /// The volumes that name a claim, by its namespace and name.
     VolumesOfClaim(String, String),
     /// The volumes of a class that name no claim.
@@ -52,11 +57,7 @@ impl Index {
         }
         match (key.group.as_str(), key.kind.as_str()) {
             ("", "Pod") => of_pod(object, &mut found),
-            ("", "Service") => {
-                let balanced = list(object, "/status/loadBalancer/ingress").iter();
-                found
-                    .extend(balanced.map(|ingress| Self::Address(text(ingress, "/ip").to_owned())));
-            }
+            ("", "Service") => of_service(object, &mut found),
             ("", "PersistentVolume") => {
                 let claim = object.pointer("/spec/claimRef");
                 found.insert(match claim.filter(|claim| claim.is_object()) {
@@ -76,6 +77,18 @@ impl Index {
         }
         found
     }
+}
+
+fn of_service(service: &Value, found: &mut BTreeSet<Index>) {
+    for ingress in list(service, "/status/loadBalancer/ingress") {
+        found.insert(Index::Address(text(ingress, "/ip").to_owned()));
+    }
+    if let Ok(address) = text(service, "/spec/clusterIP").parse::<Ipv4Addr>() {
+        found.insert(Index::ClusterAddress(address.to_bits()));
+    }
+    let ports = list(service, "/spec/ports").iter();
+    let ports = ports.filter_map(|port| u32::try_from(integer(port, "/nodePort")?).ok());
+    found.extend(ports.map(Index::NodePort));
 }
 
 fn of_pod(pod: &Value, found: &mut BTreeSet<Index>) {
@@ -114,6 +127,18 @@ impl Indexes {
     pub(super) fn get(&self, index: &Index) -> impl ExactSizeIterator<Item = &Arc<Value>> {
         static NONE: Objects = Objects::new();
         self.0.get(index).unwrap_or(&NONE).values()
+    }
+
+    /// The first number from `from` on by which nothing is found but `own`.
+    pub(super) fn first_free(&self, from: u32, index: fn(u32) -> Index, own: &ObjectKey) -> u32 {
+        let mut free = from;
+        for (held, objects) in self.0.range(index(from)..) {
+            if *held != index(free) || objects.keys().all(|key| **key == *own) {
+                break;
+            }
+            free = free.saturating_add(1);
+        }
+        free
     }
 
     /// Follows one change: the object as it was is replaced by the object as it is.
