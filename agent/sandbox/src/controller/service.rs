@@ -192,15 +192,17 @@ fn write(pass: &mut Pass<'_>, held: Option<Arc<Value>>, wanted: Value, fields: &
         pass.create(wanted);
         return;
     };
+    let fields = ["metadata/labels"].iter().chain(fields);
+    let changed: Vec<&&str> =
+        fields.filter(|field| !same(at(&held, field), at(&wanted, field))).collect();
+    if changed.is_empty() {
+        return;
+    }
     let mut fresh = Value::clone(&held);
-    for field in ["metadata/labels"].iter().chain(fields) {
-        if !same(at(&fresh, field), at(&wanted, field)) {
-            set(&mut fresh, field, at(&wanted, field).clone());
-        }
+    for field in changed {
+        set(&mut fresh, field, at(&wanted, field).clone());
     }
-    if !same(&fresh, &held) {
-        pass.update(fresh);
-    }
+    pass.update(fresh);
 }
 
 fn slices(pass: &mut Pass<'_>, service: &Value, pods: &[Arc<Value>]) {
