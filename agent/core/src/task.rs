@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_schema::operation;
+
 use crate::baseline::{Baseline, BaselineApp};
 use crate::change::{Action, Change, ChangeSet};
 use crate::desired::{DesiredState, Unit, UnitId, UnitKind};
@@ -30,13 +32,20 @@ impl<'a> Basis<'a> {
         self.baseline?.products.get(&id.product)?.clusters.get(&id.cluster)?.get(&id.app)
     }
 
-    /// Names of the operations that change the app's size.
-    fn operations(&self, id: &UnitId) -> &'a [String] {
+    /// Names of the operations that resize the app, or else of those that scale it.
+    fn operations(&self, id: &UnitId, kind: TaskKind) -> Vec<&'a str> {
         let placement =
             self.site.deployment(&id.product).and_then(|it| it.placements.get(&id.cluster));
         let app =
             placement.and_then(|it| it.apps.iter().find(|app| app.app.name == *id.app.as_str()));
-        app.map_or(&[], |app| &app.operations)
+        let is_of_kind = |name: &&str| {
+            let operation = self.site.operations.get(*name);
+            let is_resize =
+                operation.is_some_and(|it| matches!(it.spec.action, operation::Action::Resize(_)));
+            is_resize == (kind == TaskKind::Resize)
+        };
+        let names = app.into_iter().flat_map(|app| &app.operations).map(String::as_str);
+        names.filter(is_of_kind).collect()
     }
 
     /// Whether the product was delivered to this cluster.
@@ -125,8 +134,8 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
     let Some(old) = old else {
         return vec![reason(TaskKind::Deploy, String::new(), tag(&unit.image))];
     };
-    let operations = basis.operations(id);
     let asked = |(kind, subject, app, from, to, _): Reason| {
+        let operations = basis.operations(id, kind);
         let operation = (!operations.is_empty()).then(|| operations.join(", "));
         (kind, subject, app, from, to, operation)
     };

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::live::{ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction};
 use crate::object::Object;
 use crate::plan::{Driver, Risk, StepKind, TaskKind};
-use crate::site::{Deployment, Placement, SiteCluster};
+use crate::site::{Deployment, Located, PlacedApp, Placement, SiteCluster};
 use crate::snapshot::Identity;
 
 mod held;
@@ -502,6 +502,40 @@ fn refusals_carry_their_codes() {
         [""; 0],
         "another size was written"
     );
+    let asked = |world: &mut World, action: &Value| {
+        resize(world);
+        let id = world.desired.units[0].id.clone();
+        let place = tidegate_schema::finding::Place::file("operations/more.yaml");
+        let placed = PlacedApp {
+            app: serde_json::from_value(json!({"name": id.app, "image": "iam:2"})).unwrap(),
+            replicas: 1,
+            cpu: None,
+            memory: None,
+            operations: vec!["more".to_owned()],
+            image: "iam:2".to_owned(),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            files: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            used: BTreeSet::new(),
+            place: place.clone(),
+        };
+        iam(world, &|d| d.placements.get_mut(&id.cluster).unwrap().apps.push(placed.clone()));
+        let spec = json!({"action": action, "author": "li-na", "reason": "CHG-1"});
+        let spec = serde_json::from_value(spec).unwrap();
+        world.site.operations.insert("more".to_owned(), Located { spec, place });
+    };
+    let of_core = |other: Value| {
+        let mut action = json!({"product": "iam", "app": "core"});
+        action.as_object_mut().unwrap().append(other.clone().as_object_mut().unwrap());
+        action
+    };
+    let resizes = json!({"resize": of_core(json!({"cpu": "9"}))});
+    assert_eq!(refused(&|w| asked(w, &resizes)), [""; 0], "an operation asks for it");
+    let scales = json!({"scale": of_core(json!({"replicas": 9}))});
+    assert_eq!(refused(&|w| asked(w, &scales)), ["PLAN/IMPLICIT_RESIZE"], "for something else");
 }
 
 #[test]

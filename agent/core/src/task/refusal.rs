@@ -12,6 +12,7 @@ use crate::change::{Action, Change};
 use crate::live::{LiveState, Observation, Prediction};
 use crate::object::Object;
 use crate::order;
+use crate::plan::TaskKind;
 use crate::site::Deployment;
 
 /// All refusals and remarks of a plan, sorted. Errors mean that there is no plan to approve.
@@ -120,7 +121,9 @@ fn apps(basis: Basis<'_>, findings: &mut Vec<Finding>) {
         let finding = |code| about(code, deployment).with("app", &id.app);
         let is_upgrade = product.version != unit.version;
         let resized = old.cpu != unit.cpu || old.memory != unit.memory;
-        let is_written = product.size != deployment.size || !is_upgrade;
+        let is_written = product.size != deployment.size
+            || !is_upgrade
+            || !basis.operations(id, TaskKind::Resize).is_empty();
         if resized && !is_written && !deployment.allow.contains(&Allowance::Resize) {
             let shown = |cpu: &str, memory: &str| format!("{cpu} CPU, {memory}");
             let (from, to) = (shown(&old.cpu, &old.memory), shown(&unit.cpu, &unit.memory));
