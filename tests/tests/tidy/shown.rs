@@ -1,11 +1,12 @@
 //! What pages say that tests show: each test that the invariants of ARCHITECTURE.md and the rows of
-//! docs/reference/correctness.md name exists, and every row of a list has its line.
+//! docs/reference/correctness.md and requirements.md name exists, and every row of a list has its line.
 
 use std::collections::BTreeSet;
 
 use super::{assert_none, files, is_word, read, rust_files};
 
 const PAGE: &str = "docs/reference/correctness.md";
+const REQUIREMENTS: &str = "docs/reference/requirements.md";
 
 /// The lists of the page and how many rows each has.
 const LISTS: &[(&str, usize)] = &[("D", 65), ("A", 50)];
@@ -89,13 +90,13 @@ fn tests_that_hold_an_invariant_exist() {
     assert_none("ARCHITECTURE.md names tests that do not exist", wrong);
 }
 
-/// The rows of the page's tables: row, behaviour, what shows it.
+/// The rows of a page's tables: row, behaviour, what shows it.
 fn rows(text: &str) -> Vec<[String; 3]> {
     let cells = |line: &str| -> Option<[String; 3]> {
         let cells: Vec<_> =
             line.strip_prefix("| ")?.split(" | ").map(|it| it.trim_end_matches(" |")).collect();
         let [row, behaviour, shown] = cells.as_slice() else { return None };
-        let number = row.strip_prefix(|it: char| it.is_ascii_uppercase())?;
+        let number = row.trim_start_matches(|it: char| it.is_ascii_uppercase() || it == '-');
         number.parse::<usize>().ok()?;
         Some([*row, *behaviour, *shown].map(str::to_owned))
     };
@@ -126,6 +127,46 @@ fn every_row_of_a_list_says_what_shows_it() {
         wrong.extend(missing(shown).into_iter().map(|name| format!("{row}: no test `{name}`")));
     }
     assert_none("docs/reference/correctness.md", wrong);
+}
+
+/// Rows of the requirement inventory that are about delivering.
+const DELIVERY: &[(&str, std::ops::RangeInclusive<usize>)] = &[
+    ("YG", 1..=23),
+    ("YL", 30..=54),
+    ("YL", 80..=84),
+    ("YL", 90..=110),
+    ("YL", 120..=127),
+    ("YL", 130..=134),
+    ("YL", 140..=143),
+    ("YL", 157..=162),
+    ("YL", 170..=177),
+    ("YL", 180..=185),
+    ("YL", 190..=191),
+];
+
+#[test]
+fn every_requirement_of_delivery_says_what_is_done_and_what_shows_it() {
+    let text = read(REQUIREMENTS);
+    let rows = rows(&text);
+    let mut wrong = Vec::new();
+    for (list, numbers) in DELIVERY {
+        let width = if *list == "YG" { 2 } else { 3 };
+        for number in numbers.clone() {
+            let row = format!("{list}-{number:0width$}");
+            if rows.iter().filter(|[name, ..]| *name == row).count() != 1 {
+                wrong.push(format!("{row} is not there once"));
+            }
+        }
+    }
+    for [row, done, shown] in &rows {
+        let is_absent = done.starts_with("not there") || done.starts_with("no ");
+        let is_told = shown == "–" || shown == "no test of its own" || shown.contains('`');
+        if done.is_empty() || !(is_told || is_absent || shown.starts_with("by design")) {
+            wrong.push(format!("{row} says nothing"));
+        }
+        wrong.extend(missing(shown).into_iter().map(|name| format!("{row}: no test `{name}`")));
+    }
+    assert_none(REQUIREMENTS, wrong);
 }
 
 #[test]
