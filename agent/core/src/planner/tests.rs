@@ -442,6 +442,97 @@ fn a_product_that_nobody_wants_is_uninstalled_last_and_counts_as_destructive() {
     assert_eq!(check(&plan, &world.site), [""; 0]);
 }
 
+/// An app as its version's document says.
+fn placed(app: &Value) -> PlacedApp {
+    PlacedApp {
+        app: serde_json::from_value(app.clone()).unwrap(),
+        replicas: 1,
+        cpu: None,
+        memory: None,
+        operations: Vec::new(),
+        image: "iam:2".to_owned(),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        files: BTreeMap::new(),
+        classes: BTreeMap::new(),
+        parameters: BTreeMap::new(),
+        used: BTreeSet::new(),
+        place: tidegate_schema::finding::Place::file("versions/iam.yaml"),
+    }
+}
+
+/// YL-050: what is added is expected, what is changed is a risk.
+#[test]
+fn parameters_that_an_upgrade_changes_are_a_risk() {
+    let old = product("iam", "iam:1");
+    let mut new = old.clone();
+    (new.image, new.version) = ("iam:2".to_owned(), "1.1.0".to_owned());
+    let planned = |heap: &str| {
+        let mut world = World::new(std::slice::from_ref(&old), &[new.clone()], &json!({}));
+        for unit in &mut world.desired.units {
+            unit.parameters.insert("heap".to_owned(), heap.to_owned());
+            unit.parameters.insert("added".to_owned(), "1".to_owned());
+        }
+        let products = &mut world.baseline.as_mut().unwrap().products;
+        for app in products.values_mut().flat_map(|it| it.clusters.values_mut()).flatten() {
+            app.1.parameters.insert("heap".to_owned(), "1Gi".to_owned());
+        }
+        let (plan, report) = world.plan();
+        let has = report.findings.iter().find(|it| it.code == "PLAN/PARAMETER_CHANGES").cloned();
+        let named = has.map(|finding| finding.args["parameters"].clone());
+        (named, plan.content.risks.contains(&Risk::ChangesParameters))
+    };
+    assert_eq!(planned("1Gi"), (None, false));
+    assert_eq!(planned("2Gi"), (Some("heap".to_owned()), true));
+}
+
+/// YL-206 and YL-208: volumes of one set are alike, and none shrinks.
+#[test]
+fn volumes_neither_shrink_nor_differ_within_a_set() {
+    let old = product("iam", "iam:1");
+    let refused = |size: &str, class: &str| {
+        let mut world = World::new(std::slice::from_ref(&old), &[old.clone()], &json!({}));
+        let id = world.desired.units[0].id.clone();
+        let volume = json!({"name": "data", "path": "/data", "size": size});
+        let app = placed(&json!({"name": id.app, "image": "iam:1", "volumes": [volume]}));
+        let deployment = world.site.deployments.get_mut("iam").unwrap();
+        deployment.placements.get_mut(&id.cluster).unwrap().apps.push(app);
+        let products = &mut world.baseline.as_mut().unwrap().products;
+        for app in products.values_mut().flat_map(|it| it.clusters.values_mut()).flatten() {
+            app.1.volumes.insert("data".to_owned(), "2Gi".to_owned());
+        }
+        let set = |size: &str, class: &str| {
+            Object::new(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": "data", "namespace": "iam"},
+                "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                    "storageClassName": class, "resources": {"requests": {"storage": size}}}}]}}))
+        };
+        let (there, wanted) = (set("2Gi", "fast"), set(size, class));
+        let owner = world.desired.objects[0].owner.clone();
+        let object = DesiredObject::new(wanted.reference(&id.cluster), &wanted, owner, None);
+        let observation = Observation {
+            live: Some(LiveObject::new(&there)),
+            predicted: Prediction::Exact(wanted.into()),
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+            holds: Vec::new(),
+        };
+        let cluster = world.live.clusters.get_mut(&id.cluster).unwrap();
+        cluster.objects.insert(object.reference.clone(), observation);
+        world.desired.objects.push(object);
+        world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+        let (_, report) = world.plan();
+        let of_volumes = ["PLAN/VOLUME_SHRINK_REFUSED", "PLAN/CLAIMS_DIFFER"];
+        let told = report.findings.iter().filter(|it| of_volumes.contains(&it.code.as_ref()));
+        told.map(|it| it.code.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("2Gi", "fast"), [""; 0]);
+    assert_eq!(refused("1Gi", "fast"), ["PLAN/CLAIMS_DIFFER", "PLAN/VOLUME_SHRINK_REFUSED"]);
+    assert_eq!(refused("3Gi", "fast"), ["PLAN/CLAIMS_DIFFER"]);
+    assert_eq!(refused("2Gi", "slow"), ["PLAN/CLAIMS_DIFFER"]);
+}
+
 #[test]
 fn refusals_carry_their_codes() {
     let old = product("iam", "iam:1");
@@ -507,20 +598,8 @@ fn refusals_carry_their_codes() {
         let id = world.desired.units[0].id.clone();
         let place = tidegate_schema::finding::Place::file("operations/more.yaml");
         let placed = PlacedApp {
-            app: serde_json::from_value(json!({"name": id.app, "image": "iam:2"})).unwrap(),
-            replicas: 1,
-            cpu: None,
-            memory: None,
             operations: vec!["more".to_owned()],
-            image: "iam:2".to_owned(),
-            command: Vec::new(),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            files: BTreeMap::new(),
-            classes: BTreeMap::new(),
-            parameters: BTreeMap::new(),
-            used: BTreeSet::new(),
-            place: place.clone(),
+            ..placed(&json!({"name": id.app, "image": "iam:2"}))
         };
         iam(world, &|d| d.placements.get_mut(&id.cluster).unwrap().apps.push(placed.clone()));
         let spec = json!({"action": action, "author": "li-na", "reason": "CHG-1"});
