@@ -100,6 +100,10 @@ pub struct ProductVersion {
     /// status do not say it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthRule>,
+    /// Fields of custom resources that hold secrets, where their definition does not say so (`format: password`). They are
+    /// masked in whatever is shown and kept, in all objects of the kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_fields: Vec<SecretFields>,
     /// The ways to deploy it. Default: one with every app.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topologies: Vec<Topology>,
@@ -126,6 +130,19 @@ pub struct HealthRule {
     /// When it is healthy. Default: when it is neither on its way nor failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy: Option<String>,
+}
+
+/// Fields of a kind that hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretFields {
+    /// The API group of the kind, such as `ops.example.org`.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// Their paths, such as `spec.password`; `[*]` is each element of a list: `spec.users[*].password`.
+    #[schemars(length(min = 1))]
+    pub fields: Vec<String>,
 }
 
 /// Another product that must be there before.

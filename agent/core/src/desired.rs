@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
-use tidegate_schema::product::HealthRule;
+use tidegate_schema::product::{HealthRule, SecretFields};
 
 use crate::definition;
 use crate::digest::Digest;
@@ -23,6 +23,8 @@ pub struct DesiredState {
     pub zones: Vec<ZoneData>,
     /// How objects of kinds that are not Kubernetes' own are judged, in order.
     pub health: Vec<HealthRule>,
+    /// Fields of custom resources that hold secrets. They change nothing, so they are no part of the digest.
+    pub secret_fields: Vec<SecretFields>,
 }
 
 impl DesiredState {

@@ -15,6 +15,7 @@ use crate::ignored;
 use crate::live::{Gap, Inventory, InventoryEntry, LiveState, Observation, Prediction};
 use crate::object::{Object, ObjectRef};
 use crate::zone::PublishedZone;
+use mask::Secrecy;
 
 mod access;
 mod admission;
@@ -69,7 +70,11 @@ pub fn diff(
         if !wanted.contains(reference) {
             let version = entry.api_version.rsplit('/').next().unwrap_or_default();
             let definition = definitions.of(reference, version);
-            unwanted(reference, entry, desired, (live, inventory), definition, &mut set);
+            let fields = mask::fields(desired, reference);
+            // Whoever described the kind may be gone with the objects: what nobody knows is not shown.
+            let is_secret = definition.is_none() && fields.is_empty() && !is_builtin(reference);
+            let secrecy = Secrecy { is_secret, definition, fields };
+            unwanted(reference, entry, desired, (live, inventory), secrecy, &mut set);
         }
     }
     keep_definitions_in_use(live, &mut set);
@@ -226,12 +231,15 @@ fn compare(
             refused: true,
         });
     }
+    let fields = mask::fields(definitions.desired, &desired.reference);
     let definition = definitions.of(&desired.reference, desired.version());
+    let is_secret = body.is_secret() || there.as_ref().is_some_and(Object::is_secret);
+    let secrecy = Secrecy { is_secret, definition, fields };
     let change = match &there {
-        None => Some(creation(desired, body, observation, definition)),
+        None => Some(creation(desired, body, observation, &secrecy)),
         Some(object) => {
             let is_strange = stranger.is_some();
-            configuration((desired, &body), object, observation, (entry, is_strange), definition)
+            configuration((desired, &body), object, observation, (entry, is_strange), &secrecy)
         }
     };
     match change {
@@ -299,7 +307,7 @@ fn creation(
     desired: &DesiredObject,
     body: Object,
     observation: &Observation,
-    definition: Option<&Definition>,
+    secrecy: &Secrecy<'_>,
 ) -> Change {
     let body = match &observation.predicted {
         // With the defaults of the definition that comes with it.
@@ -328,7 +336,7 @@ fn creation(
     }
     let mut change = blank(&desired.reference, Action::Create, desired, observation);
     change.effects = access::effects(&desired.reference, None, Some(&content));
-    change.fields = mask::masked(body.is_secret(), definition, differences);
+    change.fields = mask::masked(secrecy, differences);
     change
 }
 
@@ -337,7 +345,7 @@ fn configuration(
     live: &Object,
     observation: &Observation,
     (entry, is_strange): (Option<&InventoryEntry>, bool),
-    definition: Option<&Definition>,
+    secrecy: &Secrecy<'_>,
 ) -> Option<Change> {
     let reference = &desired.reference;
     let is_applied = is_applied(desired, live, entry);
@@ -384,8 +392,7 @@ fn configuration(
         change.predicted = Some(fingerprint(&predicted, &differences));
     }
     change.kept = kept;
-    let is_secret = live.is_secret() || body.is_secret();
-    change.fields = mask::masked(is_secret, definition, differences);
+    change.fields = mask::masked(secrecy, differences);
     Some(change)
 }
 
@@ -478,7 +485,7 @@ fn unwanted(
     entry: &InventoryEntry,
     desired: &DesiredState,
     (live, inventory): (&LiveState, &Inventory),
-    definition: Option<&Definition>,
+    secrecy: Secrecy<'_>,
     set: &mut ChangeSet,
 ) {
     let observation = match observed(reference, live) {
@@ -513,7 +520,10 @@ fn unwanted(
         confidence: Confidence::Exact,
         drift: false,
         live: Some(fingerprint(object, &differences)),
-        fields: mask::masked(object.is_secret(), definition, differences),
+        fields: mask::masked(
+            &Secrecy { is_secret: secrecy.is_secret || object.is_secret(), ..secrecy },
+            differences,
+        ),
         stranger: None,
         conflicts: Vec::new(),
         kept: Vec::new(),

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod object;
 pub mod definition;
 pub mod ignored;
+pub mod secrecy;
 pub mod served;
 pub mod health;
 pub mod template;

@@ -41,7 +41,13 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
     units.sort();
     let rules = site.deployments.values().flat_map(|deployment| &deployment.health);
     let health: BTreeSet<_> = rules.cloned().collect();
-    DesiredState { objects, units, zones: zones(site), health: health.into_iter().collect() }
+    DesiredState {
+        objects,
+        units,
+        zones: zones(site),
+        health: health.into_iter().collect(),
+        secret_fields: site.secret_fields.iter().cloned().collect(),
+    }
 }
 
 /// Hands out all objects in the order of the documents. A reference may occur twice, which `validate` refuses.

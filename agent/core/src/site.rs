@@ -9,7 +9,7 @@ use tidegate_schema::operation::Operation;
 use tidegate_schema::policy::{
     ApprovalPolicy, ApprovalRule, ApprovalTarget, ChangeWindow, MergeTrust, RolloutPolicy,
 };
-use tidegate_schema::product::Requirement;
+use tidegate_schema::product::{Requirement, SecretFields};
 use tidegate_schema::scalar::Name;
 use tidegate_schema::site::{Cluster, Site, Tier};
 
@@ -58,6 +58,8 @@ pub struct ValidSite {
     pub grants: BTreeMap<String, Located<Grant>>,
     /// Zones as the documents say, by name; `render` adds the records of load balancers.
     pub zones: BTreeMap<String, Located<ZoneData>>,
+    /// Fields of custom resources that hold secrets, by the documents of all versions.
+    pub secret_fields: BTreeSet<SecretFields>,
     /// Operations, by name.
     pub operations: BTreeMap<String, Located<Operation>>,
 }

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::fields::Difference;
 use crate::change::{FieldChange, Shown};
 use crate::definition::Definition;
+use crate::desired::DesiredState;
+use crate::object::ObjectRef;
+use crate::secrecy;
 
 /// What of a Secret may be shown. Everything else is masked, so that what is malformed fails closed.
 const SHOWN_OF_SECRETS: [&[&str]; 8] = [
@@ -23,22 +26,37 @@ const OUR_ANNOTATIONS: &str = "tidegate.dev/";
 const COPIES: [&str; 3] =
     ["last-applied", "kapp.k14s.io/original", "objectset.rio.cattle.io/applied"];
 
+/// What is known of the secrets of an object.
+pub(super) struct Secrecy<'a> {
+    /// All of it is secret.
+    pub(super) is_secret: bool,
+    /// Of a custom resource its definition tells which fields are secret (`format: password`).
+    pub(super) definition: Option<&'a Definition>,
+    /// Paths that rules of documents name.
+    pub(super) fields: Vec<Vec<String>>,
+}
+
+/// The paths that rules of documents name for an object.
+pub(super) fn fields(desired: &DesiredState, reference: &ObjectRef) -> Vec<Vec<String>> {
+    let rules = desired.secret_fields.iter();
+    let own = rules.filter(|it| it.kind == reference.kind && it.group == reference.group);
+    own.flat_map(|rule| &rule.fields).filter_map(|field| secrecy::path(field)).collect()
+}
+
 /// Turns the differences of one object into what may be shown. Two masked values of one change have the same number
 /// when they are equal (D48); neither length nor content can be told.
-///
-/// Of a custom resource its definition tells which fields are secret (`format: password`).
-pub(super) fn masked(
-    is_secret: bool,
-    definition: Option<&Definition>,
-    differences: Vec<Difference>,
-) -> Vec<FieldChange> {
+pub(super) fn masked(secrecy: &Secrecy<'_>, differences: Vec<Difference>) -> Vec<FieldChange> {
+    let Secrecy { is_secret, definition, fields } = secrecy;
     let mut seen: Vec<Value> = Vec::new();
     let mut changes = Vec::with_capacity(differences.len());
     for mut difference in differences {
         let of_kind = definition.and_then(|it| it.secret(&difference.segments));
-        let of_secret = is_hidden(is_secret, &difference).then(|| named(&difference.segments));
-        let hidden = of_kind.is_some() || of_secret.is_some();
-        if let Some(named) = [of_kind, of_secret].into_iter().flatten().min() {
+        let of_rule =
+            fields.iter().filter_map(|rule| secrecy::hidden(rule, &difference.segments)).min();
+        let of_secret = is_hidden(*is_secret, &difference).then(|| named(&difference.segments));
+        let named = [of_kind, of_rule, of_secret].into_iter().flatten().min();
+        let hidden = named.is_some();
+        if let Some(named) = named {
             difference.segments.truncate(named);
         }
         let path = difference.path();

@@ -6,6 +6,8 @@ use proptest::{prop_assert, prop_assert_eq, prop_oneof};
 use rstest::rstest;
 use serde_json::json;
 
+use tidegate_schema::product::SecretFields;
+
 use super::*;
 use crate::change::Shown;
 use crate::desired::{Layer, Owner};
@@ -454,6 +456,49 @@ fn rules_of_a_new_definition_are_judged_and_what_is_left_to_the_server_is_told()
         [""; 0],
         "it knows none"
     );
+}
+
+/// D53, of a definition that somebody else brought; and of objects whose rule went with them nothing is shown.
+#[test]
+fn fields_that_a_rule_calls_secret_are_never_shown() {
+    let database = |user: &str, word: &str| {
+        json!({"apiVersion": "ops.example/v1", "kind": "Database",
+        "metadata": {"name": "d", "namespace": "n", "uid": "1"}, "spec": {"user": user,
+            "password": word, "peers": [{"name": "h", "key": word}]}})
+    };
+    let (old, new) = (database("sql", "hunter2"), database("sql2", "hunter3"));
+    let told = |live: Option<&Value>, wanted: Option<&Value>, is_known: bool| {
+        let mut world = World::new();
+        if is_known {
+            world.desired.secret_fields = vec![SecretFields {
+                group: "ops.example".to_owned(),
+                kind: "Database".to_owned(),
+                fields: vec!["spec.password".to_owned(), "spec.peers[*].key".to_owned()],
+            }];
+        }
+        let body = wanted.or(live).unwrap();
+        let reference = Object::new(body.clone()).reference(CLUSTER);
+        let predicted = match wanted {
+            Some(wanted) => {
+                world.want(wanted);
+                Prediction::Exact(Object::new(wanted.clone()).into())
+            }
+            None => Prediction::NotDesired,
+        };
+        world.observe(&reference, live, predicted);
+        if live.is_some() {
+            world.own(&reference, "1", None);
+        }
+        let set = world.diff();
+        let change = set.changes.iter().find(|it| it.object == reference).unwrap();
+        let text = serde_json::to_string(change).unwrap();
+        (!text.contains("hunter"), text.contains("sql"))
+    };
+    for (live, wanted) in [(Some(&old), Some(&new)), (None, Some(&new)), (Some(&old), None)] {
+        assert_eq!(told(live, wanted, true), (true, true), "only the secret is hidden");
+    }
+    assert_eq!(told(Some(&old), None, false), (true, false), "nobody knows what is secret");
+    assert_eq!(told(Some(&old), Some(&new), false), (false, true), "nobody said so");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn site(products: &[Product], policy: &Value) -> ValidSite {
         roles: BTreeMap::new(),
         grants: BTreeMap::new(),
         zones: BTreeMap::new(),
+        secret_fields: BTreeSet::new(),
         operations: BTreeMap::new(),
     }
 }

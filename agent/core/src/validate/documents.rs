@@ -160,6 +160,10 @@ impl Documents {
             roles: located(self.roles()),
             grants: located(self.grants()),
             zones,
+            secret_fields: self
+                .versions()
+                .flat_map(|(_, version)| version.secret_fields.iter().cloned())
+                .collect(),
             operations: located(self.operations()),
         }
     }

@@ -13,6 +13,7 @@ use super::references::unknown;
 use crate::digest::Digest;
 use crate::health;
 use crate::render::file_key;
+use crate::secrecy;
 use crate::snapshot::{Snapshot, resolve};
 
 /// The longest name of an app: Kubernetes adds up to eleven characters to it in labels of pods (63 at most).
@@ -28,6 +29,7 @@ pub(super) fn check(documents: &Documents, snapshot: &Snapshot, findings: &mut V
         checker.parts();
         checker.order();
         checker.health();
+        checker.secret_fields();
         let folder = documents.folder_of(document);
         files(document, version, folder, snapshot, checker.findings);
     }
@@ -56,6 +58,18 @@ impl Checker<'_> {
                     let finding = Finding::error("VERSION/HEALTH_RULE").with("kind", &rule.kind);
                     let path = format!("spec.health[{index}].{name}");
                     self.report(finding.with("reason", reason), &path);
+                }
+            }
+        }
+    }
+
+    fn secret_fields(&mut self) {
+        for (index, rule) in self.version.secret_fields.iter().enumerate() {
+            for (at, field) in rule.fields.iter().enumerate() {
+                if secrecy::path(field).is_none() {
+                    let finding = Finding::error("VERSION/SECRET_FIELD").with("path", field);
+                    let path = format!("spec.secretFields[{index}].fields[{at}]");
+                    self.report(finding.with("kind", &rule.kind), &path);
                 }
             }
         }
