@@ -493,7 +493,8 @@ fn parameters_that_an_upgrade_changes_are_a_risk() {
 fn volumes_neither_shrink_nor_differ_within_a_set() {
     let old = product("iam", "iam:1");
     let refused = |size: &str, class: &str| {
-        let mut world = World::new(std::slice::from_ref(&old), &[old.clone()], &json!({}));
+        let old = std::slice::from_ref(&old);
+        let mut world = World::new(old, old, &json!({}));
         let id = world.desired.units[0].id.clone();
         let volume = json!({"name": "data", "path": "/data", "size": size});
         let app = placed(&json!({"name": id.app, "image": "iam:1", "volumes": [volume]}));
