@@ -206,7 +206,7 @@ fn site(server: &Server, product: &str, count: usize) -> TestSite {
 
 async fn settled(site: &mut TestSite) {
     let is_settled = |status: &Status| (status.condition == Condition::Settled).then_some(());
-    // The sandbox takes minutes for 10,000 objects.
+    // A release of 10,000 objects on a loaded machine.
     site.see_within(Duration::from_mins(15), "settled", is_settled).await;
 }
 
