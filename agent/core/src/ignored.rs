@@ -30,32 +30,17 @@ pub struct Path(Vec<Step>);
 impl Path {
     /// Reads a path; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut steps = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() {
-            if let Some(quoted) = rest.strip_prefix("[\"") {
-                let (name, after) = quoted.split_once("\"]")?;
-                steps.push(Step::Field(name.to_owned()));
-                rest = after;
-            } else if let Some(keys) = rest.strip_prefix('[') {
-                let (keys, after) = keys.split_once(']')?;
-                let pair = |pair: &str| {
-                    let (name, value) = pair.split_once('=')?;
-                    Some((name.to_owned(), value.to_owned()))
-                };
-                steps.push(Step::Element(keys.split(',').map(pair).collect::<Option<_>>()?));
-                rest = after;
-            } else {
-                let plain = if steps.is_empty() { rest } else { rest.strip_prefix('.')? };
-                let end = plain.find(['.', '[']).unwrap_or(plain.len());
-                let (name, after) = plain.split_at(end);
-                if name.is_empty() {
-                    return None;
-                }
-                steps.push(Step::Field(name.to_owned()));
-                rest = after;
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let step = |part: Part<'_>| match part {
+            Part::Name(name) => Some(Step::Field(name.to_owned())),
+            Part::Element(keys) => {
+                Some(Step::Element(keys.split(',').map(pair).collect::<Option<_>>()?))
             }
-        }
+        };
+        let steps: Vec<Step> = parts(text)?.into_iter().map(step).collect::<Option<_>>()?;
         (!steps.is_empty()).then_some(Self(steps))
     }
 
@@ -63,6 +48,41 @@ impl Path {
     pub fn is_in(&self, object: &Object) -> bool {
         get(object.value(), &self.0).is_some()
     }
+}
+
+/// One part of a path as differences show it.
+pub(crate) enum Part<'a> {
+    /// A field, quoted or plain.
+    Name(&'a str),
+    /// What stands in the brackets of a list's element.
+    Element(&'a str),
+}
+
+/// The parts of a path; `None` when it is none.
+pub(crate) fn parts(text: &str) -> Option<Vec<Part<'_>>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix("[\"") {
+            let (name, after) = quoted.split_once("\"]")?;
+            parts.push(Part::Name(name));
+            rest = after;
+        } else if let Some(keys) = rest.strip_prefix('[') {
+            let (keys, after) = keys.split_once(']')?;
+            parts.push(Part::Element(keys));
+            rest = after;
+        } else {
+            let plain = if parts.is_empty() { rest } else { rest.strip_prefix('.')? };
+            let end = plain.find(['.', '[']).unwrap_or(plain.len());
+            let (name, after) = plain.split_at(end);
+            if name.is_empty() {
+                return None;
+            }
+            parts.push(Part::Name(name));
+            rest = after;
+        }
+    }
+    Some(parts)
 }
 
 /// The path of a key of a map as a difference shows it.

@@ -1,28 +1,15 @@
 //! Fields of custom resources that hold secrets, as rules of documents name them: `spec.users[*].password` (D53).
 
+use crate::ignored::{Part, parts};
+
 /// Reads a path into its segments; `[*]` is any element of a list. `None` when it is none.
 pub fn path(text: &str) -> Option<Vec<String>> {
-    let mut segments = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix(ELEMENT) {
-            segments.push(ELEMENT.to_owned());
-            rest = after;
-        } else if let Some(quoted) = rest.strip_prefix("[\"") {
-            let (name, after) = quoted.split_once("\"]")?;
-            segments.push(name.to_owned());
-            rest = after;
-        } else {
-            let plain = if segments.is_empty() { rest } else { rest.strip_prefix('.')? };
-            let end = plain.find(['.', '[']).unwrap_or(plain.len());
-            let (name, after) = plain.split_at(end);
-            if name.is_empty() {
-                return None;
-            }
-            segments.push(name.to_owned());
-            rest = after;
-        }
-    }
+    let segment = |part: Part<'_>| match part {
+        Part::Name(name) => Some(name.to_owned()),
+        Part::Element("*") => Some(ELEMENT.to_owned()),
+        Part::Element(_) => None,
+    };
+    let segments: Vec<String> = parts(text)?.into_iter().map(segment).collect::<Option<_>>()?;
     (segments.first().is_some_and(|first| first != ELEMENT)).then_some(segments)
 }
 

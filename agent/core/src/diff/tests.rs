@@ -61,6 +61,21 @@ impl World {
         reference
     }
 
+    /// One object, as it is and as it is wanted.
+    fn see(&mut self, live: Option<&Value>, wanted: Option<&Value>) -> ObjectRef {
+        let body = wanted.or(live).unwrap();
+        let reference = Object::new(body.clone()).reference(CLUSTER);
+        let predicted = match wanted {
+            Some(wanted) => {
+                self.want(wanted);
+                Prediction::Exact(Object::new(wanted.clone()).into())
+            }
+            None => Prediction::NotDesired,
+        };
+        self.observe(&reference, live, predicted);
+        reference
+    }
+
     pub(super) fn observe(
         &mut self,
         reference: &ObjectRef,
@@ -476,16 +491,7 @@ fn fields_that_a_rule_calls_secret_are_never_shown() {
                 fields: vec!["spec.password".to_owned(), "spec.peers[*].key".to_owned()],
             }];
         }
-        let body = wanted.or(live).unwrap();
-        let reference = Object::new(body.clone()).reference(CLUSTER);
-        let predicted = match wanted {
-            Some(wanted) => {
-                world.want(wanted);
-                Prediction::Exact(Object::new(wanted.clone()).into())
-            }
-            None => Prediction::NotDesired,
-        };
-        world.observe(&reference, live, predicted);
+        let reference = world.see(live, wanted);
         if live.is_some() {
             world.own(&reference, "1", None);
         }
@@ -520,16 +526,7 @@ fn fields_of_custom_resources_that_are_secret_are_never_shown() {
     let told = |live: Option<&Value>, wanted: Option<&Value>| {
         let mut world = World::new();
         world.want(&definition);
-        let body = wanted.or(live).unwrap();
-        let reference = Object::new(body.clone()).reference(CLUSTER);
-        let predicted = match wanted {
-            Some(wanted) => {
-                world.want(wanted);
-                Prediction::Exact(Object::new(wanted.clone()).into())
-            }
-            None => Prediction::NotDesired,
-        };
-        world.observe(&reference, live, predicted);
+        let reference = world.see(live, wanted);
         if live.is_some() {
             world.own(&reference, "1", None);
             let entry = world.inventory.entries.get_mut(&reference).unwrap();
