@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tidegate_core::approval::VerifiedApproval;
 use tidegate_core::backoff::Backoff;
@@ -35,6 +36,7 @@ use crate::approve::{self, Keys};
 use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::earlier;
 use crate::execute::{Advance, Hands, Running, fold_inventory};
 use crate::handle::{Handle, Notice, Request};
 use crate::journal::{self, Fact, InventoryChange, Journal, ReleaseRow, StoredApproval, fact};
@@ -356,15 +358,27 @@ impl Agent {
         let is_known = self
             .loaded
             .as_ref()
+            .filter(|loaded| earlier::is_complete(&loaded.snapshot))
             .is_some_and(|loaded| loaded.snapshot.revision.commit == head.revision.commit);
         if is_known {
             return Ok(());
         }
-        let snapshot = self.source.snapshot(&head.revision.commit).await?;
+        let snapshot = self.snapshot(&head.revision.commit, None).await?;
         let authors = self.source.authors(accepted, &head.revision.commit).await?;
         tracing::info!(commit = head.revision.commit, subject = head.revision.subject, "loaded");
         self.loaded = Some(Arc::new(Loaded { snapshot, authors }));
         Ok(())
+    }
+
+    /// The files of a commit, and of the releases before an instant that its operations go back to.
+    async fn snapshot(
+        &self,
+        commit: &str,
+        before: Option<Timestamp>,
+    ) -> std::result::Result<Snapshot, source::Error> {
+        let snapshot = self.source.snapshot(commit).await?;
+        let releases = Past { source: &self.source, journal: &self.journal };
+        Ok(earlier::complete(snapshot, &releases, before).await)
     }
 
     fn is_acknowledged(&self, commit: &str) -> bool {
@@ -578,8 +592,8 @@ impl Agent {
         let Some(site) = &meaning.site else { return Ok(()) };
         self.note_clusters(live);
         let before_revision = self.baseline.as_ref().map(|baseline| baseline.revision.clone());
-        let before = self.content_of(before_revision.as_deref()).await;
         let now = self.clock.now();
+        let before = self.content_of(before_revision.as_deref(), now).await?;
         if meaning.until.is_some_and(|until| now >= until) {
             // Time has changed what the site wants while the clusters were asked; after a restart the content would be made
             // as of the start, and not be the approved one. The next round plans anew.
@@ -608,19 +622,28 @@ impl Agent {
         self.show_release().await
     }
 
-    /// The desired state of an earlier commit; `None` when it cannot be made any more.
-    async fn content_of(&self, commit: Option<&str>) -> Option<DesiredState> {
-        let snapshot = self.source.snapshot(commit?).await;
-        let snapshot =
-            snapshot.map_err(|error| tracing::warn!(%error, "an earlier revision is gone"));
-        let (site, _) = validate(&snapshot.ok()?, self.clock.now());
-        site.map(|site| render(&site, self.clock.now()))
+    /// The desired state of an earlier commit as the release delivered it that was the last to do so before an instant: what
+    /// ended since, such as an operation, stood then. `None` when it cannot be made any more.
+    async fn content_of(
+        &self,
+        commit: Option<&str>,
+        before: Timestamp,
+    ) -> Result<Option<DesiredState>> {
+        let Some(commit) = commit else { return Ok(None) };
+        let at = self.journal.delivered(commit, before).await?.unwrap_or(before);
+        match self.snapshot(commit, Some(before)).await {
+            Ok(snapshot) => Ok(validate(&snapshot, at).0.map(|site| render(&site, at))),
+            Err(error) => {
+                tracing::warn!(%error, "an earlier revision is gone");
+                Ok(None)
+            }
+        }
     }
 
     /// Takes up the release that was under way when the agent ended.
     async fn resume(&mut self) -> Result<()> {
         let Some(row) = self.resumable.clone() else { return Ok(()) };
-        let snapshot = self.source.snapshot(&row.revision).await;
+        let snapshot = self.snapshot(&row.revision, Some(row.started_at)).await;
         if let Err(error) = &snapshot
             && error.is_transient()
         {
@@ -650,7 +673,8 @@ impl Agent {
             self.journal.set_phase(&row.id, phase, &[], now).await?;
             return Ok(());
         };
-        let before = self.content_of(row.before_revision.as_deref()).await.unwrap_or_default();
+        let before = self.content_of(row.before_revision.as_deref(), row.started_at).await?;
+        let before = before.unwrap_or_default();
         let approvals = state.approvals.iter().cloned().collect();
         let Some(approved) = gate::reopened(plan, &row.plan, approvals) else { return Ok(()) };
         tracing::info!(release = row.id, "release taken up");
@@ -797,6 +821,24 @@ impl Agent {
         self.status.release = None;
         self.hand_back_baseline().await;
         Ok(())
+    }
+}
+
+/// Releases as the agent itself knows them.
+struct Past<'a> {
+    source: &'a Source,
+    journal: &'a Journal,
+}
+
+impl earlier::Releases for Past<'_> {
+    fn row(&self, id: &str) -> BoxFuture<'_, std::result::Result<Option<ReleaseRow>, String>> {
+        let id = id.to_owned();
+        Box::pin(async move { self.journal.release(&id).await.map_err(|error| chain(&error)) })
+    }
+
+    fn files(&self, commit: &str) -> BoxFuture<'_, std::result::Result<Snapshot, String>> {
+        let commit = commit.to_owned();
+        Box::pin(async move { self.source.snapshot(&commit).await.map_err(|error| chain(&error)) })
     }
 }
 

@@ -433,6 +433,22 @@ impl Journal {
         rows.iter().map(release_row).collect()
     }
 
+    /// When the last release of a revision before an instant started that ended well.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn delivered(&self, revision: &str, before: Timestamp) -> Result<Option<Timestamp>> {
+        let rows = sqlx::query("SELECT started_at FROM release WHERE revision = $1 AND phase = $2")
+            .bind(revision)
+            .bind(write("a phase", &ReleasePhase::Done)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(database("read releases"))?;
+        let starts = rows.iter().map(|row| time(row.get(0)));
+        Ok(starts.filter(|started| *started < before).max())
+    }
+
     /// One release.
     ///
     /// # Errors

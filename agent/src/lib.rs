@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod dns;
+pub(crate) mod earlier;
 pub mod execute;
 pub mod handle;
 pub mod http;

@@ -243,6 +243,16 @@ impl Source {
         blocking(move || folder::snapshot(&path, Limits::default())).await
     }
 
+    /// All files of a site at a commit of the repository that is at a path or around it; for the commands.
+    pub async fn local(
+        path: impl Into<PathBuf>,
+        folder: impl Into<String>,
+        commit: impl Into<String>,
+    ) -> Result<Snapshot, Error> {
+        let (path, folder, commit) = (path.into(), folder.into(), commit.into());
+        blocking(move || folder::committed(&path, &folder, &commit, Limits::default())).await
+    }
+
     /// Everybody who wrote or committed anything after `from` up to `to`, with those whom
     /// `Co-authored-by` trailers name; all of history when `from` is none, or when the copy has no such commit: a branch
     /// that was rewritten while the copy was lost may have been written by anybody who is in it.

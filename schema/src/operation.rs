@@ -20,7 +20,7 @@ pub struct Operation {
     #[schemars(length(min = 1))]
     pub reason: String,
     /// Until when: it does not start later, and what holds as long as the document is there (`scale`, `resize`, `offline`,
-    /// `cordon`) ends then. `offline` needs it.
+    /// `cordon`, `rollback`) ends then. `offline` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub expires: Option<jiff::Timestamp>,
@@ -50,7 +50,7 @@ pub enum Action {
     Cordon(NodesTarget),
     /// Keeps new pods off nodes and moves the others away.
     Drain(NodesTarget),
-    /// Goes back to what an earlier successful release delivered.
+    /// Goes back to what an earlier successful release delivered, as long as the document is there.
     Rollback(Rollback),
 }
 
@@ -152,14 +152,17 @@ pub struct NodesTarget {
     pub nodes: Vec<String>,
 }
 
-/// Goes back to what an earlier successful release delivered.
+/// Holds products, or apps of one, as an earlier successful release delivered them (YL-141), as long as the document is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollback {
-    /// The release, by its id.
+    /// The release, by its id as `tidegate releases list` shows it.
     #[schemars(length(min = 1))]
     pub release: String,
-    /// Only these products. Default: all of the release.
+    /// Only these products. Default: all that the release's revision and the solutions have in common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub products: Vec<Name>,
+    /// Only these apps of the one product that `products` names. Default: all but tasks, which are never undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<Name>,
 }

@@ -1,6 +1,7 @@
 //! One folder per finding code of `validate`: a small site that has the finding, and what is said about it.
 //!
 //! `tests/findings/<category>-<name>/` holds the site (in `site/` when it needs more of a repository) and `findings.txt`.
+//! `earlier/<release>/` in it is the site as that release delivered it; a file `earlier/<release>` says what became of it.
 //! With `UPDATE=1` the texts are written instead of compared.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its samples has failed")]
@@ -9,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate_core::snapshot::{Identity, Revision, Snapshot};
+use jiff::Timestamp;
+use tidegate_core::snapshot::{Earlier, Identity, Revision, Snapshot};
 use tidegate_core::validate::validate;
 use tidegate_schema::catalogue;
 use tidegate_schema::finding::{Finding, Lang};
@@ -31,6 +33,9 @@ fn files(folder: &Path, prefix: &str, into: &mut BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let name = format!("{prefix}{}", entry.file_name().into_string().unwrap());
+        if name == "earlier" {
+            continue;
+        }
         if entry.path().is_dir() {
             files(&entry.path(), &format!("{name}/"), into);
         } else if name != "findings.txt" {
@@ -39,8 +44,28 @@ fn files(folder: &Path, prefix: &str, into: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-fn findings(folder: &Path) -> Vec<Finding> {
-    let now = "2026-11-21T10:00:00Z".parse().unwrap();
+fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().unwrap()
+}
+
+/// Releases that operations go back to.
+fn earlier(folder: &Path) -> BTreeMap<String, Earlier> {
+    let Ok(entries) = fs::read_dir(folder.join("earlier")) else { return BTreeMap::new() };
+    let of_one = |path: PathBuf| {
+        if path.is_dir() {
+            return Earlier::Delivered { at: now(), snapshot: Box::new(snapshot(&path)) };
+        }
+        match fs::read_to_string(&path).unwrap().trim() {
+            "unknown" => Earlier::Unknown,
+            phase => Earlier::NotDelivered(phase.to_owned()),
+        }
+    };
+    let entries = entries.map(|entry| entry.unwrap());
+    entries.map(|it| (it.file_name().into_string().unwrap(), of_one(it.path()))).collect()
+}
+
+fn snapshot(folder: &Path) -> Snapshot {
+    let now = now();
     let mut all = BTreeMap::new();
     files(folder, "", &mut all);
     let identity = Identity::new("Li Na", "li.na@bank.internal");
@@ -52,9 +77,12 @@ fn findings(folder: &Path) -> Vec<Finding> {
         subject: "A site with a finding".to_owned(),
     };
     let inner = if folder.join("site").is_dir() { "site" } else { "" };
-    let snapshot =
-        Snapshot { revision, folder: inner.to_owned(), files: all, findings: Vec::new() };
-    let (site, findings) = validate(&snapshot, now);
+    let (folder_of_site, earlier) = (inner.to_owned(), earlier(folder));
+    Snapshot { revision, folder: folder_of_site, files: all, findings: Vec::new(), earlier }
+}
+
+fn findings(folder: &Path) -> Vec<Finding> {
+    let (site, findings) = validate(&snapshot(folder), now());
     let is_refused = findings.iter().any(Finding::is_error);
     assert_eq!(
         site.is_none(),

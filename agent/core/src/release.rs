@@ -360,6 +360,20 @@ impl Event {
 }
 
 impl ReleasePhase {
+    /// As it is written in answers and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::RollingBack => "rollingBack",
+            Self::Done => "done",
+            Self::RolledBack => "rolledBack",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+        }
+    }
+
     /// Whether nothing more will happen.
     pub fn is_ended(self) -> bool {
         match self {

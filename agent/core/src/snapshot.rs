@@ -81,6 +81,27 @@ pub struct Snapshot {
     pub folder: String,
     /// What the source refused: `SOURCE/…`.
     pub findings: Vec<Finding>,
+    /// The releases that operations of this revision go back to, by their ids. One that is not in it was not looked up:
+    /// only an agent knows its releases.
+    pub earlier: BTreeMap<String, Earlier>,
+}
+
+/// What an agent knows of a release that an operation goes back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Earlier {
+    /// It ended well.
+    Delivered {
+        /// When it started: its documents are read as of then.
+        at: jiff::Timestamp,
+        /// Its revision.
+        snapshot: Box<Snapshot>,
+    },
+    /// There is no such release.
+    Unknown,
+    /// It has not ended, or did not end well: how it stands, as `tidegate releases list` shows it.
+    NotDelivered(String),
+    /// Its revision cannot be read: why.
+    Unreadable(String),
 }
 
 impl Snapshot {
@@ -144,6 +165,7 @@ mod tests {
             files: BTreeMap::new(),
             folder: folder.to_owned(),
             findings: Vec::new(),
+            earlier: BTreeMap::new(),
         }
     }
 

@@ -34,18 +34,30 @@ impl<'a> Basis<'a> {
 
     /// Names of the operations that resize the app, or else of those that scale it.
     fn operations(&self, id: &UnitId, kind: TaskKind) -> Vec<&'a str> {
-        let placement =
-            self.site.deployment(&id.product).and_then(|it| it.placements.get(&id.cluster));
-        let app =
-            placement.and_then(|it| it.apps.iter().find(|app| app.app.name == *id.app.as_str()));
         let is_of_kind = |name: &&str| {
             let operation = self.site.operations.get(*name);
             let is_resize =
                 operation.is_some_and(|it| matches!(it.spec.action, operation::Action::Resize(_)));
             is_resize == (kind == TaskKind::Resize)
         };
-        let names = app.into_iter().flat_map(|app| &app.operations).map(String::as_str);
-        names.filter(is_of_kind).collect()
+        self.operations_of(id).filter(is_of_kind).collect()
+    }
+
+    /// The operation that holds the app at an earlier release.
+    pub(crate) fn held_by(&self, id: &UnitId) -> Option<&'a str> {
+        self.operations_of(id).find(|name| {
+            let operation = self.site.operations.get(*name);
+            operation.is_some_and(|it| matches!(it.spec.action, operation::Action::Rollback(_)))
+        })
+    }
+
+    /// Names of the operations that made the app what it should be.
+    fn operations_of(&self, id: &UnitId) -> impl Iterator<Item = &'a str> + use<'a> {
+        let placement =
+            self.site.deployment(&id.product).and_then(|it| it.placements.get(&id.cluster));
+        let apps = placement.map(|it| it.apps.as_slice()).unwrap_or_default();
+        let app = apps.iter().find(|app| app.app.name == *id.app.as_str());
+        app.into_iter().flat_map(|app| &app.operations).map(String::as_str)
     }
 
     /// Whether the product was delivered to this cluster.
@@ -126,6 +138,14 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
         return vec![(TaskKind::Install, id.product.clone(), None, from, to, None)];
     }
     let old = basis.delivered(id);
+    if unit.kind == UnitKind::Standard
+        && let Some(operation) = basis.held_by(id)
+    {
+        let from = old.map(|old| tag(&old.image)).unwrap_or_default();
+        let (app, to) = (Some(id.app.clone()), tag(&unit.image));
+        let operation = Some(operation.to_owned());
+        return vec![(TaskKind::Rollback, id.product.clone(), app, from, to, operation)];
+    }
     match unit.kind {
         UnitKind::Task => return vec![reason(TaskKind::Run, String::new(), tag(&unit.image))],
         UnitKind::Test => return vec![reason(TaskKind::Test, String::new(), tag(&unit.image))],

@@ -17,11 +17,13 @@ mod parameter;
 mod template;
 mod manifest;
 mod operation;
+mod back;
 mod solution;
 pub(crate) mod policy;
 mod iam;
 mod zone;
 
+pub use back::earlier_releases;
 use documents::Documents;
 
 /// Remarks that something is absent. While a document cannot be read they say nothing: it may be in that one.

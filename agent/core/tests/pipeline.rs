@@ -253,8 +253,13 @@ impl Site {
             let file = files.entry(path).or_default();
             file.extend(format!("---\n{document}\n").into_bytes());
         }
-        let snapshot =
-            Snapshot { revision: revision(), folder: String::new(), files, findings: Vec::new() };
+        let snapshot = Snapshot {
+            revision: revision(),
+            folder: String::new(),
+            files,
+            findings: Vec::new(),
+            earlier: BTreeMap::new(),
+        };
         let (site, findings) = validate(&snapshot, now());
         let mut text = String::new();
         for finding in findings {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tidegate_core::baseline::Baseline;
 use tidegate_core::change::ForeignFields;
@@ -22,8 +23,10 @@ use super::failure::{Failure, because};
 use super::printer::Printer;
 use super::report::Sources;
 use crate::cause::chain;
+use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::journal::{Journal, fact};
+use crate::earlier;
+use crate::journal::{Journal, ReleaseRow, fact};
 use crate::sandboxes::Sandboxes;
 use crate::source::Source;
 
@@ -66,8 +69,11 @@ pub(super) struct Preview {
 
 /// Loads a folder. What is wrong with it is shown with its source; errors end the command.
 pub(super) async fn load(folder: &Folder, printer: &Printer) -> Result<Loaded, Failure> {
+    read(Source::folder(&folder.path).await?, printer)
+}
+
+fn read(snapshot: Snapshot, printer: &Printer) -> Result<Loaded, Failure> {
     let now = printer.now();
-    let snapshot = Source::folder(&folder.path).await?;
     let (site, findings) = validate(&snapshot, now);
     let is_refused = findings.iter().any(Finding::is_error);
     let told: Vec<Finding> =
@@ -89,8 +95,17 @@ pub(super) async fn preview(
     before: &Before,
     printer: &Printer,
 ) -> Result<Preview, Failure> {
-    let Loaded { snapshot, site, desired } = load(folder, printer).await?;
-    let (baseline, inventory) = known(before.data.as_deref(), printer).await?;
+    let snapshot = Source::folder(&folder.path).await?;
+    let known = Known::of(before.data.as_deref(), printer).await?;
+    let snapshot = match before.data.as_deref() {
+        Some(data) => {
+            let releases = Past { known: &known, data, folder, inner: snapshot.folder.clone() };
+            earlier::complete(snapshot, &releases, None).await
+        }
+        None => snapshot,
+    };
+    let Loaded { snapshot, site, desired } = read(snapshot, printer)?;
+    let (baseline, inventory) = (known.baseline, known.inventory);
     let live = observe(&site, &desired, &inventory, before.data.as_deref(), printer.now()).await;
     let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
     let changes = diff(&desired, &live, &inventory, &published);
@@ -110,23 +125,78 @@ pub(super) async fn preview(
 }
 
 /// What the agent of a data folder knows: asked of it while it runs, read from its journal otherwise.
-async fn known(
-    data: Option<&Path>,
-    printer: &Printer,
-) -> Result<(Option<Baseline>, Inventory), Failure> {
-    let Some(data) = data else { return Ok((None, Inventory::default())) };
-    if !data.join("journal.sqlite").is_file() {
-        return Err(Finding::error("COMMAND/NO_DATA").with("path", data.display()).into());
-    }
-    if let Some(client) = asking::running(data, printer) {
-        let inventory = client.get("/api/v1/inventory").await;
-        if let Ok(inventory) = inventory {
-            return Ok((client.get("/api/v1/baseline").await.ok(), inventory));
+#[derive(Default)]
+struct Known {
+    baseline: Option<Baseline>,
+    inventory: Inventory,
+    agent: Option<Client>,
+    journal: Option<Journal>,
+}
+
+impl Known {
+    async fn of(data: Option<&Path>, printer: &Printer) -> Result<Self, Failure> {
+        let Some(data) = data else { return Ok(Self::default()) };
+        if !data.join("journal.sqlite").is_file() {
+            return Err(Finding::error("COMMAND/NO_DATA").with("path", data.display()).into());
         }
+        if let Some(client) = asking::running(data, printer) {
+            let inventory = client.get("/api/v1/inventory").await;
+            if let Ok(inventory) = inventory {
+                let baseline = client.get("/api/v1/baseline").await.ok();
+                return Ok(Self { baseline, inventory, agent: Some(client), journal: None });
+            }
+        }
+        let journal = Journal::open(data).await?;
+        let baseline = journal.fact(fact::BASELINE).await.map_err(because)?;
+        let inventory = journal.inventory().await.map_err(because)?;
+        Ok(Self { baseline, inventory, agent: None, journal: Some(journal) })
     }
-    let journal = Journal::open(data).await?;
-    let baseline = journal.fact(fact::BASELINE).await.map_err(because)?;
-    Ok((baseline, journal.inventory().await.map_err(because)?))
+}
+
+/// Releases that operations of a folder go back to, as its agent knows them.
+struct Past<'a> {
+    known: &'a Known,
+    data: &'a Path,
+    folder: &'a Folder,
+    /// The site's folder inside the repository.
+    inner: String,
+}
+
+impl earlier::Releases for Past<'_> {
+    fn row(&self, id: &str) -> BoxFuture<'_, Result<Option<ReleaseRow>, String>> {
+        let id = id.to_owned();
+        Box::pin(async move {
+            if let Some(agent) = &self.known.agent {
+                let all: Vec<ReleaseRow> = agent
+                    .get("/api/v1/releases?limit=1000")
+                    .await
+                    .map_err(|error| chain(&error))?;
+                return Ok(all.into_iter().find(|row| row.id == id));
+            }
+            match &self.known.journal {
+                Some(journal) => journal.release(&id).await.map_err(|error| chain(&error)),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// From the repository of the folder; or else from the copy that the agent, or `apply`, keeps in the data folder.
+    fn files(&self, commit: &str) -> BoxFuture<'_, Result<Snapshot, String>> {
+        let commit = commit.to_owned();
+        Box::pin(async move {
+            let copies = ["mirror.git", "applied.git"].map(|name| self.data.join(name));
+            let places = [self.folder.path.clone()].into_iter().chain(copies);
+            let mut refused = String::new();
+            for place in places {
+                match Source::local(place, self.inner.clone(), commit.clone()).await {
+                    Ok(snapshot) => return Ok(snapshot),
+                    Err(error) if refused.is_empty() => refused = chain(&error),
+                    Err(_) => {}
+                }
+            }
+            Err(refused)
+        })
+    }
 }
 
 async fn observe(

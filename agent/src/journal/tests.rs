@@ -100,3 +100,20 @@ async fn an_approval_keeps_the_content_that_was_seen_first() {
     journal.keep_approvals(&[file("second")], now()).await.unwrap();
     assert_eq!(journal.approvals().await.unwrap(), [file("first")]);
 }
+
+#[tokio::test]
+async fn a_revision_was_delivered_by_its_last_release_that_ended_well_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let at = |minutes: i64| now() + jiff::SignedDuration::from_mins(minutes);
+    let phases = [ReleasePhase::Done, ReleasePhase::RolledBack, ReleasePhase::Done];
+    for (start, phase) in [0, 10, 20].into_iter().zip(phases) {
+        let row = journal.start_release(&plan(), None, &[], &[], at(start)).await.unwrap();
+        journal.set_phase(&row.id, phase, &[], at(start + 5)).await.unwrap();
+    }
+    let delivered = async |before: i64| journal.delivered("c1", at(before)).await.unwrap();
+    assert_eq!(delivered(30).await, Some(at(20)));
+    assert_eq!(delivered(20).await, Some(at(0)), "not what is being released, nor what failed");
+    assert_eq!(delivered(0).await, None);
+    assert_eq!(journal.delivered("c2", at(30)).await.unwrap(), None);
+}

@@ -102,6 +102,19 @@ impl Tree for Files {
     }
 }
 
+/// All files of a site at a commit of the repository that is at a path or around it.
+pub(super) fn committed(
+    path: &Path,
+    folder: &str,
+    commit: &str,
+    limits: Limits,
+) -> Result<Snapshot, Error> {
+    let location = path.display().to_string();
+    let repository = Repository::discover(path)
+        .map_err(|source| Error::Broken { location: location.clone(), source })?;
+    object::snapshot(&repository, &location, commit, folder, limits)
+}
+
 /// All files of a site that lies in a folder, committed or not. In a repository whose files are all
 /// committed, the revision is the commit.
 pub(super) fn snapshot(path: &Path, limits: Limits) -> Result<Snapshot, Error> {

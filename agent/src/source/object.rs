@@ -1,6 +1,7 @@
 //! A commit as a tree: read from the object database, without a checkout.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use git2::{ObjectType, Oid, Repository};
 use tidegate_core::snapshot::{Identity, Revision, Snapshot};
@@ -171,7 +172,8 @@ pub(super) fn load(
     let Walk { files, mut findings, .. } = walk;
     findings.sort();
     findings.dedup();
-    Ok(Snapshot { revision, files, folder: folder.to_owned(), findings })
+    let (folder, earlier) = (folder.to_owned(), BTreeMap::new());
+    Ok(Snapshot { revision, files, folder, findings, earlier })
 }
 
 /// A commit by its 40 digits.

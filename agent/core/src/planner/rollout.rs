@@ -23,6 +23,7 @@ pub(super) fn rollout(
     change: &Change,
     live: &LiveState,
     policy: &RolloutPolicy,
+    asks: Asks,
     findings: &mut Vec<Finding>,
 ) -> Rollout {
     let there = live.observation(&change.object).and_then(Observation::live);
@@ -35,7 +36,7 @@ pub(super) fn rollout(
     let groups = if driver == Driver::Whole {
         vec![Group { pods: total, cumulative: total, confirm: false, nodes: Vec::new() }]
     } else {
-        grouped(unit, total, policy, !change.drift, findings)
+        grouped(unit, total, policy, asks, findings)
     };
     Rollout {
         unit: unit.id.clone(),
@@ -65,13 +66,23 @@ fn driver(desired: &DesiredObject) -> Driver {
     }
 }
 
-/// The groups by policy; where it says nothing, two groups with a person's word after each but the last (A.10). A
-/// correction of drift goes without: it only restores what was approved before.
+/// When a person is asked after groups (model.md, "Tasks and limits").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Unless the policy says otherwise.
+    Usually,
+    /// Only when the policy says so: what comes back was delivered before.
+    WhenWanted,
+    /// Not for a correction of drift: it only restores what was approved before.
+    Never,
+}
+
+/// The groups by policy; where it says nothing, two groups.
 fn grouped(
     unit: &Unit,
     total: u32,
     policy: &RolloutPolicy,
-    may_ask: bool,
+    asks: Asks,
     findings: &mut Vec<Finding>,
 ) -> Vec<Group> {
     let strategy = policy.groups.as_ref().map(strategy).unwrap_or_default();
@@ -84,7 +95,11 @@ fn grouped(
     if matches!(strategy, Strategy::Custom { .. }) {
         findings.extend(remarks(&sizes).into_iter().map(about));
     }
-    let beta = may_ask && policy.beta.unwrap_or(true);
+    let beta = match asks {
+        Asks::Usually => policy.beta.unwrap_or(true),
+        Asks::WhenWanted => policy.beta.unwrap_or(false),
+        Asks::Never => false,
+    };
     let last = sizes.len().saturating_sub(1);
     let asks = |index: usize| {
         let is_covered = match strategy {

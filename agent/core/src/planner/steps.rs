@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Duration;
 
+use super::rollout::Asks;
 use super::waves::{self, Layout};
 use super::{is_done, rollout};
 use crate::change::{Action, Change};
@@ -194,7 +195,14 @@ impl<'a> Builder<'a> {
         });
         let rollout = match (&key.stage, workload) {
             (Stage::Workload(_), Some((unit, change, desired))) => {
-                Some(rollout::rollout(unit, desired, change, self.live, &policy, findings))
+                let asks = if change.drift {
+                    Asks::Never
+                } else if self.basis.held_by(&unit.id).is_some() {
+                    Asks::WhenWanted
+                } else {
+                    Asks::Usually
+                };
+                Some(rollout::rollout(unit, desired, change, self.live, &policy, asks, findings))
             }
             _ => None,
         };

@@ -110,6 +110,7 @@ fn deployment(product: &Product) -> Deployment {
         ignore: Vec::new(),
         digest: Digest::of(&product.version),
         place: tidegate_schema::finding::Place::file("solutions/platform.yaml"),
+        held_by: None,
     }
 }
 
@@ -617,6 +618,44 @@ fn refusals_carry_their_codes() {
     assert_eq!(refused(&|w| asked(w, &resizes)), [""; 0], "an operation asks for it");
     let scales = json!({"scale": of_core(json!({"replicas": 9}))});
     assert_eq!(refused(&|w| asked(w, &scales)), ["PLAN/IMPLICIT_RESIZE"], "for something else");
+}
+
+#[test]
+fn going_back_may_go_below_the_baseline_and_asks_nobody_unless_the_policy_does() {
+    let mut delivered = product("iam", "iam:2");
+    delivered.version = "1.1.0".to_owned();
+    let mut old = product("iam", "iam:1");
+    old.apps = vec![4];
+    for (policy, asks) in [(json!({}), false), (json!({"beta": true}), true)] {
+        let mut world = World::new(&[delivered.clone()], &[old.clone()], &policy);
+        assert!(world.plan().1.is_refused(), "lower than delivered");
+        let iam = world.site.deployments.get_mut("iam").unwrap();
+        iam.held_by = Some("back".to_owned());
+        for placement in iam.placements.values_mut() {
+            placement.apps.push(PlacedApp {
+                operations: vec!["back".to_owned()],
+                ..placed(&json!({"name": "app-0", "image": "iam:1"}))
+            });
+        }
+        let spec = json!({"action": {"rollback": {"release": "r1"}}, "author": "li-na", "reason": "CHG-1"});
+        let spec = serde_json::from_value(spec).unwrap();
+        let place = tidegate_schema::finding::Place::file("operations/back.yaml");
+        world.site.operations.insert("back".to_owned(), Located { spec, place });
+        let (plan, report) = world.plan();
+        assert_eq!(codes(&report), [""; 0]);
+        let tasks = plan.content.tasks.iter().filter(|task| task.kind == TaskKind::Rollback);
+        let said: Vec<_> = tasks
+            .map(|it| (it.from.as_str(), it.to.as_str(), it.operation.as_deref().unwrap()))
+            .collect();
+        assert_eq!(said, [("2", "1", "back")]);
+        let rollouts = plan.steps().filter_map(|(_, step)| step.rollout.as_ref());
+        let groups: Vec<_> = rollouts.map(|it| it.groups.clone()).collect();
+        assert!(!groups.is_empty());
+        for groups in groups {
+            assert_eq!(groups.iter().any(|group| group.confirm), asks);
+            assert_eq!(groups.len(), 2);
+        }
+    }
 }
 
 #[test]

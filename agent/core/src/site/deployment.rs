@@ -51,6 +51,9 @@ pub struct Deployment {
     pub digest: Digest,
     /// Where the solution asks for it.
     pub place: Place,
+    /// The operation that holds the whole product at an earlier release; then all above is what that release delivered, but
+    /// `solution`, `allow`, `exclude` and `place`.
+    pub held_by: Option<String>,
 }
 
 impl Deployment {
@@ -107,7 +110,7 @@ pub struct PlacedApp {
     pub cpu: Option<Quantity>,
     /// Memory limit of each pod.
     pub memory: Option<Quantity>,
-    /// Names of the operations that change its size.
+    /// Names of the operations that change its size, or of the one that holds it at an earlier release.
     pub operations: Vec<String>,
     /// The image with its host.
     pub image: String,

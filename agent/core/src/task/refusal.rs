@@ -41,8 +41,11 @@ fn about(code: &'static str, deployment: &Deployment) -> Finding {
     Finding::error(code).at(deployment.place.clone()).with("product", &deployment.product)
 }
 
-/// Never lower than delivered (YG-14), and never past what an upgrade supports.
+/// Never lower than delivered (YG-14), unless an operation goes back (YL-143), and never past what an upgrade supports.
 fn version(deployment: &Deployment, old: &BaselineProduct, findings: &mut Vec<Finding>) {
+    if deployment.held_by.is_some() {
+        return;
+    }
     let Ok(from) = semver::Version::parse(&old.version) else { return };
     let to = &deployment.version;
     let finding = |code| about(code, deployment).with("from", &from).with("to", to);
@@ -119,7 +122,8 @@ fn apps(basis: Basis<'_>, findings: &mut Vec<Finding>) {
             continue;
         };
         let finding = |code| about(code, deployment).with("app", &id.app);
-        let is_upgrade = product.version != unit.version;
+        let is_held = basis.held_by(id).is_some();
+        let is_upgrade = product.version != unit.version && !is_held;
         let resized = old.cpu != unit.cpu || old.memory != unit.memory;
         let is_written = product.size != deployment.size
             || !is_upgrade

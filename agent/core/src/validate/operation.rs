@@ -1,7 +1,7 @@
 //! Operations: what a document asks of apps beside the solutions, as long as it stands.
 //!
 //! Scaling and resizing go over what the solution says of an app's size, so they are planned, approved, grouped and recorded
-//! like every change, and are no drift. The other actions are read only.
+//! like every change, and are no drift. Going back is `back`'s; the other actions are read only.
 
 use std::collections::BTreeMap;
 
@@ -93,6 +93,9 @@ pub(super) fn check(
         if let Some(expires) = operation.expires.filter(|expires| *expires <= now) {
             let finding = Finding::note("OPERATION/OVER").at(document.place("spec.expires"));
             findings.push(finding.with("name", name).with("expires", expires));
+            continue;
+        }
+        if matches!(operation.action, Action::Rollback(_)) {
             continue;
         }
         let Some(asked) = Asked::of(&operation.action) else {

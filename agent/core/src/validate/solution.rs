@@ -9,6 +9,7 @@ use tidegate_schema::scalar::Name;
 use tidegate_schema::solution::{Solution, SolutionProduct};
 use tidegate_schema::{Document, Kind};
 
+use super::back;
 use super::documents::Documents;
 use super::parameter::{self, Running};
 use super::references::unknown;
@@ -51,12 +52,15 @@ pub(super) fn deploy(
         wanted.iter().map(|(name, wanted)| (*name, (wanted.document, wanted.version))).collect();
     let layers = parameter::layers(documents, &running, findings);
     let templates = Templates::new();
+    let returns = back::returns(documents, snapshot, now, findings);
     for name in order(&wanted, findings) {
         let Some(wanted) = wanted.get(name) else { continue };
-        let deployment =
+        let mut deployment =
             one(site, wanted, documents, snapshot, (&layers, &templates), now, findings);
+        back::hold(&mut deployment, &returns, findings);
         site.deployments.insert(name.to_owned(), deployment);
     }
+    back::complete(site, &returns, findings);
 }
 
 /// The products of all solutions, by name; findings for those that are unknown or asked for twice.
@@ -199,6 +203,7 @@ fn one(
         ignore: product.ignore.clone(),
         digest: version::digest(document, version, folder, snapshot),
         place: wanted.place("product"),
+        held_by: None,
     };
     for cluster in clusters {
         let placer = place::Placer {

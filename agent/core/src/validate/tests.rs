@@ -1,5 +1,7 @@
 //! Tests of validation: whole sites from texts.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -32,6 +34,7 @@ pub(crate) fn snapshot<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) 
         folder: String::new(),
         files: files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).collect(),
         findings: Vec::new(),
+        earlier: BTreeMap::new(),
     }
 }
 
@@ -121,10 +124,7 @@ fn a_rule_leaves_a_field_to_others_and_says_so_on_the_object() {
         let object = desired.objects.iter().find(|object| object.reference.name == name).unwrap();
         crate::ignored::left(&object.body())
     };
-    assert_eq!(
-        left("a"),
-        std::collections::BTreeMap::from([("data.size".to_owned(), "an operator".to_owned())])
-    );
+    assert_eq!(left("a"), BTreeMap::from([("data.size".to_owned(), "an operator".to_owned())]));
     assert!(left("b").is_empty());
     assert_eq!(
         left("s").keys().collect::<Vec<_>>(),
