@@ -5,6 +5,7 @@ mod report;
 mod requests;
 
 pub use accepted::Accepted;
+use report::Offered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -131,6 +132,7 @@ pub struct Agent {
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
     is_baseline_handed_back: bool,
+    offered: Option<Offered>,
     status: Status,
     statuses: watch::Sender<Arc<Status>>,
     requests: mpsc::Receiver<Request>,
@@ -187,6 +189,7 @@ impl Agent {
             accepted: journal.fact(fact::ACCEPTED).await?,
             consumed: journal.consumed().await?,
             freezes: journal.fact::<Vec<Finding>>(fact::FREEZE).await?.unwrap_or_default(),
+            offered: journal.fact(fact::REVERT).await?,
             resumable: releases.iter().find(|row| !row.phase.is_ended()).cloned(),
             status: Status { releases, ..Status::default() },
             source,
@@ -325,6 +328,9 @@ impl Agent {
         self.verify_approvals().await?;
         if is_due && self.status.source.problem.is_none() && !self.is_baseline_handed_back {
             self.hand_back_baseline().await;
+        }
+        if is_due && self.status.source.problem.is_none() {
+            self.offer_revert().await?;
         }
         Ok(self.loaded.clone())
     }
@@ -820,7 +826,7 @@ impl Agent {
         self.status.releases = self.journal.releases(20).await?;
         self.status.release = None;
         self.hand_back_baseline().await;
-        Ok(())
+        self.offer_revert().await
     }
 }
 

@@ -30,6 +30,7 @@ mod location;
 mod mirror;
 mod object;
 mod repository;
+mod revert;
 mod walk;
 
 pub use append::Append;
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use history::SignedCommit;
 pub use location::{Location, Unusable};
 pub use repository::{clone_repository, commit_all, init_bare_repository, init_repository, push};
+pub use revert::Revert;
 pub use walk::{IGNORE_FILE, Limits};
 
 use mirror::Mirror;
@@ -327,7 +329,20 @@ impl Source {
     /// Adds files to a branch of the remote, on top of what others add at the same time, and gives
     /// the commit. Doing it again adds nothing.
     pub async fn append(&self, what: Append) -> Result<String, Error> {
-        self.writing(move |mirror, cancelled| append::append(mirror, &what, cancelled)).await
+        let commit =
+            self.writing(move |mirror, cancelled| append::append(mirror, &what, cancelled)).await?;
+        // A branch without anything on it has no commit; nobody appends nothing.
+        Ok(commit.unwrap_or_default())
+    }
+
+    /// Takes documents back on a branch of its own, for somebody to merge. Doing it again changes nothing. `false` when there
+    /// is nothing left to take back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RevertConflicts`] when later changes are in the way.
+    pub async fn revert(&self, what: Revert) -> Result<bool, Error> {
+        self.writing(move |mirror, cancelled| revert::revert(mirror, &what, cancelled)).await
     }
 
     /// Runs what writes to the copy: one at a time, cut off after the timeout. A thread that hangs

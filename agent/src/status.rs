@@ -139,6 +139,21 @@ pub struct PlanStatus {
     pub waits: Vec<Finding>,
     /// When time alone may open the gate.
     pub next: Option<Timestamp>,
+    /// Why it does not start again by itself, when it was taken back before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// A revision that the branch asks for and that a release took back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The commit.
+    pub revision: String,
+    /// The release that took it back.
+    pub release: String,
+    /// The branch on which its documents are taken back, for somebody to merge; absent when there is none.
+    pub branch: Option<String>,
 }
 
 /// The release under way.

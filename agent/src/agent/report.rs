@@ -1,11 +1,12 @@
 //! What a round tells: the status, the baseline branch, and how a round ends.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tidegate_core::change::Change;
 use tidegate_core::diff::TERMINATING;
 use tidegate_core::live::{Gap, LiveState};
 use tidegate_core::plan::{Plan, PlanReport};
-use tidegate_core::progress::StepStatus;
+use tidegate_core::progress::{ReleaseState, StepStatus};
 use tidegate_core::release::ReleasePhase;
 use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Identity;
@@ -15,10 +16,11 @@ use tidegate_schema::finding::Finding;
 use super::{Agent, Result};
 use crate::cause::chain;
 use crate::execute::Advance;
+use crate::journal::{ReleaseRow, fact};
 use crate::sandboxes::is_sandbox;
-use crate::source::Append;
+use crate::source::{Append, Revert};
 use crate::status::{
-    BaselineStatus, ClusterStatus, Condition, PlanStatus, ReleaseStatus, StepFailure,
+    BaselineStatus, ClusterStatus, Condition, Held, PlanStatus, ReleaseStatus, StepFailure,
 };
 
 /// Changes that nobody declared.
@@ -39,6 +41,16 @@ fn unsettled(plan: &Plan) -> Condition {
     } else {
         Condition::Unreachable
     }
+}
+
+/// What was done about the documents of a release that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Offered {
+    /// The release.
+    release: String,
+    /// The branch that takes its documents back; absent when there was nothing to take back, or it could not be made.
+    branch: Option<String>,
 }
 
 impl Agent {
@@ -115,6 +127,7 @@ impl Agent {
             waves: plan.content.waves.iter().map(|wave| wave.name.clone()).collect(),
             is_refused: report.is_refused(),
             findings: report.findings.clone(),
+            held: self.held(&waits).await?,
             waits,
             next,
         });
@@ -210,7 +223,7 @@ impl Agent {
             branch: self.source.branches().baseline.clone(),
             files: vec![(format!("{}/baseline.json", baseline.site), document)],
             message: format!("baseline: {} after {}", baseline.site, baseline.release),
-            by: Identity { name: "tidegate".to_owned(), email: "tidegate@localhost".to_owned() },
+            by: agent(),
             at: self.clock.now(),
             may_replace: true,
         };
@@ -220,4 +233,77 @@ impl Agent {
             self.status.findings.push(error.finding());
         }
     }
+
+    /// The release that took back what the branch still asks for.
+    async fn held(&self, waits: &[Finding]) -> Result<Option<Held>> {
+        if !waits.iter().any(|wait| wait.code == "APPROVAL/HELD") {
+            return Ok(None);
+        }
+        let releases = self.journal.releases(1).await?;
+        let given_up = releases.into_iter().find(|row| row.phase == ReleasePhase::RolledBack);
+        Ok(given_up.map(|row| {
+            let offered = self.offered.as_ref().filter(|offered| offered.release == row.id);
+            let branch = offered.and_then(|offered| offered.branch.clone());
+            Held { revision: row.revision, release: row.id, branch }
+        }))
+    }
+
+    /// A release that went back leaves its documents on the branch. What takes them back is offered on a branch of its own:
+    /// the record in git then says what runs as soon as somebody merges it. The followed branch itself is never written.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be used. A remote that cannot be written is a finding; what may pass is tried again.
+    pub(super) async fn offer_revert(&mut self) -> Result<()> {
+        let Some(row) = self.journal.releases(1).await?.into_iter().next() else { return Ok(()) };
+        let is_answered = self.offered.as_ref().is_some_and(|it| it.release == row.id);
+        let (ReleasePhase::RolledBack, false) = (row.phase, is_answered) else { return Ok(()) };
+        let (Some(before), Some(loaded)) = (&row.before_revision, &self.loaded) else {
+            return Ok(());
+        };
+        let branch = format!("tidegate/revert/{}", row.id);
+        let revert = Revert {
+            branch: branch.clone(),
+            onto: loaded.snapshot.revision.commit.clone(),
+            from: row.revision.clone(),
+            to: before.clone(),
+            message: self.why_taken_back(&row).await?,
+            by: agent(),
+            at: self.clock.now(),
+        };
+        let branch = match self.source.revert(revert).await {
+            Ok(is_made) => is_made.then_some(branch),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "no branch takes the documents back");
+                self.status.findings.push(error.finding());
+                if error.is_transient() {
+                    return Ok(());
+                }
+                None
+            }
+        };
+        let offered = Offered { release: row.id, branch };
+        self.journal.set_fact(fact::REVERT, &offered).await?;
+        self.offered = Some(offered);
+        Ok(())
+    }
+
+    /// The message of the commit that takes a release's documents back.
+    async fn why_taken_back(&self, row: &ReleaseRow) -> Result<String> {
+        let state = ReleaseState::of(&self.journal.events(&row.id).await?);
+        let back = state.rollback.as_ref();
+        let what = back.and_then(|back| back.product.as_deref()).unwrap_or("everything");
+        let by = back.map_or("tidegate", |back| &back.by);
+        let reason = back.map_or("", |back| &back.reason);
+        let (revision, id) = (&row.revision, &row.id);
+        Ok(format!(
+            "revert: {id} was rolled back\n\n{what}: {reason} (by {by})\n\nTakes back all that {revision} \
+             brought to the site's folder since the revision before.\n\nTidegate-Release: {id}\n"
+        ))
+    }
+}
+
+/// Who appends and takes back.
+fn agent() -> Identity {
+    Identity::new("tidegate", "tidegate@localhost")
 }

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use owo_colors::{AnsiColors, OwoColorize as _};
 use tidegate_core::plan::{Task, TaskKind};
-use tidegate_schema::finding::Finding;
+use tidegate_schema::finding::{Finding, Lang};
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome};
 use super::printer::{Printer, columns, padded, table, wrapped};
 use super::report::brief;
-use crate::status::{Condition, ReleaseStatus, Status, StepFailure};
+use crate::status::{Condition, Held, ReleaseStatus, Status, StepFailure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,8 +75,8 @@ impl Page<'_> {
         }
         if rest > 0 {
             let more = match self.printer.lang {
-                tidegate_schema::finding::Lang::En => format!("… and {} more", rest + 1),
-                tidegate_schema::finding::Lang::Zh => format!("… 另有 {} 条", rest + 1),
+                Lang::En => format!("… and {} more", rest + 1),
+                Lang::Zh => format!("… 另有 {} 条", rest + 1),
             };
             self.lines.push(format!("{}{}", " ".repeat(GUTTER), more.dimmed()));
         }
@@ -96,6 +96,11 @@ fn page(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
         lines.extend(tasks(&plan.tasks, printer));
         page.section("Plan", "计划", lines);
         page.section("Refused", "拒绝", findings(&errors(&plan.findings), printer));
+        page.section(
+            "Held",
+            "保持",
+            plan.held.as_ref().map(|it| held(it, printer)).into_iter().collect(),
+        );
         page.section("Waits for", "等待", findings(&plan.waits, printer));
     }
     release(&mut page, status, now);
@@ -104,6 +109,20 @@ fn page(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
     page.section("Zones", "域", zones(status, printer));
     page.section("Baseline", "基线", baseline(status, now, printer));
     page.lines
+}
+
+/// That a release took back what the branch still asks for, and where its documents are taken back.
+pub(super) fn held(held: &Held, printer: &Printer) -> String {
+    let short: String = held.revision.chars().take(12).collect();
+    let Held { release, branch, .. } = held;
+    match (branch, printer.lang) {
+        (Some(branch), Lang::En) => {
+            format!("{release} took {short} back; merge {branch} to take back its documents")
+        }
+        (Some(branch), Lang::Zh) => format!("{release} 已回退 {short}；合并 {branch} 可撤回其文档"),
+        (None, Lang::En) => format!("{release} took {short} back; its documents are still there"),
+        (None, Lang::Zh) => format!("{release} 已回退 {short}；其文档仍在"),
+    }
 }
 
 fn errors(findings: &[Finding]) -> Vec<Finding> {
@@ -225,10 +244,10 @@ fn release(page: &mut Page<'_>, status: &Status, now: Timestamp) {
         let (phase, since) =
             (phase(release.row.phase, printer), ago(release.row.started_at, now, printer));
         let steps = match printer.lang {
-            tidegate_schema::finding::Lang::En => {
+            Lang::En => {
                 format!("{} of {} steps", release.done, release.steps)
             }
-            tidegate_schema::finding::Lang::Zh => {
+            Lang::Zh => {
                 format!("步骤 {}/{}", release.done, release.steps)
             }
         };
@@ -310,8 +329,8 @@ fn clusters(status: &Status, printer: &Printer) -> Vec<String> {
         .map(|(name, cluster)| {
             let version = cluster.version.clone().unwrap_or_default();
             let objects = match printer.lang {
-                tidegate_schema::finding::Lang::En => format!("{} objects", cluster.objects),
-                tidegate_schema::finding::Lang::Zh => format!("{} 个对象", cluster.objects),
+                Lang::En => format!("{} objects", cluster.objects),
+                Lang::Zh => format!("{} 个对象", cluster.objects),
             };
             let note = if cluster.is_sandbox { printer.say("simulated", "模拟") } else { "" };
             vec![name.clone(), version, objects, note.to_owned()]
@@ -374,8 +393,8 @@ pub(super) fn ago(at: Timestamp, now: Timestamp, printer: &Printer) -> String {
         _ => (seconds / 86_400, "days", "天"),
     };
     match printer.lang {
-        tidegate_schema::finding::Lang::En => format!("{count} {en} ago"),
-        tidegate_schema::finding::Lang::Zh => format!("{count} {zh}前"),
+        Lang::En => format!("{count} {en} ago"),
+        Lang::Zh => format!("{count} {zh}前"),
     }
 }
 

@@ -112,6 +112,9 @@ fn tell(status: &Status, blockers: &[Finding], printer: &Printer) {
         printer.line("");
         let text = printer.say("plan", "计划");
         printer.line(format!("{text} {}", plan.id.cyan()));
+        if let Some(held) = &plan.held {
+            printer.line(super::status::held(held, printer));
+        }
         let opens = opens(plan.next, printer);
         if !opens.is_empty() {
             printer.line(opens.dimmed());

@@ -46,9 +46,34 @@ pub struct Append {
     pub may_replace: bool,
 }
 
-impl Append {
-    /// Commits on top of `parent`. `None` when the branch holds all of it already, so that an
-    /// append that was cut off after the push can be done again.
+/// What becomes one commit on a branch of the remote.
+pub(super) trait Work {
+    /// The branch; made when it does not exist.
+    fn branch(&self) -> &str;
+
+    /// Makes the commit, on top of `parent` where the branch exists. `None` when the branch holds all of it already, so that
+    /// work that was cut off after the push can be done again.
+    fn commit(
+        &self,
+        repository: &Repository,
+        location: &str,
+        parent: Option<Oid>,
+    ) -> Result<Option<Oid>, Error>;
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// The branch has this commit; none where there is neither a branch nor anything to put on it.
+    Done(Option<Oid>),
+    /// Somebody else was faster.
+    Overtaken,
+}
+
+impl Work for Append {
+    fn branch(&self) -> &str {
+        &self.branch
+    }
+
     fn commit(
         &self,
         repository: &Repository,
@@ -107,14 +132,15 @@ pub(super) fn signature(
     )
 }
 
-/// Appends, and gives the commit that the branch then has.
+/// Appends, and gives the commit that the branch then has; none where there is neither a branch nor anything to put on it.
 pub(super) fn append(
     mirror: &Mirror,
-    append: &Append,
+    work: &impl Work,
     cancelled: &Arc<AtomicBool>,
-) -> Result<String, Error> {
-    if !git2::Reference::is_valid_name(&format!("refs/heads/{}", append.branch)) {
-        return Err(Error::BranchName(append.branch.clone()));
+) -> Result<Option<String>, Error> {
+    let branch = work.branch();
+    if !git2::Reference::is_valid_name(&format!("refs/heads/{branch}")) {
+        return Err(Error::BranchName(branch.to_owned()));
     }
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -124,34 +150,36 @@ pub(super) fn append(
             std::thread::sleep(BETWEEN.wait(attempt - 1, OsRng.next_u64()));
         }
         let done = match mirror.location.local_path() {
-            Some(path) => append_here(mirror, path, append)?,
-            None => append_there(mirror, append, cancelled)?,
+            Some(path) => append_here(mirror, path, work)?,
+            None => append_there(mirror, work, cancelled)?,
         };
-        if let Some(id) = done {
-            return Ok(id.to_string());
+        if let Attempt::Done(id) = done {
+            return Ok(id.map(|id| id.to_string()));
         }
     }
-    Err(Error::PushContended { branch: append.branch.clone(), attempts: ATTEMPTS })
+    Err(Error::PushContended { branch: branch.to_owned(), attempts: ATTEMPTS })
 }
 
 /// Into a repository of this machine, bare or not: its branch is moved only if it is still where it
-/// was read. `None` when it was not.
-fn append_here(mirror: &Mirror, path: &Path, append: &Append) -> Result<Option<Oid>, Error> {
+/// was read.
+fn append_here(mirror: &Mirror, path: &Path, work: &impl Work) -> Result<Attempt, Error> {
     let location = mirror.location.to_string();
     let wrong = |error| Error::from_git(&location, error);
     let repository = Repository::open(path).map_err(wrong)?;
-    let name = format!("refs/heads/{}", append.branch);
+    let name = format!("refs/heads/{}", work.branch());
     let parent = match repository.refname_to_id(&name) {
         Ok(id) => Some(id),
         Err(error) if error.code() == ErrorCode::NotFound => None,
         Err(error) => return Err(wrong(error)),
     };
-    let Some(id) = append.commit(&repository, &location, parent)? else { return Ok(parent) };
+    let Some(id) = work.commit(&repository, &location, parent)? else {
+        return Ok(Attempt::Done(parent));
+    };
     match is_moved(&repository, &name, parent, id) {
-        Ok(true) => Ok(Some(id)),
-        Ok(false) => Ok(None),
+        Ok(true) => Ok(Attempt::Done(Some(id))),
+        Ok(false) => Ok(Attempt::Overtaken),
         // Somebody holds its lock.
-        Err(error) if error.code() == ErrorCode::Locked => Ok(None),
+        Err(error) if error.code() == ErrorCode::Locked => Ok(Attempt::Overtaken),
         Err(error) => Err(wrong(error)),
     }
 }
@@ -180,12 +208,12 @@ fn is_moved(
     Ok(true)
 }
 
-/// To a server, which moves the branch only if it is still where we saw it. `None` when it was not.
+/// To a server, which moves the branch only if it is still where we saw it.
 fn append_there(
     mirror: &Mirror,
-    append: &Append,
+    work: &impl Work,
     cancelled: &Arc<AtomicBool>,
-) -> Result<Option<Oid>, Error> {
+) -> Result<Attempt, Error> {
     let repository = mirror.outbox()?;
     let conversation = Conversation::new(
         &mirror.location,
@@ -194,7 +222,7 @@ fn append_there(
         Arc::clone(cancelled),
     );
     let wrong = |error| conversation.error(error);
-    let name = format!("refs/heads/{}", append.branch);
+    let name = format!("refs/heads/{}", work.branch());
     let mut remote = repository.remote_anonymous(&mirror.location.for_git()).map_err(wrong)?;
     let parent = {
         let mut connection = remote
@@ -216,7 +244,9 @@ fn append_there(
         parent
     };
     let location = mirror.location.to_string();
-    let Some(id) = append.commit(&repository, &location, parent)? else { return Ok(parent) };
+    let Some(id) = work.commit(&repository, &location, parent)? else {
+        return Ok(Attempt::Done(parent));
+    };
     // What is shown once may be shown again on the second connection.
     let conversation = Conversation::new(
         &mirror.location,
@@ -229,10 +259,12 @@ fn append_there(
         .map_err(|source| Error::Broken { location, source })?;
     let pushed = remote.push(&[format!("{name}:{name}")], Some(&mut conversation.push_options()));
     match (pushed, conversation.push_refused()) {
-        (Ok(()), None) => Ok(Some(id)),
-        (Ok(()), Some(reason)) if was_overtaken(&reason) => Ok(None),
-        (Ok(()), Some(reason)) => Err(Error::PushRefused { branch: append.branch.clone(), reason }),
-        (Err(error), _) if error.code() == ErrorCode::NotFastForward => Ok(None),
+        (Ok(()), None) => Ok(Attempt::Done(Some(id))),
+        (Ok(()), Some(reason)) if was_overtaken(&reason) => Ok(Attempt::Overtaken),
+        (Ok(()), Some(reason)) => {
+            Err(Error::PushRefused { branch: work.branch().to_owned(), reason })
+        }
+        (Err(error), _) if error.code() == ErrorCode::NotFastForward => Ok(Attempt::Overtaken),
         (Err(error), _) => Err(conversation.error(error)),
     }
 }

@@ -165,6 +165,12 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// What came since touches the same lines.
+    #[error("failed to take the documents back on branch {branch}: later changes are in the way")]
+    RevertConflicts {
+        /// The branch that was to hold it.
+        branch: String,
+    },
     /// The work was cut off, because the agent stops.
     #[error("failed to finish: the agent stops")]
     Interrupted,
@@ -215,6 +221,7 @@ impl Error {
                 finding.with("branch", branch).with("attempts", attempts)
             }
             Self::Exists { branch, path } => finding.with("branch", branch).with("path", path),
+            Self::RevertConflicts { branch } => finding.with("branch", branch),
             Self::Interrupted => finding,
         }
     }
@@ -243,6 +250,7 @@ impl Error {
             Self::PushRefused { .. } => "SOURCE/PUSH_REFUSED",
             Self::PushContended { .. } => "SOURCE/PUSH_CONTENDED",
             Self::Exists { .. } => "SOURCE/FILE_EXISTS",
+            Self::RevertConflicts { .. } => "SOURCE/REVERT_CONFLICTS",
             Self::Interrupted => "SOURCE/INTERRUPTED",
         }
     }

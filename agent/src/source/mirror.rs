@@ -118,15 +118,22 @@ impl Mirror {
     }
 
     /// A copy of its own for what we push, so that the one that is read from holds only what the
-    /// remote really has.
+    /// remote really has. It sees the objects of that one.
     pub(super) fn outbox(&self) -> Result<Repository, Error> {
         let path = beside(&self.path, "outbox");
-        if let Ok(repository) = Repository::open_bare(&path) {
-            return Ok(repository);
+        let repository = match Repository::open_bare(&path) {
+            Ok(repository) => repository,
+            Err(_) => {
+                remove(&path).map_err(|error| self.cache(error))?;
+                fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
+                self.initialise(&path)?
+            }
+        };
+        if let Some(objects) = self.path.join("objects").to_str() {
+            let odb = repository.odb().map_err(|source| self.broken(source))?;
+            odb.add_disk_alternate(objects).map_err(|source| self.broken(source))?;
         }
-        remove(&path).map_err(|error| self.cache(error))?;
-        fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
-        self.initialise(&path)
+        Ok(repository)
     }
 
     /// Takes over what only the old copy still knows: the commits of a history that was rewritten

@@ -14,6 +14,7 @@ use super::*;
 
 mod approvals;
 mod damage;
+mod revert;
 mod server;
 
 /// A remote with a working tree, and a source that reads it.

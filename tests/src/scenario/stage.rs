@@ -279,6 +279,9 @@ impl Stage {
 
     async fn push(&mut self, change: &Push) -> Result<()> {
         let work = self.folder.path().join("site");
+        if let Some(branch) = &change.merge {
+            take_over(&work, branch).map_err(text)?;
+        }
         for (file, (from, to)) in &change.replace {
             let path = work.join(file);
             let before = std::fs::read_to_string(&path).map_err(|it| format!("{file}: {it}"))?;
@@ -643,4 +646,14 @@ fn with_keys(content: &str, keys: &mut BTreeMap<String, KeyPair>) -> Result<Stri
         whole.push_str(rest);
     }
     Ok(whole)
+}
+
+/// The files of a branch of the remote in a working tree, which stands on the branch that it was made from.
+fn take_over(work: &Path, branch: &str) -> std::result::Result<(), git2::Error> {
+    let repository = git2::Repository::open(work)?;
+    let mut remote = repository.find_remote("origin")?;
+    let name = format!("refs/remotes/origin/{branch}");
+    remote.fetch(&[format!("+refs/heads/{branch}:{name}")], None, None)?;
+    let theirs = repository.find_reference(&name)?.peel_to_commit()?;
+    repository.reset(theirs.as_object(), git2::ResetType::Hard, None)
 }

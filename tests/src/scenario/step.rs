@@ -85,6 +85,9 @@ pub(super) struct Push {
     /// Files and folders to remove.
     #[serde(default)]
     pub(super) remove: Vec<String>,
+    /// A branch that is taken over first, as a merge request would.
+    #[serde(default)]
+    pub(super) merge: Option<String>,
 }
 
 fn yes() -> bool {

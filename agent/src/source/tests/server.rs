@@ -164,6 +164,38 @@ async fn a_server_is_read_and_written_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_taken_back_on_a_server() {
+    if !has_git() {
+        return;
+    }
+    let (folder, place, options) = hosted();
+    let good = place.repository().head().unwrap().target().unwrap().to_string();
+    place.write("site.yaml", "kind: Site\nbroken\n");
+    let bad = place.commit("bad");
+    let bare = folder.path().join("site.git");
+    let repository = place.repository();
+    let branch = repository.head().unwrap().name().unwrap().to_owned();
+    let mut remote = repository.remote_anonymous(bare.to_str().unwrap()).unwrap();
+    remote.push(&[format!("{branch}:refs/heads/main")], None).unwrap();
+    let source = Source::open(options).unwrap();
+    source.fetch(None).await.unwrap();
+    let revert = Revert {
+        branch: "tidegate/revert/r2".to_owned(),
+        onto: bad.clone(),
+        from: bad,
+        to: good,
+        message: "revert: r2 was rolled back".to_owned(),
+        by: who("tidegate"),
+        at: at(9),
+    };
+    for _ in 0..2 {
+        assert!(source.revert(revert.clone()).await.unwrap());
+    }
+    let served = Repository::open_bare(&bare).unwrap();
+    assert_eq!(revert::text(&served, "site.yaml").as_deref(), Some("kind: Site\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_refuses_says_why_without_the_token() {
     if !has_git() {
         return;
