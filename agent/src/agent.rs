@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tidegate_core::approval::VerifiedApproval;
+use tidegate_core::approval::{VerifiedApproval, VerifiedMerge};
 use tidegate_core::backoff::Backoff;
 use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
@@ -129,6 +129,9 @@ pub struct Agent {
     verified: Option<Digest>,
     approval_findings: Vec<Finding>,
     refused_approvals: Vec<Finding>,
+    merges: Vec<VerifiedMerge>,
+    refused_merges: Vec<Finding>,
+    verified_merges: Option<Digest>,
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
     is_baseline_handed_back: bool,
@@ -144,6 +147,7 @@ pub struct Agent {
 #[derive(Debug)]
 pub struct GateEvidence {
     approvals: Vec<VerifiedApproval>,
+    merges: Vec<VerifiedMerge>,
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
     given_up_at: Option<Timestamp>,
@@ -154,6 +158,7 @@ impl GateEvidence {
     pub fn of(&self, now: Timestamp) -> Evidence<'_> {
         Evidence {
             approvals: &self.approvals,
+            merges: &self.merges,
             consumed: &self.consumed,
             freezes: &self.freezes,
             given_up_at: self.given_up_at,
@@ -210,6 +215,9 @@ impl Agent {
             verified: None,
             approval_findings: Vec::new(),
             refused_approvals: Vec::new(),
+            merges: Vec::new(),
+            refused_merges: Vec::new(),
+            verified_merges: None,
             approvals: Vec::new(),
             statuses,
             requests,
@@ -326,6 +334,7 @@ impl Agent {
             self.keep_approvals().await?;
         }
         self.verify_approvals().await?;
+        self.verify_merges().await;
         if is_due && self.status.source.problem.is_none() && !self.is_baseline_handed_back {
             self.hand_back_baseline().await;
         }
@@ -433,6 +442,50 @@ impl Agent {
         self.status.findings.clone_from(&self.approval_findings);
         self.status.findings.extend(self.refused_approvals.iter().cloned());
         Ok(())
+    }
+
+    /// Merges since the accepted revision that say which plan they approve, verified by the keys that count; again only when
+    /// commits or keys changed.
+    async fn verify_merges(&mut self) {
+        let Some(head) = self.loaded.as_ref().map(|it| it.snapshot.revision.commit.clone()) else {
+            return;
+        };
+        let keys = self.merge_keys();
+        let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
+        let basis = Digest::of(&(&head, &accepted, &keys));
+        if self.verified_merges.as_ref() != Some(&basis) {
+            // Where nobody is trusted with merges none is read, and what they say is said of none.
+            let found = if keys.is_empty() {
+                Ok(Vec::new())
+            } else {
+                self.source.merges(accepted.as_deref(), &head).await
+            };
+            match found {
+                Ok(merges) => {
+                    let now = self.clock.now();
+                    (self.merges, self.refused_merges) =
+                        approve::verify_merges(&merges, &keys, now);
+                    let is_final = merges.iter().all(|merge| merge.at <= now);
+                    self.verified_merges = is_final.then_some(basis);
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "merges could not be read");
+                    (self.merges, self.refused_merges) = (Vec::new(), vec![error.finding()]);
+                    self.verified_merges = None;
+                }
+            }
+        }
+        self.status.findings.extend(self.refused_merges.iter().cloned());
+    }
+
+    /// Whose merges count, as of the accepted revision; before the first one with persons, of the revision itself.
+    fn merge_keys(&mut self) -> Keys {
+        if let Some(accepted) = self.trusted() {
+            return accepted.merge_keys.clone();
+        }
+        let Some(loaded) = self.loaded.clone() else { return Keys::new() };
+        let meaning = self.meaning(&loaded);
+        meaning.site.as_ref().map(accepted::merge_keys).unwrap_or_default()
     }
 
     /// The accepted revision, when it knows anybody who could approve. A site that begins without persons could otherwise
@@ -578,6 +631,7 @@ impl Agent {
             .and_then(|row| row.ended_at);
         Ok(GateEvidence {
             approvals: self.approvals.clone(),
+            merges: self.merges.clone(),
             consumed: self.consumed.clone(),
             freezes: self.freezes.clone(),
             given_up_at,
@@ -716,6 +770,7 @@ impl Agent {
         let Some(running) = &mut self.running else { return Ok(Advance::Waiting(None)) };
         let clock = self.clock.clone();
         let (approvals, freezes) = (self.approvals.clone(), self.freezes.clone());
+        let merges = self.merges.clone();
         let consumed = self.consumed.clone();
         let trusted = self.accepted.as_ref().filter(|accepted| accepted.knows_anybody());
         let policy = trusted.map(|accepted| accepted.policy.clone());
@@ -732,6 +787,7 @@ impl Agent {
         let now = clock.now();
         let evidence = Evidence {
             approvals: &approvals,
+            merges: &merges,
             consumed: &consumed,
             freezes: &freezes,
             given_up_at: None,
@@ -751,9 +807,14 @@ impl Agent {
             // What this release consumed counts for all its waves.
             let consumed = consumed.difference(&state.approvals).cloned().collect();
             let now = own_clock.now();
-            let (approvals, freezes) = (approvals.as_slice(), freezes.as_slice());
-            let evidence =
-                Evidence { approvals, consumed: &consumed, freezes, given_up_at: None, now };
+            let evidence = Evidence {
+                approvals: &approvals,
+                merges: &merges,
+                consumed: &consumed,
+                freezes: &freezes,
+                given_up_at: None,
+                now,
+            };
             release_gate(&approved, wave, &policy, evidence)
         };
         let advance = running.advance(gate, &mut hands, move || clock.now()).await?;

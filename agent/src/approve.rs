@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_core::approval::{ApprovalScope, VerifiedApproval};
+use tidegate_core::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
 use tidegate_core::digest::canonical;
 use tidegate_schema::approval::{Approval, ApprovalScope as Stated, Decision};
 use tidegate_schema::document::{Body, Document};
@@ -12,6 +12,7 @@ use tidegate_schema::yaml;
 
 use crate::journal::StoredApproval;
 use crate::signature::{self, PublicKeyLine};
+use crate::source::Merge;
 
 /// How far the clock of an approver may be ahead of ours.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
@@ -115,6 +116,58 @@ fn verify_one(
     })
 }
 
+/// Verifies merges that say which plan they approve, by the keys of those whom policies trust with merges; what does not count
+/// is said.
+pub fn verify_merges(
+    merges: &[Merge],
+    keys: &Keys,
+    now: Timestamp,
+) -> (Vec<VerifiedMerge>, Vec<Finding>) {
+    let mut verified = Vec::new();
+    let mut findings = Vec::new();
+    for merge in merges {
+        match verify_merge(merge, keys, now) {
+            Ok(merge) => verified.push(merge),
+            Err(reason) => {
+                let short = |text: &str| text.chars().take(12).collect::<String>();
+                let finding = Finding::warning("APPROVAL/MERGE_UNTRUSTED").with("reason", reason);
+                let plan = short(merge.plan.trim_start_matches("sha256:"));
+                findings.push(finding.with("commit", short(&merge.commit)).with("plan", plan));
+            }
+        }
+    }
+    (verified, findings)
+}
+
+fn verify_merge(merge: &Merge, keys: &Keys, now: Timestamp) -> Result<VerifiedMerge, String> {
+    let signed = merge.signed.as_ref().ok_or("it is not signed")?;
+    let parsed = |lines: &[String]| -> Vec<PublicKeyLine> {
+        lines.iter().filter_map(|line| PublicKeyLine::parse(line).ok()).collect()
+    };
+    let all: Vec<PublicKeyLine> = keys.values().flat_map(|lines| parsed(lines)).collect();
+    let key =
+        signature::verify_commit(&signed.payload, &signed.signature, &all).map_err(|error| {
+            match error {
+                signature::Error::UnknownKey(key) => {
+                    format!("no policy trusts the key {key} with merges")
+                }
+                error => error.to_string(),
+            }
+        })?;
+    if merge.at > now.saturating_add(SKEW).unwrap_or(now) {
+        return Err("it is from the future".to_owned());
+    }
+    let has_it = |lines: &[String]| parsed(lines).iter().any(|line| line.fingerprint() == key);
+    let by = keys.iter().filter(|(_, lines)| has_it(lines)).map(|(name, _)| name.clone());
+    Ok(VerifiedMerge {
+        commit: merge.commit.clone(),
+        plan: merge.plan.clone(),
+        by: by.collect(),
+        at: merge.at,
+        authors: merge.authors.iter().map(|author| author.email.clone()).collect(),
+    })
+}
+
 /// What somebody says about a plan.
 #[derive(Clone, Debug)]
 pub struct Word<'a> {
@@ -173,3 +226,6 @@ pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Findin
     let (parsed, _) = parse(&path, &text)?;
     Ok((StoredApproval { path, document: text, signature: String::new() }, parsed))
 }
+
+#[cfg(test)]
+mod tests;

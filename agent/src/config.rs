@@ -52,6 +52,8 @@ pub struct Config {
     pub ssh_key: Option<PathBuf>,
     /// Of the key.
     pub ssh_passphrase: Option<Secret>,
+    /// Signs the commits that the agent pushes.
+    pub signing_key: Option<PathBuf>,
     /// Keys of SSH servers.
     pub known_hosts: Option<PathBuf>,
     /// Kubeconfigs by the name of the cluster.
@@ -136,6 +138,7 @@ impl Values<'_> {
             git_user: self.text("gitUser"),
             ssh_key: self.text("sshKey").map(PathBuf::from),
             ssh_passphrase,
+            signing_key: self.text("signingKey").map(PathBuf::from),
             known_hosts: self.text("knownHosts").map(PathBuf::from),
             kubeconfig: kubeconfig.into_iter().collect(),
             retention: retention?,

@@ -131,6 +131,38 @@ pub fn generate_key(comment: &str) -> Result<KeyPair, Error> {
 /// Signs an approval with a private key in OpenSSH's form. Keys behind a passphrase, hardware keys
 /// and RSA keys give [`Error::NeedsProgram`]: use [`sign_with_program`].
 pub fn sign(message: &[u8], private_key: &str) -> Result<String, Error> {
+    sign_for(APPROVAL_NAMESPACE, message, &usable(private_key)?)
+}
+
+/// Signs commits with a private key in OpenSSH's form, as git does with `gpg.format=ssh`.
+#[derive(Clone)]
+pub struct CommitKey(PrivateKey);
+
+impl fmt::Debug for CommitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CommitKey").field(&self.0.fingerprint(HashAlg::Sha256)).finish()
+    }
+}
+
+impl CommitKey {
+    /// Takes a key that can sign without anybody's help.
+    pub fn new(private_key: &str) -> Result<Self, Error> {
+        usable(private_key).map(Self)
+    }
+
+    /// The signature of a commit, which is given without one.
+    pub fn sign(&self, payload: &[u8]) -> Result<String, Error> {
+        sign_for(COMMIT_NAMESPACE, payload, &self.0)
+    }
+}
+
+fn sign_for(namespace: &str, message: &[u8], key: &PrivateKey) -> Result<String, Error> {
+    let signature = key.sign(namespace, HashAlg::Sha512, message).map_err(Error::Sign)?;
+    signature.to_pem(LineEnding::LF).map_err(Error::Sign)
+}
+
+/// A private key that this process can sign with.
+fn usable(private_key: &str) -> Result<PrivateKey, Error> {
     let key = PrivateKey::from_openssh(with_line_end(private_key)).map_err(Error::PrivateKey)?;
     strong(key.public_key().key_data())?;
     // RSA in this process could leak the key through timing (RUSTSEC-2023-0071), so it is left
@@ -142,8 +174,7 @@ pub fn sign(message: &[u8], private_key: &str) -> Result<String, Error> {
     if is_elsewhere || key.is_encrypted() {
         return Err(Error::NeedsProgram(KeyFingerprint::of(key.public_key().key_data()).0));
     }
-    let signature = key.sign(APPROVAL_NAMESPACE, HashAlg::Sha512, message).map_err(Error::Sign)?;
-    signature.to_pem(LineEnding::LF).map_err(Error::Sign)
+    Ok(key)
 }
 
 /// Signs an approval with `ssh-keygen -Y sign`, which uses hardware keys, the SSH agent (when `key`

@@ -33,11 +33,11 @@ mod repository;
 mod revert;
 mod walk;
 
-pub use append::Append;
+pub use append::{Append, Signer};
 pub use approvals::{ApprovalFile, Approvals, SIGNATURE_END};
 pub use connect::Credentials;
 pub use error::Error;
-pub use history::SignedCommit;
+pub use history::{Merge, SignedCommit};
 pub use location::{Location, Unusable};
 pub use repository::{clone_repository, commit_all, init_bare_repository, init_repository, push};
 pub use revert::Revert;
@@ -66,6 +66,8 @@ pub struct SourceOptions {
     pub timeout: Duration,
     /// The branches that are read and written beside the site's own.
     pub branches: Branches,
+    /// Signs the commits that we push; none is signed without it.
+    pub signer: Option<Signer>,
 }
 
 impl SourceOptions {
@@ -81,6 +83,7 @@ impl SourceOptions {
             largest: 1 << 30,
             timeout: Duration::from_mins(5),
             branches: Branches::default(),
+            signer: None,
         }
     }
 }
@@ -187,6 +190,7 @@ impl Source {
                 limits: options.limits,
                 largest: options.largest,
                 branches: options.branches,
+                signer: options.signer,
             }),
             timeout: options.timeout,
             writing: Arc::default(),
@@ -264,6 +268,18 @@ impl Source {
             let from = from.and_then(|from| mirror.id(repository, &from).ok());
             let to = mirror.id(repository, &to)?;
             history::authors(repository, from, to).map_err(|source| mirror.broken(source))
+        })
+        .await
+    }
+
+    /// Commits of the followed branch after `from` up to `to` that say which plan they approve, newest first; only `to` itself
+    /// when `from` is none, or when the copy has no such commit.
+    pub async fn merges(&self, from: Option<&str>, to: &str) -> Result<Vec<Merge>, Error> {
+        let (from, to) = (from.map(str::to_owned), to.to_owned());
+        self.reading(move |mirror, repository| {
+            let from = from.and_then(|from| mirror.id(repository, &from).ok());
+            let to = mirror.id(repository, &to)?;
+            history::merges(repository, from, to).map_err(|source| mirror.broken(source))
         })
         .await
     }

@@ -54,3 +54,26 @@ pub enum ApprovalScope {
         step: String,
     },
 }
+
+/// A merge commit whose signature was verified against a key that the last accepted revision trusts with merges, and that
+/// names a plan. Only the agent's `signature` module has reason to make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedMerge {
+    /// The commit.
+    pub commit: String,
+    /// Digest of the plan that its trailer `Tidegate-Plan` names, as text.
+    pub plan: String,
+    /// The service accounts and persons whose key it is.
+    pub by: Vec<String>,
+    /// When it was committed, as it says itself.
+    pub at: Timestamp,
+    /// E-mail addresses of those who wrote what it merges; not of who only merged.
+    pub authors: Vec<String>,
+}
+
+impl VerifiedMerge {
+    /// The name under which it is consumed.
+    pub fn name(&self) -> String {
+        format!("merge-{}", self.commit)
+    }
+}

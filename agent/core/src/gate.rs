@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::ChangeWindow;
 
-use crate::approval::{ApprovalScope, VerifiedApproval};
+use crate::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
 use crate::digest::Digest;
 use crate::plan::{Plan, Risk, TaskKind};
 use crate::site::ValidSite;
@@ -52,7 +52,10 @@ impl GatePolicy {
             has_policy: site.has_approval_policy(),
             rules: site
                 .approval_rules()
-                .map(|(policy, index, rule)| Rule::of(format!("{policy}[{index}]"), rule))
+                .map(|(policy, index, rule)| {
+                    let merge = site.approval_policies.get(policy).and_then(|it| it.merge.as_ref());
+                    Rule::of(format!("{policy}[{index}]"), rule, merge)
+                })
                 .collect(),
             groups: site.groups.keys().map(members).collect(),
             emails: site.persons().map(|(name, it)| (name.to_owned(), lower(&it.emails))).collect(),
@@ -138,6 +141,8 @@ pub struct Hold {
 pub struct Evidence<'a> {
     /// Verified approvals, of this plan or others.
     pub approvals: &'a [VerifiedApproval],
+    /// Verified merges since the accepted revision, of this plan or others.
+    pub merges: &'a [VerifiedMerge],
     /// Names of approvals that an earlier execution consumed.
     pub consumed: &'a BTreeSet<String>,
     /// Why nothing may start on this site: an operator's freeze, a rewritten history. Empty otherwise.
@@ -242,8 +247,13 @@ fn needs(
                 .filter(|it| rule.counts(it, plan, policy, evidence.now))
                 .collect();
             let persons = counted.iter().map(|approval| approval.person.as_str()).collect();
-            match rule.missing(&persons, &policy.groups) {
-                None => used.extend(counted.iter().map(|approval| approval.name.clone())),
+            let merge = merge_of(rule, id, policy, evidence);
+            let merged_by = merge.and_then(|merge| rule.trusted(merge));
+            match rule.missing(&persons, merged_by, &policy.groups) {
+                None => {
+                    used.extend(counted.iter().map(|approval| approval.name.clone()));
+                    used.extend(merge.map(VerifiedMerge::name));
+                }
                 Some(missing) => {
                     // Else it would look as if those who approved it before had never done so.
                     if evidence.given_up_at.is_some() && unmet.is_empty() {
@@ -264,6 +274,52 @@ fn needs(
         }
     }
     if hold.needs.is_empty() { Ok(used.into_iter().collect()) } else { Err(hold) }
+}
+
+/// The merge that counts for a rule: of this plan, by somebody whom the rule's policy trusts, in time, and not used up.
+fn merge_of<'a>(
+    rule: &Rule,
+    id: &Digest,
+    policy: &GatePolicy,
+    evidence: Evidence<'a>,
+) -> Option<&'a VerifiedMerge> {
+    evidence.merges.iter().find(|merge| {
+        merge.plan == id.as_str()
+            && rule.trusted(merge).is_some()
+            && !rule.excludes_merge(merge, policy)
+            && !rule.is_too_old(merge.at, evidence.now)
+            && !evidence.consumed.contains(&merge.name())
+            && evidence.given_up_at.is_none_or(|at| merge.at > at)
+    })
+}
+
+/// Merges that somebody trusted made without their counting, and why.
+fn uncounted_merges(
+    plan: &Plan,
+    id: &Digest,
+    policy: &GatePolicy,
+    evidence: Evidence<'_>,
+) -> Vec<Finding> {
+    let why = |merge: &VerifiedMerge| {
+        let rules = || policy.rules.iter().filter(|rule| rule.matches(plan));
+        let by = rules().find_map(|rule| rule.trusted(merge))?;
+        let finding = |code: &'static str| Finding::note(code).with("person", by);
+        if evidence.consumed.contains(&merge.name()) {
+            return None;
+        }
+        if merge.plan != id.as_str() {
+            let short = merge.plan.trim_start_matches("sha256:").get(..12)?;
+            let commit = merge.commit.get(..12)?;
+            let finding = finding("APPROVAL/MERGE_STALE").with("plan", short);
+            return Some(finding.with("commit", commit));
+        }
+        if rules().any(|rule| rule.is_too_old(merge.at, evidence.now)) {
+            return Some(finding("APPROVAL/EXPIRED"));
+        }
+        let rule = rules().find(|rule| rule.excludes_merge(merge, policy))?;
+        Some(finding("APPROVAL/BY_AUTHOR").with("rule", &rule.name))
+    };
+    evidence.merges.iter().filter_map(why).collect()
 }
 
 /// Who said yes without its counting, and why: of another plan, too late, or by an author. Said only while something is
@@ -289,7 +345,7 @@ fn uncounted(
             let short = approval.plan.trim_start_matches("sha256:").get(..12)?;
             return is_in_time.then(|| finding("APPROVAL/STALE").with("plan", short));
         }
-        if !is_in_time || rules().any(|rule| rule.is_too_old(approval, evidence.now)) {
+        if !is_in_time || rules().any(|rule| rule.is_too_old(approval.created_at, evidence.now)) {
             return Some(finding("APPROVAL/EXPIRED"));
         }
         let rule = rules().find(|rule| rule.excludes(&approval.person, plan, policy))?;
@@ -297,6 +353,7 @@ fn uncounted(
     };
     let mut said: Vec<Finding> =
         evidence.approvals.iter().filter(is_open).filter_map(why).collect();
+    said.extend(uncounted_merges(plan, id, policy, evidence));
     said.sort();
     said.dedup();
     said

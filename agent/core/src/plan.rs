@@ -113,9 +113,10 @@ pub struct Task {
 }
 
 impl Task {
-    /// Before and after, as `3 → 6`.
+    /// Before and after, as `3 → 6`; one of them when they are the same, as when only parameters of an app differ.
     pub fn change(&self) -> String {
         match (self.from.is_empty(), self.to.is_empty()) {
+            _ if self.from == self.to => self.to.clone(),
             (true, _) => self.to.clone(),
             (false, true) => self.from.clone(),
             (false, false) => format!("{} → {}", self.from, self.to),

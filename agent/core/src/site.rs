@@ -151,7 +151,7 @@ impl ValidSite {
     }
 
     /// The digest of everything that says how and by whose leave changes go out: rollout and approval policies, windows,
-    /// persons and groups. Changing them changes every plan's id.
+    /// persons, groups and service accounts. Changing them changes every plan's id.
     pub fn policies_digest(&self) -> Digest {
         Digest::of(&(
             &self.rollout_policies,
@@ -160,6 +160,7 @@ impl ValidSite {
             &self.change_windows,
             &self.persons,
             &self.groups,
+            &self.service_accounts,
         ))
     }
 

@@ -21,6 +21,9 @@ pub struct Accepted {
     pub policy: GatePolicy,
     /// Keys by person.
     pub keys: Keys,
+    /// Keys of those whom policies trust with merges, by name.
+    #[serde(default)]
+    pub merge_keys: Keys,
     /// A commit that does not descend from the accepted one and that a person has acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<String>,
@@ -34,6 +37,7 @@ impl Accepted {
             policies: site.policies_digest(),
             policy: GatePolicy::of(site),
             keys: keys(site),
+            merge_keys: merge_keys(site),
             acknowledged: None,
         }
     }
@@ -47,6 +51,20 @@ impl Accepted {
 /// Keys of the persons whose word counts.
 pub(super) fn keys(site: &ValidSite) -> Keys {
     site.persons().map(|(name, person)| (name.to_owned(), person.keys.clone())).collect()
+}
+
+/// Keys of the service accounts and persons whom the policies of a site trust with merges.
+pub(super) fn merge_keys(site: &ValidSite) -> Keys {
+    let trusted = site.merge_trusts().flat_map(|merge| &merge.trust);
+    let mut keys = Keys::new();
+    for name in trusted {
+        let person = site.persons().find(|(it, _)| *it == name.as_str());
+        let account = site.service_accounts.get(name.as_str());
+        let own = keys.entry(name.to_string()).or_default();
+        own.extend(person.into_iter().flat_map(|(_, person)| person.keys.iter().cloned()));
+        own.extend(account.into_iter().flat_map(|account| account.keys.iter().cloned()));
+    }
+    keys
 }
 
 impl Agent {

@@ -13,6 +13,7 @@ use super::output::Serving;
 use super::printer::Printer;
 use super::report::Sources;
 use crate::agent::{Agent, Connector, Parts};
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::client_of_kubeconfig;
 use crate::config::{AgentArgs, Config};
@@ -20,7 +21,8 @@ use crate::dns::{Counters, DnsServer};
 use crate::http::{self, Count};
 use crate::journal::Journal;
 use crate::sandboxes::Sandboxes;
-use crate::source::{Credentials, Source, SourceOptions, is_local};
+use crate::signature::CommitKey;
+use crate::source::{Credentials, Signer, Source, SourceOptions, is_local};
 use crate::telemetry;
 use crate::wake::{self, Wake};
 use crate::whereabouts::{self, Whereabouts};
@@ -54,7 +56,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     telemetry::start(config.log_format, &config.log_level).map_err(because)?;
     make_private(&config.data)?;
     let journal = Journal::open(&config.data).await?;
-    let source = Source::open(source_options(&config))?;
+    let source = Source::open(source_options(&config)?)?;
     let dns = match config.dns_listen.as_slice() {
         [] => None,
         addresses => Some(DnsServer::start(addresses).await.map_err(because)?),
@@ -108,9 +110,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
 }
 
 /// Where the documents are, as the configuration says.
-fn source_options(config: &Config) -> SourceOptions {
+fn source_options(config: &Config) -> Result<SourceOptions, Failure> {
     let repo = config.repo.expose();
-    SourceOptions {
+    let signer = config.signing_key.as_deref().map(signer).transpose()?;
+    Ok(SourceOptions {
         branch: config.branch.clone(),
         folder: config.path.clone(),
         credentials: Credentials {
@@ -120,8 +123,20 @@ fn source_options(config: &Config) -> SourceOptions {
             passphrase: config.ssh_passphrase.clone(),
             known_hosts: config.known_hosts.clone(),
         },
+        signer,
         ..SourceOptions::new(repo, config.data.join("mirror.git"))
-    }
+    })
+}
+
+/// Signs commits with the key of a file.
+fn signer(path: &Path) -> Result<Signer, Failure> {
+    let refused = |reason: String| -> Failure {
+        let finding = Finding::error("COMMAND/SIGNING_KEY").with("path", path.display());
+        finding.with("reason", reason).into()
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    let key = CommitKey::new(&text).map_err(|error| refused(chain(&error)))?;
+    Ok(Signer::new(move |commit| key.sign(commit).map_err(|error| chain(&error))))
 }
 
 /// A repository on this machine tells of its changes; that it cannot be watched costs only time, as it is polled anyway.

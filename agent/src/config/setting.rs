@@ -170,6 +170,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("sshPassphrase", Takes::Secret, None, "The passphrase of `sshKey`."),
     setting(
+        "signingKey",
+        Takes::Path,
+        None,
+        "The SSH private key, without a passphrase, with which the agent signs the commits that it pushes: baselines, reverts, approvals that it was handed.",
+    ),
+    setting(
         "knownHosts",
         Takes::Path,
         None,

@@ -55,10 +55,55 @@ pub(super) trait Work {
     /// work that was cut off after the push can be done again.
     fn commit(
         &self,
+        mirror: &Mirror,
         repository: &Repository,
-        location: &str,
         parent: Option<Oid>,
     ) -> Result<Option<Oid>, Error>;
+}
+
+/// What signs the commits that we push: their signature, or why there is none.
+#[derive(Clone)]
+pub struct Signer(Arc<dyn Fn(&[u8]) -> Result<String, String> + Send + Sync>);
+
+impl Signer {
+    /// Signs by a function, which is given the commit without its signature.
+    pub fn new(sign: impl Fn(&[u8]) -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sign))
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer")
+    }
+}
+
+/// What a commit says, beside its tree.
+pub(super) struct Words<'a> {
+    pub(super) by: &'a Identity,
+    pub(super) at: jiff::Timestamp,
+    pub(super) message: &'a str,
+}
+
+/// Makes a commit that no reference names yet, signed where there is a key.
+pub(super) fn make(
+    mirror: &Mirror,
+    repository: &Repository,
+    words: &Words<'_>,
+    tree: Oid,
+    parents: &[&git2::Commit<'_>],
+) -> Result<Oid, Error> {
+    let broken = |source| mirror.broken(source);
+    let tree = repository.find_tree(tree).map_err(broken)?;
+    let by = signature(words.by, words.at).map_err(broken)?;
+    let Some(Signer(sign)) = &mirror.signer else {
+        return repository.commit(None, &by, &by, words.message, &tree, parents).map_err(broken);
+    };
+    let text =
+        repository.commit_create_buffer(&by, &by, words.message, &tree, parents).map_err(broken)?;
+    let signed = sign(&text).map_err(Error::Unsigned)?;
+    let text = String::from_utf8_lossy(&text);
+    repository.commit_signed(&text, &signed, None).map_err(broken)
 }
 
 /// How one attempt ended.
@@ -76,11 +121,11 @@ impl Work for Append {
 
     fn commit(
         &self,
+        mirror: &Mirror,
         repository: &Repository,
-        location: &str,
         parent: Option<Oid>,
     ) -> Result<Option<Oid>, Error> {
-        let broken = |source| Error::Broken { location: location.to_owned(), source };
+        let broken = |source| mirror.broken(source);
         let parent = parent.map(|id| repository.find_commit(id)).transpose().map_err(broken)?;
         let before = parent.as_ref().map(git2::Commit::tree).transpose().map_err(broken)?;
         let mut update = TreeUpdateBuilder::new();
@@ -107,10 +152,9 @@ impl Work for Append {
         if before.as_ref().is_some_and(|before| before.id() == tree) {
             return Ok(None);
         }
-        let tree = repository.find_tree(tree).map_err(broken)?;
-        let by = signature(&self.by, self.at).map_err(broken)?;
         let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        repository.commit(None, &by, &by, &self.message, &tree, &parents).map(Some).map_err(broken)
+        let words = Words { by: &self.by, at: self.at, message: &self.message };
+        make(mirror, repository, &words, tree, &parents).map(Some)
     }
 }
 
@@ -172,7 +216,7 @@ fn append_here(mirror: &Mirror, path: &Path, work: &impl Work) -> Result<Attempt
         Err(error) if error.code() == ErrorCode::NotFound => None,
         Err(error) => return Err(wrong(error)),
     };
-    let Some(id) = work.commit(&repository, &location, parent)? else {
+    let Some(id) = work.commit(mirror, &repository, parent)? else {
         return Ok(Attempt::Done(parent));
     };
     match is_moved(&repository, &name, parent, id) {
@@ -244,7 +288,7 @@ fn append_there(
         parent
     };
     let location = mirror.location.to_string();
-    let Some(id) = work.commit(&repository, &location, parent)? else {
+    let Some(id) = work.commit(mirror, &repository, parent)? else {
         return Ok(Attempt::Done(parent));
     };
     // What is shown once may be shown again on the second connection.

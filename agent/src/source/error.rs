@@ -165,6 +165,9 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// A commit could not be signed.
+    #[error("failed to sign a commit: {0}")]
+    Unsigned(String),
     /// What came since touches the same lines.
     #[error("failed to take the documents back on branch {branch}: later changes are in the way")]
     RevertConflicts {
@@ -182,6 +185,7 @@ impl Error {
         let finding = Finding::error(self.code());
         match self {
             Self::Address(reason) => finding.with("reason", reason),
+            Self::Unsigned(reason) => finding.with("reason", reason),
             Self::BranchName(branch) => finding.with("branch", branch),
             Self::Unreachable { location, source }
             | Self::Credentials { location, source }
@@ -250,6 +254,7 @@ impl Error {
             Self::PushRefused { .. } => "SOURCE/PUSH_REFUSED",
             Self::PushContended { .. } => "SOURCE/PUSH_CONTENDED",
             Self::Exists { .. } => "SOURCE/FILE_EXISTS",
+            Self::Unsigned(_) => "SOURCE/NOT_SIGNED",
             Self::RevertConflicts { .. } => "SOURCE/REVERT_CONFLICTS",
             Self::Interrupted => "SOURCE/INTERRUPTED",
         }

@@ -3,7 +3,10 @@
 use git2::{Commit, Oid, Repository, Sort};
 use tidegate_core::snapshot::Identity;
 
-use super::{History, object::identity};
+use super::{
+    History,
+    object::{self, identity},
+};
 
 /// Heads of the approvals branch that are still to be read though the branch has moved elsewhere.
 const KEPT: &str = "refs/tidegate/approvals/";
@@ -62,6 +65,78 @@ pub(super) fn authors(
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// A commit on the way from one revision to another that says which plan it approves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// The commit.
+    pub commit: String,
+    /// What its trailer `Tidegate-Plan` says.
+    pub plan: String,
+    /// When it was committed, as it says itself.
+    pub at: jiff::Timestamp,
+    /// Its signature; none when it has none.
+    pub signed: Option<SignedCommit>,
+    /// Everybody who wrote what lies between; of this commit only its author, when it is no merge of others' commits.
+    pub authors: Vec<Identity>,
+}
+
+/// The trailer by which a commit names the plan that it approves.
+const PLAN_TRAILER: &str = "tidegate-plan";
+
+/// So many commits of the followed branch are looked at; a site that is further behind needs people anyway.
+const MERGES: usize = 200;
+
+/// Commits of the followed branch itself (by first parents) after `from` up to `to`, newest first, that say which plan they
+/// approve; only `to` when `from` is none.
+pub(super) fn merges(
+    repository: &Repository,
+    from: Option<Oid>,
+    to: Oid,
+) -> Result<Vec<Merge>, git2::Error> {
+    let mut found = Vec::new();
+    let mut next = Some(to);
+    for _ in 0..MERGES {
+        let Some(id) = next.filter(|id| Some(*id) != from) else { break };
+        let commit = repository.find_commit(id)?;
+        if let Some(plan) = trailer(&commit, PLAN_TRAILER) {
+            found.push(Merge {
+                commit: id.to_string(),
+                plan,
+                at: object::time(commit.time()),
+                signed: signature(repository, id)?,
+                authors: merged(repository, from, &commit)?,
+            });
+        }
+        next = if from.is_some() { commit.parent_id(0).ok() } else { None };
+    }
+    Ok(found)
+}
+
+/// Everybody who wrote what a commit brings, without who only merged it.
+fn merged(
+    repository: &Repository,
+    from: Option<Oid>,
+    commit: &Commit<'_>,
+) -> Result<Vec<Identity>, git2::Error> {
+    let mut found = co_authors(commit);
+    if commit.parent_count() < 2 {
+        found.push(identity(&commit.author()));
+    }
+    for parent in commit.parent_ids() {
+        found.extend(authors(repository, from, parent)?);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn trailer(commit: &Commit<'_>, name: &str) -> Option<String> {
+    let message = String::from_utf8_lossy(commit.message_bytes());
+    let trailers = git2::message_trailers_strs(&message).ok()?;
+    let found = trailers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim().to_owned())
 }
 
 fn co_authors(commit: &Commit<'_>) -> Vec<Identity> {

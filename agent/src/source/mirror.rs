@@ -10,7 +10,7 @@ use std::{
 use git2::{Direction, Oid, Repository, RepositoryInitOptions};
 
 use super::{
-    Branches, Credentials, Error, Head, History, connect::Conversation, history,
+    Branches, Credentials, Error, Head, History, Signer, connect::Conversation, history,
     location::Location, object, walk::Limits,
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Mirror {
     pub(super) limits: Limits,
     pub(super) largest: u64,
     pub(super) branches: Branches,
+    pub(super) signer: Option<Signer>,
 }
 
 impl Mirror {

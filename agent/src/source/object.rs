@@ -196,7 +196,7 @@ pub(super) fn find<'repository>(
 pub(super) fn revision(commit: &git2::Commit<'_>) -> Revision {
     Revision {
         commit: commit.id().to_string(),
-        committed_at: jiff::Timestamp::from_second(commit.time().seconds()).unwrap_or_default(),
+        committed_at: time(commit.time()),
         author: identity(&commit.author()),
         committer: identity(&commit.committer()),
         subject: commit
@@ -207,6 +207,11 @@ pub(super) fn revision(commit: &git2::Commit<'_>) -> Revision {
 }
 
 /// A name and an address as git records them.
+/// Git's time as ours; one that is out of range is the epoch.
+pub(super) fn time(time: git2::Time) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(time.seconds()).unwrap_or_default()
+}
+
 pub(super) fn identity(signature: &git2::Signature<'_>) -> Identity {
     Identity::new(
         String::from_utf8_lossy(signature.name_bytes()),

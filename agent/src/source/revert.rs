@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use git2::{FileMode, Oid, Repository, build::TreeUpdateBuilder};
 use tidegate_core::snapshot::Identity;
 
-use super::append::{self, Work, signature};
+use super::append::{self, Words, Work};
 use super::{Error, mirror::Mirror, object::find};
 
 /// One commit on top of the followed branch that changes the site's folder from one revision back to another, and keeps what
@@ -53,18 +53,19 @@ impl Work for On<'_> {
 
     fn commit(
         &self,
+        mirror: &Mirror,
         repository: &Repository,
-        location: &str,
         parent: Option<Oid>,
     ) -> Result<Option<Oid>, Error> {
         if parent.is_some() {
             return Ok(None);
         }
-        let broken = |source| Error::Broken { location: location.to_owned(), source };
+        let broken = |source| mirror.broken(source);
+        let location = mirror.location.to_string();
         let Revert { onto, from, to, branch, .. } = self.revert;
-        let onto = find(repository, location, onto)?;
-        let from = find(repository, location, from)?.tree().map_err(broken)?;
-        let to = find(repository, location, to)?.tree().map_err(broken)?;
+        let onto = find(repository, &location, onto)?;
+        let from = find(repository, &location, from)?.tree().map_err(broken)?;
+        let to = find(repository, &location, to)?.tree().map_err(broken)?;
         let back = with_folder(repository, &from, &to, self.folder).map_err(broken)?;
         let there = onto.tree().map_err(broken)?;
         let mut merged = repository.merge_trees(&from, &there, &back, None).map_err(broken)?;
@@ -75,10 +76,9 @@ impl Work for On<'_> {
         if tree == there.id() {
             return Ok(None);
         }
-        let tree = repository.find_tree(tree).map_err(broken)?;
-        let by = signature(&self.revert.by, self.revert.at).map_err(broken)?;
-        let message = &self.revert.message;
-        repository.commit(None, &by, &by, message, &tree, &[&onto]).map(Some).map_err(broken)
+        let Revert { by, at, message, .. } = self.revert;
+        let words = Words { by, at: *at, message };
+        append::make(mirror, repository, &words, tree, &[&onto]).map(Some)
     }
 }
 

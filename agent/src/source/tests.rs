@@ -403,3 +403,61 @@ fn the_catalogue_has_every_code_of_the_source() {
         .collect();
     assert_eq!(used, listed);
 }
+
+#[tokio::test]
+async fn commits_that_name_a_plan_are_found_with_who_wrote_what_they_bring() {
+    let place = Place::new();
+    let source = place.source();
+    let first = source.fetch(None).await.unwrap().revision.commit;
+    place.write("a.yaml", "a");
+    let plain = place.commit("no word of a plan");
+    place.write("b.yaml", "b");
+    let message =
+        "squashed\n\nCo-authored-by: Wang Wei <wang.wei@bank.example>\nTidegate-Plan: sha256:9f\n";
+    let named = place.commit(message);
+    let repository = place.repository();
+    let branch = repository.find_commit(Oid::from_str(&named).unwrap()).unwrap();
+    let onto = repository.find_commit(Oid::from_str(&plain).unwrap()).unwrap();
+    let forge = append::signature(&who("Forge"), at(7)).unwrap();
+    let tree = branch.tree().unwrap();
+    let merge = "Merge\n\nTidegate-Plan: sha256:a0\n";
+    let merged = repository.commit(None, &forge, &forge, merge, &tree, &[&onto, &branch]).unwrap();
+    place.reset(&merged.to_string());
+    source.fetch(None).await.unwrap();
+    let found = source.merges(Some(&first), &merged.to_string()).await.unwrap();
+    let [merge] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((merge.commit.as_str(), merge.plan.as_str()), (&*merged.to_string(), "sha256:a0"));
+    assert_eq!((merge.at, merge.signed.as_ref()), (at(7), None));
+    let names: Vec<&str> = merge.authors.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["Li Na", "Wang Wei"], "not the forge, which only merged");
+    let squashed = source.merges(Some(&plain), &named).await.unwrap();
+    assert_eq!(squashed[0].plan, "sha256:9f");
+    let names: Vec<&str> = squashed[0].authors.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["Li Na", "Wang Wei"]);
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_signed_when_there_is_a_key() {
+    let place = Place::new();
+    let pair = crate::signature::generate_key("agent").unwrap();
+    let key = crate::signature::CommitKey::new(pair.private.expose()).unwrap();
+    let sign = move |commit: &[u8]| key.sign(commit).map_err(|error| error.to_string());
+    let options = SourceOptions { signer: Some(Signer::new(sign)), ..place.options() };
+    let source = Source::open(options).unwrap();
+    let head = source.fetch(None).await.unwrap().revision.commit;
+    let baseline = Append {
+        branch: "tidegate/baseline".to_owned(),
+        files: vec![("hz/baseline.json".to_owned(), b"{}".to_vec())],
+        message: "baseline: hz after r1".to_owned(),
+        by: who("tidegate"),
+        at: at(1),
+        may_replace: true,
+    };
+    let commit = source.append(baseline).await.unwrap();
+    source.fetch(Some(&head)).await.unwrap();
+    let signed = source.commit_signature(&commit).await.unwrap().expect("it is signed");
+    let line = crate::signature::PublicKeyLine::parse(&pair.public).unwrap();
+    let found =
+        crate::signature::verify_commit(&signed.payload, &signed.signature, &[line.clone()]);
+    assert_eq!(found.unwrap(), line.fingerprint());
+}

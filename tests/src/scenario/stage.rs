@@ -18,7 +18,7 @@ use tidegate::clock::Clock;
 use tidegate::dns::{DnsServer, ask};
 use tidegate::handle::Handle;
 use tidegate::journal::Journal;
-use tidegate::signature::{KeyPair, generate_key};
+use tidegate::signature::{CommitKey, KeyPair, generate_key};
 use tidegate::source::{
     Source, SourceOptions, clone_repository, commit_all, init_bare_repository, push,
 };
@@ -31,8 +31,8 @@ use tidegate_sandbox::{Fault as Disturbance, Matching, Options, Sandbox};
 use tidegate_schema::site::Access;
 use tower::Service as _;
 
-use super::plain::{Plain, ports};
-use super::step::{Edit, Fault, Pods, Push, Scenario, Step, Wait, Word};
+use super::plain::{Plain, keys, ports};
+use super::step::{Edit, Fault, Merged, Pods, Push, Scenario, Step, Wait, Word};
 use crate::canary;
 
 /// Every scenario begins on a Monday morning.
@@ -85,6 +85,8 @@ pub(super) struct Stage {
     /// Values of Secrets, as people know them and as the API has them: nobody may ever read them.
     secrets: BTreeSet<String>,
     plain: Plain,
+    /// The objects of all clusters, with their versions, when somebody last did something.
+    before: BTreeSet<[String; 3]>,
 }
 
 fn text(error: impl std::error::Error) -> String {
@@ -155,6 +157,7 @@ impl Stage {
             told: format!("{}\n", scenario.about.trim()),
             secrets: BTreeSet::new(),
             plain: Plain::default(),
+            before: BTreeSet::new(),
         };
         stage.tell("Li Na pushes \"The site\"");
         stage.settle().await?;
@@ -198,7 +201,7 @@ impl Stage {
     /// Something is read.
     fn quote(&mut self, text: &str) {
         let folder = self.folder.path().display().to_string();
-        let plain = ports(&text.replace(&folder, "/srv"));
+        let plain = keys(&ports(&text.replace(&folder, "/srv")));
         let plain = self.plain.digests(&plain);
         for line in plain.lines() {
             self.told.push_str(line.trim_end());
@@ -265,6 +268,7 @@ impl Stage {
                 Ok(())
             }
             Step::Idle(time) => self.idle(time).await,
+            Step::Untouched(what) => self.untouched(what).await,
             Step::Edit(edit) => self.edit(edit).await,
             Step::Fault(fault) => self.disturb(fault).await,
             Step::Pods(place) => self.pods(place),
@@ -277,8 +281,39 @@ impl Stage {
         }
     }
 
+    /// Every object of every cluster, with its version: each write changes one.
+    fn versions(&self) -> BTreeSet<[String; 3]> {
+        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_room = |(name, room): (&String, &Room)| {
+            let name = name.clone();
+            let objects = room.sandbox.snapshot().into_iter().map(Object::new);
+            let version = move |object: Object| {
+                let version = object.text("/metadata/resourceVersion").to_owned();
+                [name.clone(), object.uid().to_owned(), version]
+            };
+            objects.map(version).collect::<Vec<_>>()
+        };
+        rooms.iter().flat_map(of_room).collect()
+    }
+
+    /// Nothing was written since somebody last pushed or edited, though there was time.
+    async fn untouched(&mut self, time: &str) -> Result<()> {
+        let time: SignedDuration = time.parse().map_err(text)?;
+        self.pass(Duration::try_from(time).map_err(text)?).await?;
+        let now = self.versions();
+        if let Some(written) = now.symmetric_difference(&self.before).next() {
+            return Err(format!("something was written: {written:?}"));
+        }
+        self.tell(&format!("{time:#} later: no object of any cluster has changed"));
+        Ok(())
+    }
+
     async fn push(&mut self, change: &Push) -> Result<()> {
         let work = self.folder.path().join("site");
+        self.before = self.versions();
+        if let Some(back) = &change.onto {
+            reset(&work, back).map_err(text)?;
+        }
         if let Some(branch) = &change.merge {
             take_over(&work, branch).map_err(text)?;
         }
@@ -305,13 +340,65 @@ impl Stage {
             removed.map_err(|it| format!("{file}: {it}"))?;
         }
         let by = Identity::new(name(&change.by), format!("{}@bank.example", change.by));
-        commit_all(&work, &change.message, &by, self.clock.now()).map_err(text)?;
-        push(&work, "main").map_err(text)?;
-        self.tell(&format!("{} pushes \"{}\"", name(&change.by), change.message));
+        let before = git2::Repository::open(&work)
+            .and_then(|it| it.head()?.peel_to_commit().map(|it| it.id()));
+        if change.is_commit() {
+            commit_all(&work, &change.message, &by, self.clock.now()).map_err(text)?;
+        }
+        let mut what = format!("{} pushes \"{}\"", name(&change.by), change.message);
+        if let Some(merged) = &change.merged {
+            self.merge(before.map_err(text)?, merged).await?;
+            let _written = write!(what, "; {} merges it", merged.key);
+        }
+        if change.onto.is_some() {
+            force(&work).map_err(text)?;
+            what.push_str(", by force");
+        } else {
+            push(&work, "main").map_err(text)?;
+        }
+        self.tell(&what);
         if change.wakes {
             self.handle.wake(Wake::Pushed);
         }
         self.settle().await
+    }
+
+    /// The forge shows the plan of a branch, and merges it with a commit that names the plan and is signed.
+    async fn merge(&mut self, onto: git2::Oid, merged: &Merged) -> Result<()> {
+        let plan = match &merged.plan {
+            Some(name) => {
+                self.plans.get(name).ok_or_else(|| format!("no plan {name}"))?.to_string()
+            }
+            None => {
+                let work = self.folder.path().join("site").display().to_string();
+                let data = self.folder.path().join("data").display().to_string();
+                let command =
+                    ["tidegate", "plan", "--format", "json", "--path", &work, "--data", &data];
+                typed(command.map(OsString::from), &self.terminal).await;
+                let printed: Value = serde_json::from_str(&self.terminal.take()).map_err(text)?;
+                let id = printed.get("id").and_then(Value::as_str);
+                id.ok_or_else(|| format!("no plan in {printed}"))?.to_owned()
+            }
+        };
+        let pair = self.keys.get(&merged.key).ok_or_else(|| format!("no key {}", merged.key))?;
+        let key = CommitKey::new(pair.private.expose()).map_err(text)?;
+        let at = git2::Time::new(self.clock.now().as_second(), 0);
+        let make = || -> std::result::Result<(), git2::Error> {
+            let repository = git2::Repository::open(self.folder.path().join("site"))?;
+            let theirs = repository.head()?.peel_to_commit()?;
+            let onto = repository.find_commit(onto)?;
+            let forge = git2::Signature::new("Forge", "forge@bank.example", &at)?;
+            let message = format!("Merge a branch\n\nTidegate-Plan: {plan}\n");
+            let (tree, parents) = (theirs.tree()?, [&onto, &theirs]);
+            let commit =
+                repository.commit_create_buffer(&forge, &forge, &message, &tree, &parents)?;
+            let signature =
+                key.sign(&commit).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+            let id =
+                repository.commit_signed(&String::from_utf8_lossy(&commit), &signature, None)?;
+            repository.reference("refs/heads/main", id, true, "merge").map(|_| ())
+        };
+        make().map_err(text)
     }
 
     async fn idle(&mut self, time: &str) -> Result<()> {
@@ -437,6 +524,7 @@ impl Stage {
             let by = PatchParams { force: true, ..by };
             api.patch(&edit.name, &by, &Patch::Apply(object.value())).await.map_err(text)?;
         }
+        self.before = self.versions();
         let place = edit.namespace.as_ref().map(|it| format!("{it}/")).unwrap_or_default();
         let (kind, cluster) = (&edit.kind, &edit.cluster);
         self.tell(&format!("{} changes {kind} {place}{} in {cluster}", edit.by, edit.name));
@@ -656,4 +744,17 @@ fn take_over(work: &Path, branch: &str) -> std::result::Result<(), git2::Error> 
     remote.fetch(&[format!("+refs/heads/{branch}:{name}")], None, None)?;
     let theirs = repository.find_reference(&name)?.peel_to_commit()?;
     repository.reset(theirs.as_object(), git2::ResetType::Hard, None)
+}
+
+/// Sets the working tree back to an earlier commit.
+fn reset(work: &Path, to: &str) -> std::result::Result<(), git2::Error> {
+    let repository = git2::Repository::open(work)?;
+    let commit = repository.revparse_single(to)?;
+    repository.reset(&commit, git2::ResetType::Hard, None)
+}
+
+/// Pushes the branch wherever the remote's was.
+fn force(work: &Path) -> std::result::Result<(), git2::Error> {
+    let repository = git2::Repository::open(work)?;
+    repository.find_remote("origin")?.push(&["+refs/heads/main:refs/heads/main"], None)
 }

@@ -52,6 +52,8 @@ pub(super) enum Step {
     /// Lets this much time pass while the loop is woken for every reason, each twice, and says what was asked of the
     /// clusters meanwhile.
     Idle(String),
+    /// Lets this much time pass, and fails when an object of any cluster has changed since the last push or edit.
+    Untouched(String),
     /// Changes an object of a cluster as another field manager.
     Edit(Edit),
     /// Makes something go wrong, or right again.
@@ -88,6 +90,30 @@ pub(super) struct Push {
     /// A branch that is taken over first, as a merge request would.
     #[serde(default)]
     pub(super) merge: Option<String>,
+    /// Where the working tree stands before, such as `HEAD~1`: then the push is forced.
+    #[serde(default)]
+    pub(super) onto: Option<String>,
+    /// The forge merges the commit, and signs that it approves a plan.
+    #[serde(default)]
+    pub(super) merged: Option<Merged>,
+}
+
+impl Push {
+    /// Whether there is anything to commit: a branch that is only set back has nothing.
+    pub(super) fn is_commit(&self) -> bool {
+        self.onto.is_none() || !(self.replace.is_empty() && self.write.is_empty())
+    }
+}
+
+/// A merge commit of the forge.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Merged {
+    /// The key that signs it.
+    pub(super) key: String,
+    /// The plan that it names, by the name of a `remember`; the one that the folder gives when absent.
+    #[serde(default)]
+    pub(super) plan: Option<String>,
 }
 
 fn yes() -> bool {

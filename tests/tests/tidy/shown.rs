@@ -1,5 +1,5 @@
 //! What pages say that tests show: each test that the invariants of ARCHITECTURE.md and the rows of
-//! docs/reference/correctness.md and requirements.md name exists, and every row of a list has its line.
+//! docs/reference/correctness.md, requirements.md and attacks.md name exists, and every row of a list has its line.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use super::{assert_none, files, is_word, read, rust_files};
 
 const PAGE: &str = "docs/reference/correctness.md";
 const REQUIREMENTS: &str = "docs/reference/requirements.md";
+const ATTACKS: &str = "docs/reference/attacks.md";
 
 /// The lists of the page and how many rows each has.
 const LISTS: &[(&str, usize)] = &[("D", 65), ("A", 50)];
@@ -143,6 +144,26 @@ const DELIVERY: &[(&str, std::ops::RangeInclusive<usize>)] = &[
     ("YL", 180..=185),
     ("YL", 190..=191),
 ];
+
+#[test]
+fn every_attack_says_what_happens_and_what_shows_it() {
+    let text = read(ATTACKS);
+    let rows = rows(&text);
+    let mut wrong = Vec::new();
+    for number in 1..=25 {
+        if rows.iter().filter(|[name, ..]| *name == format!("A-{number}")).count() != 1 {
+            wrong.push(format!("A-{number} is not there once"));
+        }
+    }
+    for [row, happens, shown] in &rows {
+        let is_told = shown.contains('`') || shown.starts_with("by design");
+        if happens.is_empty() || !(is_told || happens.starts_with("not there")) {
+            wrong.push(format!("{row} says nothing"));
+        }
+        wrong.extend(missing(shown).into_iter().map(|name| format!("{row}: no test `{name}`")));
+    }
+    assert_none(ATTACKS, wrong);
+}
 
 #[test]
 fn every_requirement_of_delivery_says_what_is_done_and_what_shows_it() {

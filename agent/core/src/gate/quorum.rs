@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
-use tidegate_schema::policy::{ApprovalRule, Exclusion, QuorumClause};
+use tidegate_schema::policy::{ApprovalRule, Exclusion, MergeTrust, QuorumClause};
 use tidegate_schema::scalar::Duration;
 
 use super::{GatePolicy, limit};
-use crate::approval::VerifiedApproval;
+use crate::approval::{VerifiedApproval, VerifiedMerge};
 use crate::plan::{Plan, Risk};
 
 /// One rule of an approval policy.
@@ -31,6 +31,9 @@ pub struct Rule {
     pub approve_by_seconds: Option<u64>,
     /// Seconds after its creation within which execution must start.
     pub execute_by_seconds: Option<u64>,
+    /// Whose signed merge counts for the rule, and as whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeTrust>,
 }
 
 /// So many of a group.
@@ -45,7 +48,7 @@ pub struct Clause {
 
 impl Rule {
     /// The rule that a document states.
-    pub fn of(name: String, rule: &ApprovalRule) -> Self {
+    pub fn of(name: String, rule: &ApprovalRule, merge: Option<&MergeTrust>) -> Self {
         use tidegate_schema::policy::Risk as Stated;
         let risk = |risk: &Stated| match risk {
             Stated::Destructive => Risk::Destructive,
@@ -65,6 +68,7 @@ impl Rule {
             excludes_author: rule.exclude.contains(&Exclusion::Author),
             approve_by_seconds: rule.approve_by.map(Duration::seconds),
             execute_by_seconds: rule.execute_by.map(Duration::seconds),
+            merge: merge.cloned(),
         }
     }
 
@@ -86,14 +90,28 @@ impl Rule {
         policy: &GatePolicy,
         now: Timestamp,
     ) -> bool {
-        !self.excludes(&approval.person, plan, policy) && !self.is_too_old(approval, now)
+        !self.excludes(&approval.person, plan, policy) && !self.is_too_old(approval.created_at, now)
     }
 
-    /// Whether the rule's own limits are over for the approval.
-    pub fn is_too_old(&self, approval: &VerifiedApproval, now: Timestamp) -> bool {
+    /// Whether the rule's own limits are over for what was said then.
+    pub fn is_too_old(&self, said_at: Timestamp, now: Timestamp) -> bool {
         let seconds = [self.approve_by_seconds, self.execute_by_seconds];
-        let limits = seconds.into_iter().filter_map(|it| limit(approval.created_at, it));
+        let limits = seconds.into_iter().filter_map(|it| limit(said_at, it));
         limits.into_iter().any(|until| now > until)
+    }
+
+    /// Who made a merge that the rule trusts; none when it trusts nobody of them.
+    pub fn trusted<'a>(&self, merge: &'a VerifiedMerge) -> Option<&'a str> {
+        let trust = self.merge.as_ref().map(|merge| merge.trust.as_slice()).unwrap_or_default();
+        let is_trusted = |name: &&String| trust.iter().any(|it| *it == *name.as_str());
+        merge.by.iter().find(is_trusted).map(String::as_str)
+    }
+
+    /// Whether who merged also wrote what was merged, and the rule excludes those who did. A service account writes nothing.
+    pub fn excludes_merge(&self, merge: &VerifiedMerge, policy: &GatePolicy) -> bool {
+        let emails = merge.by.iter().filter_map(|name| policy.emails.get(name)).flatten();
+        let wrote = |email: &String| merge.authors.iter().any(|it| it.eq_ignore_ascii_case(email));
+        self.excludes_author && emails.into_iter().any(wrote)
     }
 
     /// Whether the person wrote part of the change, and the rule excludes those who did.
@@ -104,16 +122,24 @@ impl Rule {
         self.excludes_author && is_author
     }
 
-    /// What is missing, or `None` when the persons meet all clauses.
+    /// What is missing, or `None` when the persons, and the merge by somebody where there is one, meet all clauses. The merge
+    /// takes one seat of each group that it stands for: nobody else has to sit there.
     pub fn missing(
         &self,
         persons: &BTreeSet<&str>,
+        merged_by: Option<&str>,
         groups: &BTreeMap<String, BTreeSet<String>>,
     ) -> Option<Finding> {
+        let stands_for = |group: &str| {
+            let merge = merged_by.and(self.merge.as_ref());
+            merge.is_some_and(|merge| merge.stands_for.iter().any(|it| *it == *group))
+        };
+        let mut stood = BTreeSet::new();
         let seats: Vec<&str> = self
             .quorum
             .iter()
             .flat_map(|clause| (0..clause.count).map(|_| clause.group.as_str()))
+            .filter(|group| !(stands_for(group) && stood.insert(*group)))
             .collect();
         let taken = seat(&seats, persons, groups);
         let mut open: BTreeMap<&str, u32> = BTreeMap::new();
@@ -127,7 +153,8 @@ impl Rule {
         }
         let open: Vec<String> =
             open.into_iter().map(|(group, count)| format!("{group} × {count}")).collect();
-        let have: Vec<&str> = persons.iter().copied().collect();
+        let merge = merged_by.map(|by| format!("merge by {by}"));
+        let have: Vec<&str> = persons.iter().copied().chain(merge.as_deref()).collect();
         Some(
             Finding::note("APPROVAL/QUORUM_UNMET")
                 .with("rule", &self.name)
@@ -193,9 +220,9 @@ mod tests {
     fn one_person_of_two_groups_meets_only_one_clause() {
         let groups = groups(&[("ops", &["li", "wang"]), ("business", &["li", "zhao"])]);
         let rule = rule(&[("ops", 1), ("business", 1)]);
-        assert!(rule.missing(&BTreeSet::from(["li"]), &groups).is_some());
-        assert!(rule.missing(&BTreeSet::from(["li", "wang"]), &groups).is_none());
-        assert!(rule.missing(&BTreeSet::from(["li", "zhao"]), &groups).is_none());
+        assert!(rule.missing(&BTreeSet::from(["li"]), None, &groups).is_some());
+        assert!(rule.missing(&BTreeSet::from(["li", "wang"]), None, &groups).is_none());
+        assert!(rule.missing(&BTreeSet::from(["li", "zhao"]), None, &groups).is_none());
     }
 
     #[test]
@@ -203,13 +230,13 @@ mod tests {
         // Taken greedily, `a` would sit on the ops seat and leave `b`, who can only sit there, without one.
         let groups = groups(&[("ops", &["a", "b"]), ("business", &["a"])]);
         let rule = rule(&[("ops", 1), ("business", 1)]);
-        assert!(rule.missing(&BTreeSet::from(["a", "b"]), &groups).is_none());
+        assert!(rule.missing(&BTreeSet::from(["a", "b"]), None, &groups).is_none());
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let groups = groups(&[("ops", &["a", "b"])]);
-        let missing = rule(&[("ops", 2)]).missing(&BTreeSet::from(["a"]), &groups).unwrap();
+        let missing = rule(&[("ops", 2)]).missing(&BTreeSet::from(["a"]), None, &groups).unwrap();
         assert_eq!(missing.args.get("missing").map(String::as_str), Some("ops × 1"));
     }
 }

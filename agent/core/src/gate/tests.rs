@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use tidegate_schema::policy::MergeTrust;
+
 use super::*;
 use crate::change::ChangeSet;
 use crate::plan::{PlanContent, ReleaseKind, Task, Wave};
@@ -97,7 +99,7 @@ fn ask_at(
     given_up_at: Option<Timestamp>,
 ) -> Gate {
     let now = now.parse().unwrap();
-    let evidence = Evidence { approvals, consumed, freezes: &[], given_up_at, now };
+    let evidence = Evidence { approvals, merges: &[], consumed, freezes: &[], given_up_at, now };
     gate(plan.clone(), &policy(), evidence)
 }
 
@@ -222,6 +224,7 @@ fn an_approval_of_one_wave_opens_only_that_wave() {
     let consumed = BTreeSet::new();
     let evidence = Evidence {
         approvals: &approvals,
+        merges: &[],
         consumed: &consumed,
         freezes: &[],
         given_up_at: None,
@@ -239,6 +242,7 @@ fn without_rules_only_a_plan_without_risks_goes_by_itself() {
     let consumed = BTreeSet::new();
     let evidence = Evidence {
         approvals: &[],
+        merges: &[],
         consumed: &consumed,
         freezes: &[],
         given_up_at: None,
@@ -280,6 +284,7 @@ fn a_closed_window_waits_and_says_when_it_opens() {
     let consumed = BTreeSet::new();
     let evidence = Evidence {
         approvals: &approvals,
+        merges: &[],
         consumed: &consumed,
         freezes: &[],
         given_up_at: None,
@@ -298,6 +303,7 @@ fn without_any_policy_nothing_goes() {
     let consumed = BTreeSet::new();
     let evidence = Evidence {
         approvals: &[],
+        merges: &[],
         consumed: &consumed,
         freezes: &[],
         given_up_at: None,
@@ -307,4 +313,109 @@ fn without_any_policy_nothing_goes() {
         needs(gate(plan("hz", &[]), &GatePolicy::default(), evidence)),
         ["APPROVAL/NO_POLICY"]
     );
+}
+
+/// The policy with a forge that stands for the business, as the documents of a site would make it.
+fn trusting() -> GatePolicy {
+    let trust = |names: &[&str], groups: &[&str]| -> MergeTrust {
+        serde_json::from_value(serde_json::json!({"trust": names, "standsFor": groups})).unwrap()
+    };
+    let mut policy = policy();
+    policy.rules[0].merge = Some(trust(&["forge", "zhao-min"], &["business"]));
+    policy
+}
+
+fn merge(plan: &Plan, by: &str) -> VerifiedMerge {
+    VerifiedMerge {
+        commit: "abcdef0123456789".to_owned(),
+        plan: plan.id().to_string(),
+        by: vec![by.to_owned()],
+        at: "2026-11-21T09:30:00Z".parse().unwrap(),
+        authors: vec!["li.na@bank.example".to_owned()],
+    }
+}
+
+/// What the gate says to these merges and to wang-wei's approval, for IT operations.
+fn ask_merged(
+    plan: &Plan,
+    policy: &GatePolicy,
+    merges: &[VerifiedMerge],
+    consumed: &[&str],
+    now: &str,
+) -> Gate {
+    let consumed = consumed.iter().map(|name| (*name).to_owned()).collect();
+    let evidence = Evidence {
+        approvals: &[approval(plan, "wang-wei")],
+        merges,
+        consumed: &consumed,
+        freezes: &[],
+        given_up_at: None,
+        now: now.parse().unwrap(),
+    };
+    gate(plan.clone(), policy, evidence)
+}
+
+#[test]
+fn a_trusted_merge_of_this_plan_is_one_yes_of_the_group_that_it_stands_for() {
+    let plan = plan("hz", &[]);
+    let policy = trusting();
+    let merges = [merge(&plan, "forge")];
+    let Gate::Open(approved) = ask_merged(&plan, &policy, &merges, &[], NOW) else {
+        panic!("closed")
+    };
+    assert_eq!(approved.approvals(), ["merge-abcdef0123456789", "wang-wei-yes"], "it is used up");
+    let needed = |merges: &[VerifiedMerge], consumed: &[&str], now: &str| {
+        needs(ask_merged(&plan, &policy, merges, consumed, now))
+    };
+    assert_eq!(needed(&[], &[], NOW), ["APPROVAL/QUORUM_UNMET"]);
+    let used = ["merge-abcdef0123456789"];
+    assert_eq!(needed(&merges, &used, NOW), ["APPROVAL/QUORUM_UNMET"], "once");
+    assert_eq!(
+        needed(&merges, &[], "2026-11-22T09:45:00Z"),
+        ["APPROVAL/QUORUM_UNMET", "APPROVAL/EXPIRED", "APPROVAL/EXPIRED"],
+        "for a day, as the rule says"
+    );
+    let stranger = [merge(&plan, "somebody")];
+    assert_eq!(needed(&stranger, &[], NOW), ["APPROVAL/QUORUM_UNMET"], "of whom it trusts");
+    let old =
+        [VerifiedMerge { plan: self::plan("sz", &[]).id().to_string(), ..merge(&plan, "forge") }];
+    assert_eq!(needed(&old, &[], NOW), ["APPROVAL/QUORUM_UNMET", "APPROVAL/MERGE_STALE"]);
+}
+
+#[test]
+fn who_merges_what_they_wrote_stands_for_nobody() {
+    let plan = plan("hz", &[]);
+    let policy = trusting();
+    let own = VerifiedMerge {
+        authors: vec!["Zhao.Min@bank.example".to_owned()],
+        ..merge(&plan, "zhao-min")
+    };
+    assert_eq!(
+        needs(ask_merged(&plan, &policy, &[own], &[], NOW)),
+        ["APPROVAL/QUORUM_UNMET", "APPROVAL/BY_AUTHOR"]
+    );
+    let of_others = merge(&plan, "zhao-min");
+    assert_eq!(needs(ask_merged(&plan, &policy, &[of_others], &[], NOW)), ["OPEN"]);
+}
+
+#[test]
+fn a_merge_takes_one_seat_of_its_group_and_none_in_rules_of_other_policies() {
+    let plan = plan("hz", &[Risk::Destructive]);
+    let merges = [merge(&plan, "forge")];
+    let mut policy = trusting();
+    assert_eq!(
+        needs(ask_merged(&plan, &policy, &merges, &[], NOW)),
+        ["APPROVAL/QUORUM_UNMET"],
+        "the second rule wants two of IT operations"
+    );
+    let mut of_ops = policy.rules[0].merge.clone().unwrap();
+    of_ops.stands_for = vec!["ops".parse().unwrap()];
+    policy.rules[1].merge = Some(of_ops);
+    assert_eq!(
+        needs(ask_merged(&plan, &policy, &merges, &[], NOW)),
+        ["OPEN"],
+        "one by the merge, one by wang-wei"
+    );
+    policy.rules[1].quorum[0].count = 3;
+    assert_eq!(needs(ask_merged(&plan, &policy, &merges, &[], NOW)), ["APPROVAL/QUORUM_UNMET"]);
 }

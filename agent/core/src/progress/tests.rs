@@ -144,6 +144,8 @@ struct World {
     made: u64,
     born: BTreeMap<u64, Timestamp>,
     broken: Option<String>,
+    /// Somebody writes into the workload's status that all is well.
+    is_forged: bool,
     /// How far the cluster's clock is behind.
     behind: SignedDuration,
     most_new: Vec<(usize, u32)>,
@@ -171,6 +173,7 @@ impl World {
             made: 0,
             born: BTreeMap::new(),
             broken: None,
+            is_forged: false,
             behind: SignedDuration::ZERO,
             most_new: Vec::new(),
             gate: open(),
@@ -226,6 +229,8 @@ impl World {
         }
         let new = self.pods.values().filter(|(it, _)| *it == wanted).count();
         let ready = self.pods.values().filter(|(it, _)| self.is_ready(it)).count();
+        let all = self.pods.len();
+        let (new, ready) = if self.is_forged { (all, all) } else { (new, ready) };
         self.live.set(
             &["status"],
             json!({
@@ -458,6 +463,22 @@ fn a_crashing_version_stops_at_its_first_group_and_goes_back() {
     assert_eq!(failure.pods.len(), 1);
 }
 
+#[test]
+fn a_status_that_somebody_forged_opens_no_group() {
+    for (kind, driver) in [("StatefulSet", Driver::StatefulSet), ("Deployment", Driver::Deployment)]
+    {
+        let mut world = World::new(kind, driver, &[1, 2, 3], false);
+        world.broken = Some("new".to_owned());
+        world.is_forged = true;
+        world.run();
+        assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed, "{kind}");
+        let opened = world.count(|event| matches!(event, Event::GroupOpened { .. }));
+        assert_eq!(opened, 1, "{kind}: pods count, not what is said of them");
+        let new = world.pods.values().filter(|(revision, _)| revision == "new").count();
+        assert_eq!(new, 1, "{kind}");
+    }
+}
+
 /// A world whose app has a check of ten seconds.
 fn checked(kind: &str, driver: Driver, sizes: &[u32]) -> World {
     let mut world = World::new(kind, driver, sizes, false);
@@ -676,8 +697,14 @@ fn a_signed_confirmation_counts_once_and_only_after_the_question() {
     let counted = |world: &World, approvals: &[VerifiedApproval], release: &str| {
         let state = world.state();
         let consumed = &state.approvals;
-        let evidence =
-            Evidence { approvals, consumed, freezes: &[], given_up_at: None, now: world.now };
+        let evidence = Evidence {
+            approvals,
+            merges: &[],
+            consumed,
+            freezes: &[],
+            given_up_at: None,
+            now: world.now,
+        };
         let approved = reopened(world.plan.clone(), &world.plan.id(), Vec::new()).unwrap();
         signed_confirmations(release, &approved, &state, &policy, evidence)
     };

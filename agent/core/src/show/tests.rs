@@ -426,4 +426,10 @@ fn widths_count_columns() {
     assert_eq!(columns("安装 ab"), 7);
     assert_eq!(cut("安装安装", 5), "安装…");
     assert_eq!(harmless("a\u{7}"), "a\\u{7}");
+    assert_eq!(
+        harmless("nginx\u{200b}:1\u{feff}"),
+        "nginx\\u{200b}:1\\u{feff}",
+        "what nobody sees"
+    );
+    assert_eq!(harmless("数据库 ❤\u{fe0f}"), "数据库 ❤\u{fe0f}");
 }

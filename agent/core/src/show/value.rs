@@ -71,12 +71,17 @@ fn shown_lines(shown: &Shown, style: Style) -> Vec<String> {
     }
 }
 
-/// Control characters and those that turn the direction of text are written out: a value cannot steer a terminal or
-/// make a line read otherwise than it is.
+/// Control characters, those that turn the direction of text and those that are not seen at all are written out: a value
+/// cannot steer a terminal, make a line read otherwise than it is, or differ from another without showing it (Unicode
+/// TR 36; `Default_Ignorable_Code_Point` of DerivedCoreProperties, without variation selectors, which emoji have).
 pub(super) fn harmless(text: &str) -> String {
     let is_harmful = |c: char| {
         (c.is_control() && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c,
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+                | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
     };
     if !text.contains(is_harmful) {
         return text.to_owned();

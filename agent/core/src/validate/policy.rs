@@ -32,10 +32,16 @@ pub(super) fn check(documents: &Documents, findings: &mut Vec<Finding>) {
         let wanted = policy.applies_to.iter().flat_map(|target| &target.tiers);
         let wanted: Vec<&Tier> = wanted.collect();
         has_policy |= wanted.is_empty() || tiers.iter().any(|tier| wanted.contains(&tier));
-        if policy.merge.is_some() {
-            let finding = Finding::warning("ROLLOUT/MERGE_NOT_COUNTED");
-            let finding = finding.at(document.place("spec.merge"));
-            findings.push(finding.with("policy", document.name()));
+        for (index, name) in policy.merge.iter().flat_map(|merge| &merge.trust).enumerate() {
+            let persons = documents.persons().map(|(it, person)| (it.name(), &person.keys));
+            let accounts = documents.service_accounts().map(|(it, own)| (it.name(), &own.keys));
+            let own: Vec<_> = persons.chain(accounts).filter(|(it, _)| *it == name).collect();
+            // Whom nobody knows is a finding already.
+            if !own.is_empty() && own.iter().all(|(_, keys)| keys.is_empty()) {
+                let finding = Finding::warning("ROLLOUT/MERGE_TRUST_WITHOUT_KEY");
+                let finding = finding.at(document.place(&format!("spec.merge.trust[{index}]")));
+                findings.push(finding.with("policy", document.name()).with("name", name));
+            }
         }
         for (index, rule) in policy.rules.iter().enumerate() {
             quorum(documents, document, index, rule, findings);
