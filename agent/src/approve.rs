@@ -145,15 +145,13 @@ fn verify_merge(merge: &Merge, keys: &Keys, now: Timestamp) -> Result<VerifiedMe
         lines.iter().filter_map(|line| PublicKeyLine::parse(line).ok()).collect()
     };
     let all: Vec<PublicKeyLine> = keys.values().flat_map(|lines| parsed(lines)).collect();
-    let key =
-        signature::verify_commit(&signed.payload, &signed.signature, &all).map_err(|error| {
-            match error {
-                signature::Error::UnknownKey(key) => {
-                    format!("no policy trusts the key {key} with merges")
-                }
-                error => error.to_string(),
-            }
-        })?;
+    let verified = signature::verify_commit(&signed.payload, &signed.signature, &all);
+    let key = verified.map_err(|error| {
+        if let signature::Error::UnknownKey(key) = &error {
+            return format!("no policy trusts the key {key} with merges");
+        }
+        error.to_string()
+    })?;
     if merge.at > now.saturating_add(SKEW).unwrap_or(now) {
         return Err("it is from the future".to_owned());
     }

@@ -18,11 +18,11 @@ pub(crate) trait Releases: Sync {
 
 /// Looks up what operations of a snapshot go back to, and what operations of those revisions went back to. Each release of
 /// such a chain was before the one that names it, and before `before`: so it ends.
-pub(crate) fn complete<'a>(
+pub(crate) fn complete(
     mut snapshot: Snapshot,
-    releases: &'a dyn Releases,
+    releases: &dyn Releases,
     before: Option<Timestamp>,
-) -> BoxFuture<'a, Snapshot> {
+) -> BoxFuture<'_, Snapshot> {
     Box::pin(async move {
         for id in earlier_releases(&snapshot) {
             let earlier = look_up(&id, releases, before).await;

@@ -101,7 +101,7 @@ fn only_a_merge_that_a_trusted_key_signed_counts() {
         Some(key.sign(commit).unwrap())
     };
     let good = merge(sign(&forge, b"commit"));
-    let (verified, findings) = verify_merges(&[good.clone()], &known, now());
+    let (verified, findings) = verify_merges(std::slice::from_ref(&good), &known, now());
     assert_eq!(verified[0].by, ["forge"]);
     assert_eq!(verified[0].authors, ["li.na@bank.example"]);
     assert_eq!(codes(&findings), [""; 0]);

@@ -63,7 +63,10 @@ pub(super) trait Work {
 
 /// What signs the commits that we push: their signature, or why there is none.
 #[derive(Clone)]
-pub struct Signer(Arc<dyn Fn(&[u8]) -> Result<String, String> + Send + Sync>);
+pub struct Signer(Arc<Sign>);
+
+/// Signs a commit.
+type Sign = dyn Fn(&[u8]) -> Result<String, String> + Send + Sync;
 
 impl Signer {
     /// Signs by a function, which is given the commit without its signature.

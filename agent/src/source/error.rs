@@ -186,7 +186,9 @@ impl Error {
         match self {
             Self::Address(reason) => finding.with("reason", reason),
             Self::Unsigned(reason) => finding.with("reason", reason),
-            Self::BranchName(branch) => finding.with("branch", branch),
+            Self::BranchName(branch) | Self::RevertConflicts { branch } => {
+                finding.with("branch", branch)
+            }
             Self::Unreachable { location, source }
             | Self::Credentials { location, source }
             | Self::NotFound { location, source }
@@ -225,7 +227,6 @@ impl Error {
                 finding.with("branch", branch).with("attempts", attempts)
             }
             Self::Exists { branch, path } => finding.with("branch", branch).with("path", path),
-            Self::RevertConflicts { branch } => finding.with("branch", branch),
             Self::Interrupted => finding,
         }
     }

@@ -122,13 +122,12 @@ impl Mirror {
     /// remote really has. It sees the objects of that one.
     pub(super) fn outbox(&self) -> Result<Repository, Error> {
         let path = beside(&self.path, "outbox");
-        let repository = match Repository::open_bare(&path) {
-            Ok(repository) => repository,
-            Err(_) => {
-                remove(&path).map_err(|error| self.cache(error))?;
-                fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
-                self.initialise(&path)?
-            }
+        let repository = if let Ok(repository) = Repository::open_bare(&path) {
+            repository
+        } else {
+            remove(&path).map_err(|error| self.cache(error))?;
+            fs::create_dir_all(&path).map_err(|error| self.cache(error))?;
+            self.initialise(&path)?
         };
         if let Some(objects) = self.path.join("objects").to_str() {
             let odb = repository.odb().map_err(|source| self.broken(source))?;

@@ -457,7 +457,10 @@ async fn what_is_pushed_is_signed_when_there_is_a_key() {
     source.fetch(Some(&head)).await.unwrap();
     let signed = source.commit_signature(&commit).await.unwrap().expect("it is signed");
     let line = crate::signature::PublicKeyLine::parse(&pair.public).unwrap();
-    let found =
-        crate::signature::verify_commit(&signed.payload, &signed.signature, &[line.clone()]);
+    let found = crate::signature::verify_commit(
+        &signed.payload,
+        &signed.signature,
+        std::slice::from_ref(&line),
+    );
     assert_eq!(found.unwrap(), line.fingerprint());
 }

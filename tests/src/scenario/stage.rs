@@ -365,20 +365,17 @@ impl Stage {
 
     /// The forge shows the plan of a branch, and merges it with a commit that names the plan and is signed.
     async fn merge(&mut self, onto: git2::Oid, merged: &Merged) -> Result<()> {
-        let plan = match &merged.plan {
-            Some(name) => {
-                self.plans.get(name).ok_or_else(|| format!("no plan {name}"))?.to_string()
-            }
-            None => {
-                let work = self.folder.path().join("site").display().to_string();
-                let data = self.folder.path().join("data").display().to_string();
-                let command =
-                    ["tidegate", "plan", "--format", "json", "--path", &work, "--data", &data];
-                typed(command.map(OsString::from), &self.terminal).await;
-                let printed: Value = serde_json::from_str(&self.terminal.take()).map_err(text)?;
-                let id = printed.get("id").and_then(Value::as_str);
-                id.ok_or_else(|| format!("no plan in {printed}"))?.to_owned()
-            }
+        let plan = if let Some(name) = &merged.plan {
+            self.plans.get(name).ok_or_else(|| format!("no plan {name}"))?.to_string()
+        } else {
+            let work = self.folder.path().join("site").display().to_string();
+            let data = self.folder.path().join("data").display().to_string();
+            let command =
+                ["tidegate", "plan", "--format", "json", "--path", &work, "--data", &data];
+            typed(command.map(OsString::from), &self.terminal).await;
+            let printed: Value = serde_json::from_str(&self.terminal.take()).map_err(text)?;
+            let id = printed.get("id").and_then(Value::as_str);
+            id.ok_or_else(|| format!("no plan in {printed}"))?.to_owned()
         };
         let pair = self.keys.get(&merged.key).ok_or_else(|| format!("no key {}", merged.key))?;
         let key = CommitKey::new(pair.private.expose()).map_err(text)?;

@@ -73,7 +73,7 @@ fn shown_lines(shown: &Shown, style: Style) -> Vec<String> {
 
 /// Control characters, those that turn the direction of text and those that are not seen at all are written out: a value
 /// cannot steer a terminal, make a line read otherwise than it is, or differ from another without showing it (Unicode
-/// TR 36; `Default_Ignorable_Code_Point` of DerivedCoreProperties, without variation selectors, which emoji have).
+/// TR 36; `Default_Ignorable_Code_Point` of Unicode, without variation selectors, which emoji have).
 pub(super) fn harmless(text: &str) -> String {
     let is_harmful = |c: char| {
         (c.is_control() && c != '\t')

@@ -54,9 +54,8 @@ pub fn earlier_releases(snapshot: &Snapshot) -> BTreeSet<String> {
     let files = files.map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
     let part = Snapshot { files, earlier: BTreeMap::new(), ..snapshot.clone() };
     let documents = Documents::read(&part, &mut Vec::new());
-    let release = |action: &Action| match action {
-        Action::Rollback(asked) => Some(asked.release.clone()),
-        _ => None,
+    let release = |action: &Action| {
+        if let Action::Rollback(asked) = action { Some(asked.release.clone()) } else { None }
     };
     documents.operations().filter_map(|(_, operation)| release(&operation.action)).collect()
 }
