@@ -9,6 +9,8 @@
 mod adopted;
 #[path = "real_agent/bank.rs"]
 mod bank;
+#[path = "real_agent/groups.rs"]
+mod groups;
 #[path = "real_agent/foreign.rs"]
 mod foreign;
 #[path = "real_agent/steps.rs"]

@@ -12,6 +12,16 @@ use crate::digest::Digest;
 use crate::object::{Object, ObjectRef, StoredObject};
 use crate::zone::ZoneData;
 
+/// The share of an app's pods that may be away at once, in percent: its disruption budget says so, and groups keep to it.
+pub const AWAY_AT_ONCE_PERCENT: u32 = 50;
+
+/// How many of so many pods may be away at once. Rounded up, as Kubernetes does for a budget's `maxUnavailable`
+/// ("Specifying a Disruption Budget for your Application"): of five pods three.
+pub fn away_at_once(total: u32) -> u32 {
+    let share = u64::from(total) * u64::from(AWAY_AT_ONCE_PERCENT);
+    u32::try_from(share.div_ceil(100)).unwrap_or(total)
+}
+
 /// Everything that should be true: objects per cluster, access rules (as objects) and DNS zones.
 #[derive(Clone, Debug, Default)]
 pub struct DesiredState {

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::desired::away_at_once;
 use crate::health::is_observed;
 use crate::object::{Object, REVISION};
 use crate::plan::Driver;
@@ -57,6 +58,37 @@ pub fn form(
         }
     }
     object
+}
+
+/// How many pods of a Deployment may be new just now, while the first `cumulative` of `total` may be.
+///
+/// Its controller takes old pods away together, up to `maxUnavailable`, and knows nothing of disruption budgets. So the gate
+/// opens as far as the budget lets pods be away, and further with each new pod that is ready. Old pods that are not ready
+/// cost nothing: the controller takes them first.
+pub fn widened(
+    desired: &Object,
+    live: Option<&Object>,
+    pods: &[Pod],
+    total: u32,
+    cumulative: u32,
+) -> u32 {
+    let wanted = revision(desired);
+    let there = || pods.iter().filter(|pod| !pod.is_terminating);
+    let count = |those: &dyn Fn(&Pod) -> bool| {
+        u32::try_from(there().filter(|pod| those(pod)).count()).unwrap_or(u32::MAX)
+    };
+    let new = count(&|pod| pod.revision == wanted);
+    let lame = count(&|pod| pod.revision != wanted && !pod.is_ready());
+    let floor = total.saturating_sub(away_at_once(total));
+    let spare = count(&Pod::is_ready).saturating_sub(floor);
+    // What was opened stays open: the controller may be about to use it.
+    let is_gated =
+        |live: &&Object| live.integer("/spec/minReadySeconds") == Some(GATE_READY_SECONDS);
+    let own = live.filter(|live| revision(live) == wanted).filter(is_gated);
+    let opened = own.and_then(|live| live.integer("/spec/strategy/rollingUpdate/maxUnavailable"));
+    let opened = opened.and_then(|it| u32::try_from(it).ok()).unwrap_or_default();
+    // At least one, whatever the budget says: else a workload that is not well could never be mended.
+    (new + lame + spare).max(opened).max(1).min(cumulative)
 }
 
 /// The fields that forms decide, as conflicts name them: a partition or gate that somebody drops is put back at once. In
@@ -244,6 +276,37 @@ mod tests {
         let pods = [pod("web-3", "old")];
         let opened = opened(Driver::StatefulSet, &pods, "new", 4, 2);
         assert!(to_evict(Driver::StatefulSet, &live, &opened, "new").is_empty());
+    }
+
+    #[test]
+    fn the_gate_of_a_deployment_opens_as_far_as_the_budget_and_then_pod_by_pod() {
+        let template = |revision: &str| json!({"metadata": {"annotations": {REVISION: revision}}});
+        let desired = Object::new(json!({"spec": {"template": template("new")}}));
+        let ready = |revision: &str, is_ready: bool| Pod {
+            ready_since: is_ready.then_some(jiff::Timestamp::UNIX_EPOCH),
+            ..pod("web", revision)
+        };
+        let pods = |old: usize, lame: usize, new: usize, ready_new: usize| -> Vec<Pod> {
+            let parts = [
+                ("old", true, old),
+                ("old", false, lame),
+                ("new", false, new),
+                ("new", true, ready_new),
+            ];
+            parts.into_iter().flat_map(|(it, is_ready, n)| vec![ready(it, is_ready); n]).collect()
+        };
+        let open = |pods: &[Pod], cumulative| widened(&desired, None, pods, 20, cumulative);
+        assert_eq!(open(&pods(20, 0, 0, 0), 1), 1);
+        assert_eq!(open(&pods(20, 0, 0, 0), 20), 10, "half may be away");
+        assert_eq!(open(&pods(10, 0, 10, 0), 20), 10, "until one is ready");
+        assert_eq!(open(&pods(10, 0, 7, 3), 20), 13);
+        assert_eq!(open(&pods(0, 20, 0, 0), 20), 20, "what is not well costs nothing");
+        assert_eq!(open(&pods(10, 4, 6, 0), 20), 10, "and is taken first");
+        assert_eq!(open(&[], 20), 1);
+        // What was opened stays open while its pods come and go.
+        let gated = form(Driver::Deployment, &desired, None, 20, 10);
+        let between = pods(10, 0, 2, 0);
+        assert_eq!(widened(&desired, Some(&gated), &between, 20, 20), 10);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub enum Event {
         group: usize,
         /// 1 at first; retries count up.
         attempt: u32,
+        /// Pods that were new before the group was opened, such as those of a release that was given up half way.
+        #[serde(default, skip_serializing_if = "is_none")]
+        already: u32,
     },
     /// All pods of the group are ready at the new revision.
     GroupReady {
@@ -222,6 +225,11 @@ pub enum Event {
     },
     /// The release ended well.
     Done,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why a step failed, good enough to act on.

@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_event_reads_as_words() {
-        let event = Event::GroupOpened { step: "a/b".to_owned(), group: 0, attempt: 1 };
+        let event = Event::GroupOpened { step: "a/b".to_owned(), group: 0, attempt: 1, already: 0 };
         let (word, details) = line(&event);
         assert_eq!((word.as_str(), details.as_str()), ("group opened", "a/b  group 1  attempt 1"));
         assert_eq!(line(&Event::RolledBack), ("rolled back".to_owned(), String::new()));

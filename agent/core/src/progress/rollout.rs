@@ -55,7 +55,11 @@ impl Rolling<'_> {
             };
         }
         if self.own.groups_done < self.rollout.groups.len() {
-            return held(self.state, self.hold)
+            let before =
+                self.own.groups_done.checked_sub(1).and_then(|it| self.rollout.groups.get(it));
+            return before
+                .and_then(|group| self.beyond(&desired.body(), group, None))
+                .or_else(|| held(self.state, self.hold))
                 .or_else(|| self.taken_by_others())
                 .or_else(|| self.changed_by_others(&desired.body()))
                 .unwrap_or_else(|| {
@@ -63,6 +67,7 @@ impl Rolling<'_> {
                         step: self.id(),
                         group: self.own.groups_done,
                         attempt: 1,
+                        already: self.new_pods(&desired.body()),
                     })
                 });
         }
@@ -123,11 +128,53 @@ impl Rolling<'_> {
         objects::write(self.work, self.step, workload, (form, is_final), self.observed, finding)
     }
 
+    /// Pods that are new now.
+    fn new_pods(&self, desired: &Object) -> u32 {
+        let wanted = driver::revision(desired);
+        let is_new = |pod: &&Pod| pod.revision == wanted && !pod.is_terminating;
+        u32::try_from(self.pods().iter().filter(is_new).count()).unwrap_or(u32::MAX)
+    }
+
+    /// More pods are new than were approved: somebody took a partition or gate away, or scaled. What holds the others back is
+    /// put back by then, and nothing further is opened before a person has looked. The pods of a DaemonSet come with nodes.
+    fn beyond(&self, desired: &Object, group: &Group, open: Option<usize>) -> Option<Decision> {
+        let is_held = match self.rollout.driver {
+            Driver::StatefulSet | Driver::Deployment => true,
+            Driver::Whole | Driver::DaemonSet => false,
+        };
+        let (new, approved) = (self.new_pods(desired), group.cumulative.max(self.own.passed));
+        if !is_held || new <= approved {
+            return None;
+        }
+        let form = self.form(desired, group);
+        if self.live().is_some_and(|live| !driver::is_in_place(live, &form)) {
+            let waiting = Finding::note("RELEASE/AWAIT_HEALTH")
+                .with("object", self.rollout.workload.to_string())
+                .with("reason", "is held back again");
+            return Some(self.apply(&form, false, waiting));
+        }
+        let failure = failure::beyond(&self.rollout.workload, new, approved);
+        Some(self.fail(open, failure))
+    }
+
+    /// How the workload is to stand now, while a group is open.
+    fn form(&self, desired: &Object, group: &Group) -> Object {
+        let (driver, live, total) = (self.rollout.driver, self.live(), self.total());
+        let open = match driver {
+            Driver::Deployment => {
+                driver::widened(desired, live, self.pods(), total, group.cumulative)
+            }
+            Driver::Whole | Driver::StatefulSet | Driver::DaemonSet => group.cumulative,
+        };
+        driver::form(driver, desired, live, total, open)
+    }
+
     fn in_group(&self, desired: &Object, group: &Group, open: &OpenGroup) -> Decision {
         let wanted = driver::revision(desired);
         let driver = self.rollout.driver;
         let opened = driver::opened(driver, self.pods(), wanted, self.there(), group.cumulative);
-        if let Some(decision) = self.trouble(wanted, &opened, open) {
+        let beyond = || self.beyond(desired, group, Some(open.group));
+        if let Some(decision) = self.trouble(wanted, &opened, open).or_else(beyond) {
             return decision;
         }
         if let Some(decision) = self.advance(desired, group, &opened, open) {
@@ -166,8 +213,7 @@ impl Rolling<'_> {
             let is_healthy = self.live().map(health) == Some(Health::Healthy);
             return (!is_healthy || ready < needed as usize).then(|| Decision::wait(waiting));
         }
-        let form =
-            driver::form(self.rollout.driver, desired, self.live(), self.total(), group.cumulative);
+        let form = self.form(desired, group);
         let Some(live) = self.live().filter(|live| driver::is_in_place(live, &form)) else {
             return Some(self.apply(&form, false, waiting));
         };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
+use super::failure;
 use crate::object::ObjectRef;
 use crate::plan::Plan;
 use crate::release::{Event, Failure, ReleaseEvent, ReleasePhase};
@@ -105,6 +106,8 @@ pub struct StepState {
     pub remake: BTreeSet<String>,
     /// How often a rule acted without asking, by scene.
     pub unattended: BTreeMap<String, u32>,
+    /// New pods that may be there whatever groups are open: they were new before, or a person has let them pass by a retry.
+    pub passed: u32,
     /// When it ended.
     pub done_at: Option<Timestamp>,
 }
@@ -276,13 +279,15 @@ impl StepState {
             retry_at: None,
             remake: BTreeSet::new(),
             unattended: BTreeMap::new(),
+            passed: 0,
             done_at: None,
         }
     }
 
     fn apply(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::GroupOpened { group, attempt, .. } => {
+            Event::GroupOpened { group, attempt, already, .. } => {
+                self.passed = self.passed.max(*already);
                 self.open = Some(OpenGroup {
                     group: *group,
                     opened_at: at,
@@ -321,6 +326,9 @@ impl StepState {
             Event::Retried { .. } => {
                 if let StepStatus::Failed(failure) = &self.status {
                     self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
+                    let beyond = Some(failure).filter(|it| it.code == failure::BEYOND);
+                    let new = beyond.and_then(|it| it.args.get("new")?.parse().ok());
+                    self.passed = self.passed.max(new.unwrap_or_default());
                 }
                 self.status = StepStatus::Running;
                 self.started_at = at;

@@ -146,6 +146,8 @@ struct World {
     broken: Option<String>,
     /// Somebody writes into the workload's status that all is well.
     is_forged: bool,
+    /// Somebody takes away what holds pods back.
+    is_meddled: bool,
     /// How far the cluster's clock is behind.
     behind: SignedDuration,
     most_new: Vec<(usize, u32)>,
@@ -174,6 +176,7 @@ impl World {
             born: BTreeMap::new(),
             broken: None,
             is_forged: false,
+            is_meddled: false,
             behind: SignedDuration::ZERO,
             most_new: Vec::new(),
             gate: open(),
@@ -342,7 +345,7 @@ impl World {
     /// New pods never exceed what the opened groups allow.
     fn check(&mut self) {
         let state = self.state();
-        if state.rollback.is_some() {
+        if state.rollback.is_some() || self.is_meddled {
             return;
         }
         let new = u32::try_from(self.pods.values().filter(|(it, _)| it == "new").count()).unwrap();
@@ -461,6 +464,44 @@ fn a_crashing_version_stops_at_its_first_group_and_goes_back() {
     let failure = failed.unwrap();
     assert_eq!(failure.code, "RELEASE/POD_CRASHES");
     assert_eq!(failure.pods.len(), 1);
+}
+
+#[rstest]
+#[case::stateful_set("StatefulSet", Driver::StatefulSet)]
+#[case::deployment("Deployment", Driver::Deployment)]
+fn more_new_pods_than_were_approved_stop_the_release_until_somebody_decides(
+    #[case] kind: &str,
+    #[case] driver: Driver,
+) {
+    let mut world = World::new(kind, driver, &[1, 2, 3], true);
+    while world.waits() != ["RELEASE/AWAIT_CONFIRM"] {
+        world.round();
+    }
+    world.is_meddled = true;
+    // Somebody takes away what holds the others back, and the controller goes on by itself.
+    world.make_pod(4, "new");
+    world.make_pod(3, "new");
+    let held = if kind == "StatefulSet" {
+        &["spec", "updateStrategy", "rollingUpdate", "partition"]
+    } else {
+        &["spec", "strategy", "rollingUpdate", "maxUnavailable"]
+    };
+    let before = world.live.get(&format!("/{}", held.join("/"))).cloned();
+    world.live.set(held, json!(3));
+    for _ in 0..10 {
+        world.round();
+    }
+    let StepStatus::Failed(failure) = world.state().steps[STEP].status.clone() else {
+        panic!("{:?}", world.state().steps[STEP].status)
+    };
+    assert_eq!(world.live.get(&format!("/{}", held.join("/"))).cloned(), before, "put back");
+    assert_eq!(failure.code, "RELEASE/BLAST_RADIUS_EXCEEDED");
+    assert!(failure.args["approved"] == "1" && failure.args["new"] != "1", "{failure:?}");
+    let opened = world.count(|event| matches!(event, Event::GroupOpened { .. }));
+    assert_eq!(opened, 1);
+    world.record(vec![Event::Retried { step: STEP.to_owned(), by: "li-na".to_owned() }]);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done, "a person let them pass");
 }
 
 #[test]

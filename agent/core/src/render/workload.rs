@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_schema::app::{Volume, Workload};
 
-use crate::desired::Layer;
+use crate::desired::{AWAY_AT_ONCE_PERCENT, Layer};
 use crate::render::app::{component, workload_kind};
 use crate::render::scope::{Draft, Part, Scope};
 use crate::site::PlacedApp;
@@ -97,8 +97,8 @@ pub(super) fn budget<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<Dra
         app: own,
         component: component(app.app.kind),
     };
-    // A percentage is rounded up (Kubernetes, "Specifying a Disruption Budget"), so five pods allow three.
     Some(scope.object(part, Layer::Support, &app.place, move || {
-        json!({"spec": {"maxUnavailable": "50%", "selector": {"matchLabels": scope.selector(own)}}})
+        let share = format!("{AWAY_AT_ONCE_PERCENT}%");
+        json!({"spec": {"maxUnavailable": share, "selector": {"matchLabels": scope.selector(own)}}})
     }))
 }
