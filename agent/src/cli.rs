@@ -6,6 +6,7 @@ mod apply;
 mod approve;
 mod asking;
 mod baseline;
+mod compare;
 mod completions;
 mod demo;
 mod diff;
@@ -82,6 +83,7 @@ enum Command {
     Render(render::Args),
     Diff(diff::Args),
     Plan(plan::Args),
+    Compare(compare::Args),
     Groups(groups::Args),
     Approve(approve::ApproveArgs),
     Reject(approve::RejectArgs),
@@ -111,6 +113,7 @@ impl Command {
             Self::Render(args) => render::run(&args, printer).await,
             Self::Diff(args) => diff::run(&args, printer).await,
             Self::Plan(args) => plan::run(&args, printer).await,
+            Self::Compare(args) => compare::run(&args, printer).await,
             Self::Groups(args) => groups::run(&args, printer),
             Self::Approve(args) => approve::approve(&args, printer).await,
             Self::Reject(args) => approve::reject(&args, printer).await,

@@ -141,6 +141,15 @@ impl Handle {
         self.journal.plan(id).await
     }
 
+    /// The plans whose digest begins with some hexadecimal digits, at most two.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn plans_of(&self, digits: &str) -> Result<Vec<Digest>, journal::Error> {
+        self.journal.plans_of(digits).await
+    }
+
     /// The latest releases, newest first.
     ///
     /// # Errors

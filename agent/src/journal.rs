@@ -267,6 +267,27 @@ impl Journal {
         row.map(|row| Ok((read("a plan", row.get(0))?, read("a plan", row.get(1))?))).transpose()
     }
 
+    /// The plans whose digest begins with some hexadecimal digits, at most two: enough to know whether it is one.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub async fn plans_of(&self, digits: &str) -> Result<Vec<Digest>> {
+        if !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query("SELECT digest FROM plan WHERE digest LIKE $1 LIMIT 2")
+            .bind(format!("sha256:{digits}%"))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(database("read plans"))?;
+        let digest = |row: &sqlx::sqlite::SqliteRow| {
+            let text: String = row.get(0);
+            Digest::parse(&text)
+        };
+        Ok(rows.iter().filter_map(digest).collect())
+    }
+
     /// Starts a release: its first event, the consumption of its approvals and the intended inventory in one
     /// transaction. Before it returns nothing was written to any cluster; after it nothing that will be is unknown.
     ///

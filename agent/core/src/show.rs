@@ -9,6 +9,7 @@ use tidegate_schema::finding::Lang;
 use crate::change::ChangeSet;
 use crate::plan::{Plan, PlanReport};
 
+mod compare;
 mod html;
 mod label;
 mod markdown;
@@ -47,6 +48,17 @@ pub fn changes_text(changes: &ChangeSet, style: Style) -> String {
 pub fn plan_text(plan: &Plan, report: &PlanReport, style: Style) -> String {
     let mut paper = text::Paper::new(style);
     text::plan(&mut paper, plan, report);
+    paper.finish()
+}
+
+/// What differs between two plans, for somebody who has read the first.
+pub fn plans_compared(
+    before: (&Plan, &PlanReport),
+    after: (&Plan, &PlanReport),
+    style: Style,
+) -> String {
+    let mut paper = text::Paper::new(style);
+    compare::plans(&mut paper, before, after, style);
     paper.finish()
 }
 

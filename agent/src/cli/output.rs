@@ -131,6 +131,7 @@ forms! {
     Split => "Split", ["groups"];
     Signed => "Signed", ["approve", "reject"];
     Status => "Status", ["status", "apply"];
+    PlansCompared => "PlansCompared", ["compare"];
     Blockers => "Blockers", ["why"];
     ReleaseList => "ReleaseList", ["releases list"];
     ReleaseShown => "Release", ["releases show"];
@@ -255,6 +256,17 @@ pub(super) struct Signed {
     pub(super) delivered: String,
     /// Whether it names the plan that the agent has now; null when no agent was asked.
     pub(super) is_current: Option<bool>,
+}
+
+/// Two plans compared.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PlansCompared {
+    /// Digest of the first.
+    pub(super) before: Digest,
+    /// Digest of the other.
+    pub(super) after: Digest,
+    /// What differs, as people read it.
+    pub(super) text: String,
 }
 
 /// Why a site is not as its documents say.

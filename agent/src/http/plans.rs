@@ -63,17 +63,13 @@ pub(super) async fn by_digest(
     if let Some(id) = Digest::parse(&text) {
         return answer(&shared, &id, wanted.format, lang).await;
     }
-    // People copy the short form: it is enough when one known plan begins with it.
-    let status = shared.handle.status();
-    let known = status.plan.iter().map(|plan| &plan.id);
-    let known = known.chain(status.releases.iter().map(|release| &release.plan));
-    let begins = |id: &&Digest| {
-        let digits = id.as_str().trim_start_matches("sha256:");
-        text.len() >= 6 && digits.starts_with(text.trim_start_matches("sha256:"))
-    };
-    let mut found: Vec<_> = known.filter(begins).collect();
-    found.sort();
-    found.dedup();
+    // People copy the short form: it is enough when one plan begins with it.
+    let digits = text.trim_start_matches("sha256:").to_ascii_lowercase();
+    if digits.len() < 6 {
+        return Err(not_found());
+    }
+    let found = shared.handle.plans_of(&digits).await;
+    let found = found.map_err(|error| Refusal::journal(&error, lang))?;
     match found.as_slice() {
         [id] => answer(&shared, id, wanted.format, lang).await,
         _ => Err(not_found()),

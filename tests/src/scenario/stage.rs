@@ -260,6 +260,12 @@ impl Stage {
                 let arguments: Vec<String> = command.split(' ').map(str::to_owned).collect();
                 self.run(command, &arguments).await
             }
+            Step::Compare(name) => {
+                let plan = self.plans.get(name).ok_or_else(|| format!("no plan {name}"))?;
+                let short = plan.short().to_owned();
+                let command = ["compare".to_owned(), short.clone()];
+                self.run(&format!("compare {short}"), &command).await
+            }
             Step::Wait(wait) => self.wait(wait).await,
             Step::Advance(time) => {
                 let time: SignedDuration = time.parse().map_err(text)?;

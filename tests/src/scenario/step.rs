@@ -43,6 +43,8 @@ pub(super) enum Step {
     Reject(Word),
     /// Keeps the digest of the plan that waits under a name, for a later `approve`.
     Remember(String),
+    /// Shows what has changed since a plan of this name was remembered.
+    Compare(String),
     /// Types a command and shows what it answers.
     Run(String),
     /// Lets time pass until this is so.

@@ -433,3 +433,32 @@ fn widths_count_columns() {
     );
     assert_eq!(harmless("数据库 ❤\u{fe0f}"), "数据库 ❤\u{fe0f}");
 }
+
+#[test]
+fn two_plans_show_what_somebody_who_read_the_first_has_not_read() {
+    let before = small_plan();
+    let mut after = small_plan();
+    after.content.changes.changes[1].fields[0].after = Some(Shown::Value(json!("iam:3")));
+    after.content.risks.insert(Risk::Destructive);
+    let report = PlanReport::default();
+    let compared = |after: &Plan| {
+        let text = plans_compared((&before, &report), (after, &report), Style::default());
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert!(first.contains(" → "), "{first}");
+        rest.to_owned()
+    };
+    let text = compared(&after);
+    let differs: Vec<&str> = text.lines().filter(|line| line.starts_with(['+', '-'])).collect();
+    assert!(differs.contains(&"+           + iam:3"), "{text}");
+    assert!(differs.iter().any(|line| line.ends_with("! destructive")), "{text}");
+    assert!(text.contains("StatefulSet iam/iamcore"), "below what it belongs to: {text}");
+    assert!(!text.contains("Tidegate-Plan"), "{text}");
+    assert_eq!(compared(&before), "\nIt is the same plan.\n");
+
+    let mut unseen = small_plan();
+    unseen.content.parent = Some(Digest::of_bytes(b"another baseline"));
+    unseen.content.changes.changes[0].live = Some(Digest::of_bytes(b"touched"));
+    let text = compared(&unseen);
+    assert!(text.contains("the baseline: something was released in between"), "{text}");
+    assert!(text.contains("somebody else changed StatefulSet iam/iamcore  room-a"), "{text}");
+}

@@ -44,7 +44,7 @@ impl Paper {
     }
 
     /// A line that is never cut.
-    fn whole(&mut self, indent: usize, ink: Ink, text: &str) {
+    pub(super) fn whole(&mut self, indent: usize, ink: Ink, text: &str) {
         self.text.push_str(&" ".repeat(indent));
         self.text.push_str(&self.inked(ink, text));
         self.text.push('\n');
@@ -64,13 +64,13 @@ impl Paper {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    fn gap(&mut self) {
+    pub(super) fn gap(&mut self) {
         if !self.text.is_empty() {
             self.text.push('\n');
         }
     }
 
-    fn heading(&mut self, text: &str) {
+    pub(super) fn heading(&mut self, text: &str) {
         self.gap();
         self.line(0, Ink::Heading, text);
     }
