@@ -382,6 +382,8 @@ impl Agent {
         let authors = self.source.authors(accepted, &head.revision.commit).await?;
         tracing::info!(commit = head.revision.commit, subject = head.revision.subject, "loaded");
         self.loaded = Some(Arc::new(Loaded { snapshot, authors }));
+        // The same commit may mean something else, once a release that it goes back to is known.
+        self.meaning = None;
         Ok(())
     }
 
