@@ -30,7 +30,7 @@ pub struct App {
     #[serde(default, skip_serializing_if = "is_false")]
     pub ordered: bool,
     /// The image. Without a host it comes from the site's registry. A tag is resolved to a digest when the
-    /// plan is made; `@sha256:` pins it here.
+    /// plan is made, and keeps it once it was delivered; `@sha256:` pins it here.
     #[schemars(extend("format" = "image"))]
     pub image: String,
     /// Apps of this product that must be ready, or done, before.

@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = &[
     ("GROUP", include_str!("../catalogue/group.yaml")),
     ("HTTP", include_str!("../catalogue/http.yaml")),
     ("IAM", include_str!("../catalogue/iam.yaml")),
+    ("IMAGE", include_str!("../catalogue/image.yaml")),
     ("MANIFEST", include_str!("../catalogue/manifest.yaml")),
     ("OBJECT", include_str!("../catalogue/object.yaml")),
     ("OPERATION", include_str!("../catalogue/operation.yaml")),

@@ -30,10 +30,14 @@ pub struct Baseline {
     pub zones: BTreeMap<String, PublishedZone>,
     /// Digest of each product version's documents ever delivered, by `product@version`: a version is immutable.
     pub versions: BTreeMap<String, Digest>,
+    /// Digests of images ever delivered, by the reference that the documents had: at one site a tag means one image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, Digest>,
 }
 
 impl Baseline {
-    /// The digest of the content without when and by which release: two sites at the same level have the same.
+    /// The digest of the content without when and by which release, and without images of earlier levels: two sites at the
+    /// same level have the same.
     pub fn digest(&self) -> Digest {
         Digest::of(&(&self.site, &self.products, &self.grants, &self.zones, &self.versions))
     }
@@ -63,7 +67,7 @@ pub struct BaselineProduct {
 pub struct BaselineApp {
     /// standard, task or test.
     pub kind: UnitKind,
-    /// Image as written.
+    /// Image as written, with the digest that it was pinned to.
     pub image: String,
     /// Pods.
     pub replicas: u32,

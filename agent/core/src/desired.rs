@@ -165,7 +165,7 @@ pub struct Unit {
     pub kind: UnitKind,
     /// The workload or Job that runs it.
     pub workload: ObjectRef,
-    /// The image as written, with the site's registry.
+    /// The image as written, with the site's registry and the digest that it is pinned to.
     pub image: String,
     /// Pods wanted. 1 for Jobs; for a DaemonSet 0, as the nodes decide.
     pub replicas: u32,

@@ -1,5 +1,7 @@
 //! Image references as containers take them: host, path, tag and digest.
 
+use crate::digest::Digest;
+
 /// An image reference in its parts (the grammar of the distribution specification).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image<'a> {
@@ -61,6 +63,25 @@ pub fn qualify(text: &str, registry: Option<&str>) -> String {
     }
 }
 
+/// A reference without its digest, as people write it.
+pub fn without_digest(text: &str) -> &str {
+    text.split_once('@').map_or(text, |(plain, _)| plain)
+}
+
+/// A reference that is pinned, in its parts: what documents write, and the digest.
+pub fn pinned(text: &str) -> Option<(String, Digest)> {
+    let (plain, digest) = text.split_once('@')?;
+    Some((plain.to_owned(), Digest::parse(digest)?))
+}
+
+/// A reference with only the start of its digest: enough for people, never for decisions.
+pub fn short(text: &str) -> String {
+    match text.split_once('@').map(|(plain, digest)| (plain, Digest::parse(digest))) {
+        Some((plain, Some(digest))) => format!("{plain}@{}", digest.short()),
+        _ => text.to_owned(),
+    }
+}
+
 fn is_component(text: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -105,6 +126,14 @@ mod tests {
     #[case("https://x/a:1")]
     fn what_is_not_written_as_an_image_is_none(#[case] text: &str) {
         assert_eq!(Image::parse(text), None);
+    }
+
+    #[test]
+    fn a_digest_is_shortened_and_nothing_else() {
+        let pinned = format!("r.bank/a/b:1.0@sha256:{}", "7".repeat(64));
+        assert_eq!(short(&pinned), "r.bank/a/b:1.0@777777777777");
+        assert_eq!(short("r.bank/a/b:1.0"), "r.bank/a/b:1.0");
+        assert_eq!(without_digest(&pinned), "r.bank/a/b:1.0");
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod diff;
 pub mod order;
 pub mod plan;
 pub mod baseline;
+pub mod pin;
 pub mod task;
 pub mod planner;
 pub mod check;

@@ -66,6 +66,9 @@ pub struct PlanContent {
     pub policies: Digest,
     /// Identity of each cluster that it touches: name to uid. A cluster that is exchanged behind a name makes a new plan.
     pub clusters: BTreeMap<String, String>,
+    /// Digests that registries gave for its images, by reference: with them the content can be made again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, Digest>,
     /// Why things change, in delivery terms.
     pub tasks: Vec<Task>,
     /// What the approval policy may match.

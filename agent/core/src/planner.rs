@@ -47,6 +47,7 @@ pub fn plan(
     let basis = Basis { changes: &changes, desired, site, baseline };
     let tasks = task::tasks(basis);
     report.findings.extend(refusal::findings(basis, live));
+    report.findings.extend(site.pins.findings.iter().cloned());
     let (risks, remarks) = risk::risks(basis, (live, inventory), &tasks, &report.findings);
     report.findings.extend(remarks);
     let layout = waves::layout(basis, &mut report.findings);
@@ -60,6 +61,7 @@ pub fn plan(
         desired: desired.digest(),
         policies: site.policies_digest(),
         clusters: identities(&waves, live),
+        images: site.pins.resolved.clone(),
         tasks,
         risks,
         changes,

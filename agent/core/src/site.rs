@@ -19,10 +19,12 @@ use crate::zone::ZoneData;
 
 mod access;
 mod deployment;
+mod pins;
 mod rollout;
 
 pub(crate) use access::allows;
 pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
+pub use pins::{AppPins, Pins};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct ValidSite {
     pub secret_fields: BTreeSet<SecretFields>,
     /// Operations, by name.
     pub operations: BTreeMap<String, Located<Operation>>,
+    /// What its images are pinned to. `validate` knows no registry and leaves it empty.
+    pub pins: Pins,
 }
 
 /// A cluster of the site.

@@ -7,6 +7,7 @@ use tidegate_schema::operation;
 use crate::baseline::{Baseline, BaselineApp};
 use crate::change::{Action, Change, ChangeSet};
 use crate::desired::{DesiredState, Unit, UnitId, UnitKind};
+use crate::image;
 use crate::order::Needs;
 use crate::plan::{ReleaseKind, Task, TaskKind};
 use crate::site::{Deployment, ValidSite};
@@ -224,13 +225,20 @@ fn access_kind(basis: Basis<'_>, access: &str, action: Action) -> TaskKind {
     }
 }
 
-/// What people call an image's version: its tag, or the start of its digest.
+/// What people call an image's version: its tag, and the start of the digest that it is pinned to.
 fn tag(image: &str) -> String {
-    if let Some((_, digest)) = image.split_once('@') {
-        return digest.chars().take(19).collect();
+    let image = image::short(image);
+    let name = image.rsplit('/').next().unwrap_or(&image);
+    let (name, digest) = match name.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (name, None),
+    };
+    match (name.split_once(':'), digest) {
+        (Some((_, tag)), Some(digest)) => format!("{tag} ({digest})"),
+        (Some((_, tag)), None) => tag.to_owned(),
+        (None, Some(digest)) => digest.to_owned(),
+        (None, None) => "latest".to_owned(),
     }
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split_once(':').map_or_else(|| "latest".to_owned(), |(_, tag)| tag.to_owned())
 }
 
 fn resources(cpu: &str, memory: &str) -> String {
@@ -278,4 +286,26 @@ pub(crate) fn after(desired: &DesiredState, product: &str) -> Needs {
         needs.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
     }
     needs
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("r.bank:5000/web/front", "latest")]
+    #[case("r.bank:5000/web/front:1.0", "1.0")]
+    #[case(
+        "r.bank:5000/web/front:1.0@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "1.0 (0123456789ab)"
+    )]
+    #[case(
+        "web/front@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "0123456789ab"
+    )]
+    fn people_read_the_tag_and_the_start_of_the_digest(#[case] image: &str, #[case] shown: &str) {
+        assert_eq!(tag(image), shown);
+    }
 }

@@ -19,6 +19,7 @@ fn plan() -> Plan {
             desired: Digest::of_bytes(b"desired"),
             policies: Digest::of_bytes(b"policies"),
             clusters: BTreeMap::new(),
+            images: BTreeMap::new(),
             tasks: Vec::new(),
             risks: BTreeSet::new(),
             changes: ChangeSet::default(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Baseline, BaselineApp, BaselineProduct};
 use crate::change::Held;
 use crate::desired::{DesiredState, Unit};
+use crate::image;
 use crate::plan::Plan;
 use crate::site::{Deployment, ValidSite};
 use crate::zone::PublishedZone;
@@ -79,6 +80,7 @@ impl Baseline {
             grants: BTreeMap::new(),
             zones: BTreeMap::new(),
             versions: BTreeMap::new(),
+            images: BTreeMap::new(),
         });
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;
@@ -133,6 +135,7 @@ impl Baseline {
             for unit in own {
                 let kept = before(cluster).and_then(|apps| apps.get(&unit.id.app));
                 if !deployment.exclude.contains(&unit.id.app) {
+                    self.images.extend(image::pinned(&unit.image));
                     apps.insert(unit.id.app.clone(), delivered(deployment, unit));
                 } else if let Some(kept) = kept {
                     apps.insert(unit.id.app.clone(), kept.clone());

@@ -28,6 +28,7 @@ fn plan(site: &str, risks: &[Risk]) -> Plan {
             desired: Digest::of_bytes(b"desired"),
             policies: Digest::of_bytes(b"policies"),
             clusters: BTreeMap::new(),
+            images: BTreeMap::new(),
             tasks: Vec::new(),
             risks: risks.iter().copied().collect(),
             changes: ChangeSet::default(),

@@ -42,6 +42,9 @@ pub(super) fn risks(
     if has("PLAN/PARAMETER_CHANGES") {
         risks.insert(Risk::ChangesParameters);
     }
+    if has("IMAGE/UNVERIFIED") {
+        risks.insert(Risk::Unverified);
+    }
     remarks.extend(budgets(basis, live));
     let changes = basis.changes.changes.iter();
     let pruned = changes.filter(|change| change.action == Action::Prune).count();

@@ -4,6 +4,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use proptest::strategy::Strategy as _;
 use proptest::{prop_assert, prop_assert_eq};
 use serde_json::{Value, json};
+use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::RolloutPolicy;
 
 use super::*;
@@ -88,6 +89,7 @@ fn site(products: &[Product], policy: &Value) -> ValidSite {
         zones: BTreeMap::new(),
         secret_fields: BTreeSet::new(),
         operations: BTreeMap::new(),
+        pins: crate::site::Pins::default(),
     }
 }
 
@@ -310,6 +312,31 @@ fn kinds(plan: &Plan) -> Vec<TaskKind> {
 
 fn codes(report: &PlanReport) -> Vec<&str> {
     report.findings.iter().map(|finding| &*finding.code).collect()
+}
+
+#[test]
+fn what_registries_said_is_part_of_the_plan_and_what_they_did_not_say_a_risk() {
+    let mut world = World::new(&[], &[product("web", "w:1")], &json!({}));
+    let (bare, _) = world.plan();
+    assert!(!bare.content.risks.contains(&Risk::Unverified));
+    let digest = Digest::of(&"w:1");
+    world.site.pins.resolved.insert("r.bank/w:1".to_owned(), digest.clone());
+    let (pinned, report) = world.plan();
+    assert!(!report.is_refused());
+    assert_eq!(pinned.content.images["r.bank/w:1"], digest);
+    assert_ne!(pinned.id(), bare.id());
+
+    world.site.pins.findings =
+        vec![Finding::warning("IMAGE/UNVERIFIED").with("registry", "r.bank")];
+    let (unverified, report) = world.plan();
+    assert!(!report.is_refused() && unverified.content.risks.contains(&Risk::Unverified));
+    world.site.pins.findings = vec![
+        Finding::error("IMAGE/MISSING").with("image", "r.bank/w:1"),
+        Finding::error("IMAGE/MISSING").with("image", "r.bank/w:2"),
+    ];
+    let (_, report) = world.plan();
+    assert!(report.is_refused());
+    assert_eq!(codes(&report), ["IMAGE/MISSING", "IMAGE/MISSING"]);
 }
 
 #[test]

@@ -115,6 +115,7 @@ pub(super) fn empty_plan() -> Plan {
             desired: Digest::of_bytes(b"d"),
             policies: Digest::of_bytes(b"p"),
             clusters: BTreeMap::new(),
+            images: BTreeMap::new(),
             tasks: Vec::new(),
             risks: BTreeSet::new(),
             changes: ChangeSet::default(),

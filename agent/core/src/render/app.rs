@@ -55,7 +55,7 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
         version: scope.deployment.version.to_string(),
         kind: unit_kind(app.app.kind),
         workload: main(scope, placement, app).reference,
-        image: app.image.clone(),
+        image: scope.image(app),
         replicas: app.replicas,
         cpu: request("cpu"),
         memory: request("memory"),

@@ -6,7 +6,7 @@ use tidegate_schema::finding::Place;
 use crate::desired::{DesiredObject, Layer, Owner};
 use crate::digest::Digest;
 use crate::object::{Object, ObjectRef, REVISION, group_of};
-use crate::site::{Deployment, ValidSite};
+use crate::site::{Deployment, PlacedApp, ValidSite};
 
 /// A product in a cluster while it is rendered.
 pub(super) struct Scope<'a> {
@@ -68,6 +68,16 @@ impl Scope<'_> {
         let head = Head { api_version, kind, namespace, name };
         let labels = move || self.labels(app, component);
         draft(self.cluster, head, self.owner(Some(app), layer), place, labels, rest)
+    }
+
+    /// The image of an app: as its document says, and the digest that it is pinned to.
+    pub(super) fn image(&self, app: &PlacedApp) -> String {
+        let pins = self.site.pins.apps.get(self.cluster);
+        let pins = pins.and_then(|pins| pins.get(&self.deployment.product));
+        match pins.and_then(|pins| pins.get(app.app.name.as_str())) {
+            Some(digest) => format!("{}@{digest}", app.image),
+            None => app.image.clone(),
+        }
     }
 
     /// Whose an object of the product is.

@@ -28,7 +28,7 @@ pub(super) fn job<'a>(
         AppKind::Test => {
             let standard = placement.apps.iter().filter(|app| app.app.kind == AppKind::Standard);
             let template = |app| inputs(&workload::pod_template(scope, app));
-            standard.map(|app| (app.image.clone(), template(app))).collect()
+            standard.map(|app| (scope.image(app), template(app))).collect()
         }
         AppKind::Task | AppKind::Standard => Vec::new(),
     };

@@ -115,6 +115,7 @@ fn small_plan() -> Plan {
             desired: Digest::of(&1),
             policies: Digest::of(&2),
             clusters: std::collections::BTreeMap::new(),
+            images: std::collections::BTreeMap::new(),
             tasks: vec![task],
             risks: std::collections::BTreeSet::from([Risk::ChangesParameters]),
             changes: change_set,

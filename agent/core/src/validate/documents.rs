@@ -13,7 +13,7 @@ use tidegate_schema::solution::Solution;
 use tidegate_schema::zone::Zone;
 use tidegate_schema::{Body, Document, Kind, yaml};
 
-use crate::site::{Located, SiteCluster, ValidSite};
+use crate::site::{Located, Pins, SiteCluster, ValidSite};
 use crate::snapshot::{Snapshot, resolve};
 use crate::zone::ZoneData;
 
@@ -165,6 +165,7 @@ impl Documents {
                 .flat_map(|(_, version)| version.secret_fields.iter().cloned())
                 .collect(),
             operations: located(self.operations()),
+            pins: Pins::default(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(in crate::render) fn pod_template(scope: &Scope<'_>, app: &PlacedApp) -> Val
         "dnsPolicy": dns_policy(app),
         "hostNetwork": app.app.host_network.then_some(true),
         "securityContext": security_context(app),
-        "containers": [container(app)],
+        "containers": [container(scope, app)],
         "volumes": volumes(app),
     });
     if let Value::Object(map) = &mut spec {
@@ -53,7 +53,7 @@ fn inputs(app: &PlacedApp) -> Digest {
     Digest::of(&(&app.files, secrets, &app.app.certificates))
 }
 
-fn container(app: &PlacedApp) -> Value {
+fn container(scope: &Scope<'_>, app: &PlacedApp) -> Value {
     let env: Vec<Value> = app
         .env
         .iter()
@@ -81,7 +81,7 @@ fn container(app: &PlacedApp) -> Value {
     let mounts = mounts(app);
     json!({
         "name": app.app.name,
-        "image": app.image,
+        "image": scope.image(app),
         "imagePullPolicy": "IfNotPresent",
         "command": (!app.command.is_empty()).then_some(&app.command),
         "args": (!app.args.is_empty()).then_some(&app.args),
