@@ -1,10 +1,12 @@
 //! The agent of one site: what its loop holds between rounds, and what each round's steps do with it.
 
 mod accepted;
+mod images;
 mod report;
 mod requests;
 
 pub use accepted::Accepted;
+pub use images::Images;
 use report::Offered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use tidegate_core::desired::DesiredState;
 use tidegate_core::digest::Digest;
 use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate};
 use tidegate_core::live::{ClusterObservation, Gap, Inventory, InventoryEntry, LiveState};
+use tidegate_core::pin;
 use tidegate_core::plan::{Plan, PlanReport, Risk};
 use tidegate_core::progress::{self, ReleaseState};
 use tidegate_core::release::{Event, ReleasePhase};
@@ -76,6 +79,8 @@ pub struct Parts {
     pub interval: Duration,
     /// Clients of clusters by name, before the documents are asked.
     pub connector: Connector,
+    /// How images are looked up.
+    pub images: Images,
 }
 
 impl std::fmt::Debug for Parts {
@@ -98,6 +103,7 @@ pub struct Loaded {
 pub struct Meaning {
     commit: String,
     until: Option<Timestamp>,
+    at: Timestamp,
     /// The site; `None` when the revision is refused.
     pub site: Option<ValidSite>,
     /// What should be true.
@@ -117,6 +123,7 @@ pub struct Agent {
     clusters: BTreeMap<String, Cluster>,
     connection_gaps: BTreeMap<String, Gap>,
     publisher: Publisher,
+    images: Images,
     inventory: Inventory,
     baseline: Option<Baseline>,
     accepted: Option<Accepted>,
@@ -174,7 +181,8 @@ impl Agent {
     ///
     /// When the journal cannot be read.
     pub async fn open(parts: Parts) -> Result<(Self, Handle)> {
-        let Parts { source, data, journal, dns, clock, interval, connector } = parts;
+        let Parts { source, data, journal, dns, clock, interval, connector, mut images } = parts;
+        images.remember(journal.fact(fact::IMAGES).await?.unwrap_or_default());
         let publisher = Publisher::start(dns, &journal, data.join("zones.json")).await?;
         let releases = journal.releases(20).await?;
         let (statuses, status) = watch::channel(Arc::new(Status::default()));
@@ -206,6 +214,7 @@ impl Agent {
             clusters: BTreeMap::new(),
             connection_gaps: BTreeMap::new(),
             publisher,
+            images,
             // The agent may have been killed after a release had ended and before git had its baseline.
             is_baseline_handed_back: false,
             running: None,
@@ -351,13 +360,17 @@ impl Agent {
         let is_current = |known: &&Arc<Meaning>| {
             known.commit == *commit && known.until.is_none_or(|until| now < until)
         };
-        if let Some(known) = self.meaning.as_ref().filter(is_current) {
-            return Arc::clone(known);
+        if let Some(known) = self.meaning.clone().filter(|known| is_current(&known)) {
+            return self.with_pins(known);
         }
         let (site, findings) = validate(&loaded.snapshot, now);
+        let site = site.map(|site| {
+            let pins = self.pins(&site);
+            site.with_pins(pins)
+        });
         let desired = site.as_ref().map(|site| render(site, now)).unwrap_or_default();
         let until = site.as_ref().and_then(|site| site.next_expiry(now));
-        let made = Meaning { commit: commit.clone(), until, site, desired, findings };
+        let made = Meaning { commit: commit.clone(), until, at: now, site, desired, findings };
         Arc::clone(self.meaning.insert(Arc::new(made)))
     }
 
@@ -694,12 +707,21 @@ impl Agent {
         let Some(commit) = commit else { return Ok(None) };
         let at = self.journal.delivered(commit, before).await?.unwrap_or(before);
         match self.snapshot(commit, Some(before)).await {
-            Ok(snapshot) => Ok(validate(&snapshot, at).0.map(|site| render(&site, at))),
+            Ok(snapshot) => Ok(validate(&snapshot, at).0.map(|site| {
+                let site = self.with_planned_pins(site, &BTreeMap::new());
+                render(&site, at)
+            })),
             Err(error) => {
                 tracing::warn!(%error, "an earlier revision is gone");
                 Ok(None)
             }
         }
+    }
+
+    /// A site as a plan had it: what the baseline has, and what registries said then.
+    fn with_planned_pins(&self, site: ValidSite, images: &BTreeMap<String, Digest>) -> ValidSite {
+        let pins = pin::planned(&site, self.baseline.as_ref(), images);
+        site.with_pins(pins)
     }
 
     /// Takes up the release that was under way when the agent ended.
@@ -718,7 +740,9 @@ impl Agent {
         let state = ReleaseState::of(&self.journal.events(&row.id).await?);
         let site = snapshot.ok().and_then(|snapshot| {
             // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
-            validate(&snapshot, row.started_at).0.map(|site| (render(&site, row.started_at), site))
+            let site = validate(&snapshot, row.started_at).0?;
+            let site = self.with_planned_pins(site, &plan.content.images);
+            Some((render(&site, row.started_at), site))
         });
         let Some((desired, site)) =
             site.filter(|(desired, _)| desired.digest() == plan.content.desired)

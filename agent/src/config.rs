@@ -12,7 +12,9 @@ use std::{
 
 use tidegate_schema::finding::{Finding, Lang, Place};
 
-use crate::{secret::Secret, telemetry::LogFormat};
+use tidegate_core::{image::Image, pin::Lookup};
+
+use crate::{registry, secret::Secret, telemetry::LogFormat};
 
 mod arguments;
 mod setting;
@@ -58,6 +60,12 @@ pub struct Config {
     pub known_hosts: Option<PathBuf>,
     /// Kubeconfigs by the name of the cluster.
     pub kubeconfig: BTreeMap<String, PathBuf>,
+    /// Whether images are looked up in registries.
+    pub image_lookup: Lookup,
+    /// How often registries are asked again.
+    pub image_lookup_interval: Duration,
+    /// How registries are reached.
+    pub registries: registry::Options,
     /// How long the events of finished releases are kept.
     pub retention: Duration,
     /// The language of texts for people.
@@ -113,6 +121,16 @@ impl Values<'_> {
             let (name, path) = text.split_once('=')?;
             (!name.is_empty() && !path.is_empty()).then(|| (name.to_owned(), PathBuf::from(path)))
         });
+        let image_lookup = self.parsed("imageLookup", lookup);
+        let image_lookup_interval = self.parsed("imageLookupInterval", duration);
+        let registries = registry::Options {
+            auth: self.text("registryAuth").map(PathBuf::from),
+            authorities: self.text("registryCa").map(PathBuf::from),
+            insecure: self.list("registryInsecure", host).into_iter().collect(),
+        };
+        if let Some(auth) = &registries.auth {
+            self.warn_when_open(auth);
+        }
         let token = self.secret("token", Some("tokenFile"));
         let hook_secret = self.secret("hookSecret", Some("hookSecretFile"));
         let git_token = self.secret("gitToken", Some("gitTokenFile"));
@@ -141,6 +159,9 @@ impl Values<'_> {
             signing_key: self.text("signingKey").map(PathBuf::from),
             known_hosts: self.text("knownHosts").map(PathBuf::from),
             kubeconfig: kubeconfig.into_iter().collect(),
+            image_lookup: image_lookup?,
+            image_lookup_interval: image_lookup_interval?,
+            registries,
             retention: retention?,
             lang: lang.unwrap_or_else(|| self.locale()),
             log_format: log_format?,
@@ -225,16 +246,21 @@ impl Values<'_> {
                 return None;
             }
         };
-        let others = fs::metadata(&path).map_or(0, |found| found.permissions().mode() & 0o007);
-        if others != 0 {
-            self.findings
-                .push(Finding::warning("CONFIG/SECRET_OPEN_TO_ALL").with("path", path.display()));
-        }
+        self.warn_when_open(&path);
         let secret = Secret::new(&text);
         if secret.is_none() {
             self.findings.push(finding("CONFIG/SECRET_UNREADABLE", "the file is empty"));
         }
         secret
+    }
+
+    /// Others on this machine should not be able to read a file with secrets.
+    fn warn_when_open(&mut self, path: &Path) {
+        let others = fs::metadata(path).map_or(0, |found| found.permissions().mode() & 0o007);
+        if others != 0 {
+            self.findings
+                .push(Finding::warning("CONFIG/SECRET_OPEN_TO_ALL").with("path", path.display()));
+        }
     }
 
     /// `LC_ALL`, `LC_MESSAGES`, `LANG` (locale(7)).
@@ -313,6 +339,23 @@ impl Values<'_> {
             ),
         }
     }
+}
+
+/// What becomes of images, by its word.
+pub(crate) fn lookup(text: &str) -> Option<Lookup> {
+    match text {
+        "off" => Some(Lookup::Off),
+        "try" => Some(Lookup::Try),
+        "require" => Some(Lookup::Require),
+        _ => None,
+    }
+}
+
+/// `host` or `host:port`, as image references name it.
+fn host(text: &str) -> Option<String> {
+    let reference = format!("{text}/x");
+    let host = Image::parse(&reference).and_then(|image| image.host);
+    host.filter(|host| *host == text).map(str::to_owned)
 }
 
 /// `30s`, `5m`, `12h`, `400d`; not zero.

@@ -146,6 +146,8 @@ pub mod fact {
     pub const ACCEPTED: &str = "accepted";
     /// Why nothing may start.
     pub const FREEZE: &str = "freeze";
+    /// What registries said of images ([`tidegate_core::pin::Answers`]).
+    pub const IMAGES: &str = "images";
     /// The release that was last answered by a branch that takes its documents back.
     pub const REVERT: &str = "revert";
     /// Serials and content of the zones that are served.

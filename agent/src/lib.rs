@@ -17,6 +17,7 @@ pub mod http;
 pub mod journal;
 pub mod publish;
 pub mod reconcile;
+pub mod registry;
 pub mod sandboxes;
 pub mod secret;
 pub mod signature;

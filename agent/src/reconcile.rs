@@ -44,6 +44,11 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         }
     }
 
+    // look up (IO: registries, and only for what is new or was asked for long ago)
+    let meaning = agent.look_up_images(&loaded).await?;
+    let Some(site) = &meaning.site else { return agent.go_on_without_revision().await };
+    let desired = &meaning.desired;
+
     // observe (IO: reads and dry runs only)
     let live = agent.observe(site, desired).await;
     agent.complete_inventory(&live).await?;

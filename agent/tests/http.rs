@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use hmac::Mac as _;
 use serde_json::{Value, json};
-use tidegate::agent::{Agent, Parts};
+use tidegate::agent::{Agent, Images, Parts};
 use tidegate::client::{Client, Error};
 use tidegate::clock::Clock;
 use tidegate::http::{self, Options};
@@ -88,6 +88,7 @@ impl Stage {
             clock: Clock::system(),
             interval: Duration::from_secs(1),
             connector: Sandboxes::default().connector(),
+            images: Images::off(),
         };
         let (agent, handle) = Agent::open(parts).await.unwrap();
         let options = Options {

@@ -1,5 +1,6 @@
 //! What the tests across crates share: the battery of behaviours, the built program with a site, scenarios, a real control
-//! plane with the fake kubelet that makes it live, an admission webhook and a vault for it, and the search for secrets in all that the product puts out.
+//! plane with the fake kubelet that makes it live, an admission webhook and a vault for it,
+//! a registry of images, and the search for secrets in all that the product puts out.
 
 pub mod battery;
 pub mod canary;
@@ -7,6 +8,7 @@ pub mod faults;
 pub mod kubelet;
 pub mod program;
 pub mod real_cluster;
+pub mod registry;
 pub mod scenario;
 pub mod vault;
 pub mod webhook;

@@ -53,6 +53,7 @@ fn modified(path: &Path) -> Option<std::time::SystemTime> {
 pub struct TestSite {
     folder: TempDir,
     keys: BTreeMap<String, PathBuf>,
+    lookup: Vec<String>,
     agent: Option<Child>,
 }
 
@@ -60,7 +61,8 @@ impl TestSite {
     /// An empty repository.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let site = Self { folder, keys: BTreeMap::new(), agent: None };
+        let lookup = ["--image-lookup", "off"].map(str::to_owned).to_vec();
+        let site = Self { folder, keys: BTreeMap::new(), lookup, agent: None };
         init_bare_repository(&site.bare()).expect("a repository");
         clone_repository(&site.bare(), &site.work()).expect("a working copy");
         site
@@ -127,6 +129,11 @@ impl TestSite {
         push(&self.work(), "main").expect("a push");
     }
 
+    /// How the agent looks up images, as its flags: without it no registry is asked, as tests stay on loopback.
+    pub fn looks_up_images(&mut self, flags: &[&str]) {
+        self.lookup = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
     /// Starts an agent of the repository. Its log is in the data folder, and is printed when the test fails.
     pub fn start_agent(&mut self, kubeconfigs: &[(&str, PathBuf)]) {
         std::fs::create_dir_all(self.data()).expect("a data folder");
@@ -135,11 +142,22 @@ impl TestSite {
         command.arg("agent").arg("--repo").arg(self.bare()).args(["--branch", "main"]);
         command.arg("--data").arg(self.data()).args(["--listen", "127.0.0.1:0"]);
         command.args(["--poll-interval", "2s", "--log-format", "text"]);
+        command.args(&self.lookup);
         for (cluster, path) in kubeconfigs {
             command.arg("--kubeconfig").arg(format!("{cluster}={}", path.display()));
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.agent = Some(child.expect("an agent"));
+    }
+
+    /// Ends the agent as a power failure does.
+    ///
+    /// # Panics
+    /// When none was started.
+    pub fn kill_agent(&mut self) {
+        let mut agent = self.agent.take().expect("an agent");
+        agent.kill().expect("an end");
+        agent.wait().expect("an end");
     }
 
     /// The process of the agent that was started.

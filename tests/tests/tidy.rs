@@ -50,13 +50,17 @@ const SCHEMA_STANDS_ON: &[&str] = &[
 /// Crates of the outside, and the one module of `agent/src` that may name each.
 const PLACES: &[(&str, &str)] = &[
     ("axum", "http"),
+    ("form_urlencoded", "registry"),
     ("git2", "source"),
     ("hickory_net", "dns"),
     ("hickory_proto", "dns"),
     ("hickory_resolver", "dns"),
     ("hickory_server", "dns"),
+    ("hyper_rustls", "registry"),
     ("kube", "cluster"),
     ("notify", "wake"),
+    ("rustls", "registry"),
+    ("rustls_native_certs", "registry"),
     ("sqlx", "journal"),
     ("ssh_key", "signature"),
 ];
@@ -69,7 +73,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `agent/src` that each stand for one system of the outside.
-const ADAPTERS: &[&str] = &["cluster", "dns", "http", "journal", "signature", "source", "wake"];
+const ADAPTERS: &[&str] =
+    &["cluster", "dns", "http", "journal", "registry", "signature", "source", "wake"];
 
 /// Adapter, the other adapter, and why it may use it all the same.
 const ADAPTERS_TOGETHER: &[(&str, &str, &str)] = &[

@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use tidegate_core::pin::Lookup;
 use tidegate_schema::finding::Finding;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,7 +13,7 @@ use super::failure::{Failure, Outcome, because};
 use super::output::Serving;
 use super::printer::Printer;
 use super::report::Sources;
-use crate::agent::{Agent, Connector, Parts};
+use crate::agent::{Agent, Connector, Images, Parts};
 use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::client_of_kubeconfig;
@@ -20,6 +21,7 @@ use crate::config::{AgentArgs, Config};
 use crate::dns::{Counters, DnsServer};
 use crate::http::{self, Count};
 use crate::journal::Journal;
+use crate::registry::Registries;
 use crate::sandboxes::Sandboxes;
 use crate::signature::CommitKey;
 use crate::source::{Credentials, Signer, Source, SourceOptions, is_local};
@@ -71,6 +73,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         clock: Clock::system(),
         interval: config.poll_interval,
         connector: connector(&config, args.sandbox).await?,
+        images: images(&config)?,
     };
     let (agent, handle) = Agent::open(parts).await.map_err(because)?;
     let control = whereabouts::new_token()
@@ -107,6 +110,15 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     ended.map_err(because)?;
     tracing::info!("agent ended");
     Ok(Outcome::Done)
+}
+
+/// How images are looked up, as the configuration says.
+fn images(config: &Config) -> Result<Images, Failure> {
+    if config.image_lookup == Lookup::Off {
+        return Ok(Images::off());
+    }
+    let registries = Registries::new(config.registries.clone()).map_err(because)?;
+    Ok(Images::looked_up(registries, config.image_lookup, config.image_lookup_interval))
 }
 
 /// Where the documents are, as the configuration says.

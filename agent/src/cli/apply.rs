@@ -11,7 +11,7 @@ use tidegate_schema::finding::Finding;
 
 use super::asking;
 use super::failure::{Failure, Outcome, because};
-use super::preview::{Folder, Loaded, load};
+use super::preview::{Folder, ImageLookup, Loaded, load};
 use super::printer::{Format, Printer};
 use super::report::Sources;
 use super::status::{condition, failure_finding, tasks};
@@ -49,6 +49,8 @@ pub(super) struct Args {
     /// Runs simulated clusters inside this process for clusters with `access: sandbox`.
     #[arg(long)]
     sandbox: bool,
+    #[command(flatten)]
+    lookup: ImageLookup,
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
@@ -78,6 +80,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         clock: Clock::system(),
         interval: Duration::from_secs(5),
         connector: if args.sandbox { sandboxes.connector() } else { nothing },
+        images: args.lookup.images()?,
     };
     let (agent, handle) = Agent::open(parts).await.map_err(because)?;
     let running = tokio::spawn(agent.run());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use tidegate_core::baseline::Baseline;
+use tidegate_core::image;
 use tidegate_schema::finding::Finding;
 
 use super::asking::Asking;
@@ -140,7 +141,7 @@ fn show(baseline: &Baseline, printer: &Printer) {
                     app.clone(),
                     cluster.clone(),
                     of.replicas.to_string(),
-                    of.image.clone(),
+                    image::short(&of.image),
                 ]);
             }
         }

@@ -4,7 +4,7 @@ use tidegate_core::show;
 
 use super::failure::{Failure, Outcome};
 use super::plan::COMMENT;
-use super::preview::{Before, Folder, preview};
+use super::preview::{Before, Folder, ImageLookup, preview};
 use super::printer::{Format, Printer};
 use super::report::Sources;
 
@@ -26,6 +26,8 @@ pub(super) struct Args {
     folder: Folder,
     #[command(flatten)]
     before: Before,
+    #[command(flatten)]
+    lookup: ImageLookup,
     /// Every field of created and deleted objects.
     #[arg(long)]
     full: bool,
@@ -35,7 +37,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
-    let mut preview = preview(&args.folder, &args.before, printer).await?;
+    let mut preview = preview(&args.folder, &args.before, &args.lookup, printer).await?;
     let changes = &mut preview.plan.content.changes;
     if args.foreign {
         changes.foreign = std::mem::take(&mut preview.foreign);

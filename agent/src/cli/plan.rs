@@ -4,7 +4,7 @@ use tidegate_core::show;
 
 use super::failure::{Failure, Outcome};
 use super::output::PlanMade;
-use super::preview::{Before, Folder, preview};
+use super::preview::{Before, Folder, ImageLookup, preview};
 use super::printer::{Format, Printer};
 
 /// The most that a comment on a merge request may have, in bytes (GitHub's limit is 65,536 characters).
@@ -27,13 +27,15 @@ pub(super) struct Args {
     folder: Folder,
     #[command(flatten)]
     before: Before,
+    #[command(flatten)]
+    lookup: ImageLookup,
     /// Every field of created and deleted objects.
     #[arg(long)]
     full: bool,
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
-    let preview = preview(&args.folder, &args.before, printer).await?;
+    let preview = preview(&args.folder, &args.before, &args.lookup, printer).await?;
     let (plan, report) = (&preview.plan, &preview.report);
     match printer.format {
         Format::Json => printer.json(&PlanMade { id: plan.id(), plan, report }),

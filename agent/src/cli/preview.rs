@@ -1,6 +1,7 @@
 //! What the commands on a folder share: loading it, and comparing it with the live clusters.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use tidegate_core::change::ForeignFields;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::{diff, foreign};
 use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
+use tidegate_core::pin::Lookup;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::planner::plan;
 use tidegate_core::render::render;
@@ -22,11 +24,14 @@ use super::asking;
 use super::failure::{Failure, because};
 use super::printer::Printer;
 use super::report::Sources;
+use crate::agent::Images;
 use crate::cause::chain;
 use crate::client::Client;
 use crate::cluster::Cluster;
+use crate::config;
 use crate::earlier;
 use crate::journal::{Journal, ReleaseRow, fact};
+use crate::registry::{self, Registries};
 use crate::sandboxes::Sandboxes;
 use crate::source::Source;
 
@@ -46,6 +51,56 @@ pub(super) struct Before {
     #[arg(long, env = "TIDEGATE_DATA", hide_env_values = true, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
 }
+
+/// How images are looked up, as for the agent: the same answers make the same plan.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ImageLookup {
+    /// Whether images are looked up in their registries.
+    #[arg(
+        long = "image-lookup",
+        env = "TIDEGATE_IMAGE_LOOKUP",
+        hide_env_values = true,
+        default_value = "try",
+        value_parser = ["off", "try", "require"],
+        value_name = "HOW"
+    )]
+    how: String,
+    /// A `config.json` of Docker with the credentials of registries.
+    #[arg(long, env = "TIDEGATE_REGISTRY_AUTH", hide_env_values = true, value_name = "FILE")]
+    registry_auth: Option<PathBuf>,
+    /// Certificates that are trusted for registries, beside those of the system.
+    #[arg(long, env = "TIDEGATE_REGISTRY_CA", hide_env_values = true, value_name = "FILE")]
+    registry_ca: Option<PathBuf>,
+    /// A registry that is asked without encryption; may be given several times.
+    #[arg(
+        long,
+        env = "TIDEGATE_REGISTRY_INSECURE",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    registry_insecure: Vec<String>,
+}
+
+impl ImageLookup {
+    /// Asks nothing yet.
+    pub(super) fn images(&self) -> Result<Images, Failure> {
+        let lookup = config::lookup(&self.how).unwrap_or(Lookup::Try);
+        if lookup == Lookup::Off {
+            return Ok(Images::off());
+        }
+        let options = registry::Options {
+            auth: self.registry_auth.clone(),
+            authorities: self.registry_ca.clone(),
+            insecure: self.registry_insecure.iter().cloned().collect(),
+        };
+        let registries = Registries::new(options).map_err(because)?;
+        Ok(Images::looked_up(registries, lookup, INTERVAL))
+    }
+}
+
+/// How often registries are asked again by a command that goes on for a while.
+const INTERVAL: Duration = Duration::from_hours(1);
 
 /// A folder that is valid.
 pub(super) struct Loaded {
@@ -93,6 +148,7 @@ fn read(snapshot: Snapshot, printer: &Printer) -> Result<Loaded, Failure> {
 pub(super) async fn preview(
     folder: &Folder,
     before: &Before,
+    lookup: &ImageLookup,
     printer: &Printer,
 ) -> Result<Preview, Failure> {
     let snapshot = Source::folder(&folder.path).await?;
@@ -104,8 +160,11 @@ pub(super) async fn preview(
         }
         None => snapshot,
     };
-    let Loaded { snapshot, site, desired } = read(snapshot, printer)?;
+    let Loaded { snapshot, site, .. } = read(snapshot, printer)?;
     let (baseline, inventory) = (known.baseline, known.inventory);
+    let pins = lookup.images()?.pins(&site, baseline.as_ref()).await;
+    let site = site.with_pins(pins);
+    let desired = render(&site, printer.now());
     let live = observe(&site, &desired, &inventory, before.data.as_deref(), printer.now()).await;
     let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
     let changes = diff(&desired, &live, &inventory, &published);

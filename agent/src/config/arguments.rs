@@ -80,6 +80,7 @@ impl Args for AgentArgs {
                         Takes::Duration => "DURATION",
                         Takes::Address | Takes::Addresses => "ADDRESS",
                         Takes::Paths => "CLUSTER=PATH",
+                        Takes::Hosts => "HOST",
                         Takes::Text | Takes::Word(_) | Takes::Secret => "TEXT",
                     })
                     .action(action)

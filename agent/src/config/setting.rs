@@ -15,6 +15,8 @@ pub(super) enum Takes {
     Addresses,
     /// Several `name=path`.
     Paths,
+    /// Several `host` or `host:port`.
+    Hosts,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A secret, which neither flags (others see them) nor the file (it gets copied) may hold.
@@ -33,6 +35,7 @@ impl Takes {
             Self::Paths => {
                 "a cluster and a path, such as room-a=/etc/tidegate/room-a.yaml".to_owned()
             }
+            Self::Hosts => "hosts such as registry.bank:5000".to_owned(),
             Self::Word(words) => words.join(" | "),
             Self::Secret => "a secret".to_owned(),
         }
@@ -40,7 +43,7 @@ impl Takes {
 
     /// Whether it may be given several times.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Paths)
+        matches!(self, Self::Addresses | Self::Paths | Self::Hosts)
     }
 }
 
@@ -186,6 +189,36 @@ pub(super) const SETTINGS: &[Setting] = &[
         Takes::Paths,
         None,
         "For a cluster, another kubeconfig than its document names, as `cluster=path`.",
+    ),
+    setting(
+        "imageLookup",
+        Takes::Word(&["off", "try", "require"]),
+        Some("try"),
+        "Whether images are looked up in their registries when a plan is made. What a registry does not say is told and goes by its tag with `try`, and refuses the plan with `require`; `off` asks no registry.",
+    ),
+    setting(
+        "imageLookupInterval",
+        Takes::Duration,
+        Some("1h"),
+        "How often a registry is asked again for what it has answered. What is missing, and what got no answer, is asked for again after a minute.",
+    ),
+    setting(
+        "registryAuth",
+        Takes::Path,
+        None,
+        "A `config.json` of Docker with the credentials of registries (`auths`); helper programs that it names are not run.",
+    ),
+    setting(
+        "registryCa",
+        Takes::Path,
+        None,
+        "Certificates in PEM that are trusted for registries, beside those of the system.",
+    ),
+    setting(
+        "registryInsecure",
+        Takes::Hosts,
+        None,
+        "Registries that are asked without encryption; credentials for them go unencrypted too.",
     ),
     setting(
         "retention",

@@ -57,6 +57,35 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
 }
 
 #[test]
+fn images_are_looked_up_as_the_settings_say() {
+    let found = good(&[], &[]);
+    assert_eq!(found.image_lookup, Lookup::Try);
+    assert_eq!(found.image_lookup_interval, Duration::from_hours(1));
+    let folder = TempDir::new().unwrap();
+    let auth = file(&folder, "config.json", "{}", 0o600);
+    let flags = ["--image-lookup", "require", "--registry-auth", &auth];
+    let variables = [("TIDEGATE_REGISTRY_INSECURE", "registry.lab:5000, 10.0.0.1:80")];
+    let found = good(&flags, &variables);
+    assert_eq!(found.image_lookup, Lookup::Require);
+    assert_eq!(found.registries.auth, Some(PathBuf::from(&auth)));
+    let insecure = ["10.0.0.1:80", "registry.lab:5000"].map(str::to_owned);
+    assert_eq!(found.registries.insecure, BTreeSet::from(insecure));
+
+    let open = file(&folder, "open.json", "{}", 0o644);
+    let own = ["--repo", "/srv/site.git", "--data", "/var/lib/tidegate"];
+    let (config, findings) = load(&[&own[..], &["--registry-auth", &open]].concat(), &[]);
+    assert_eq!((config.is_some(), codes(&findings)), (true, vec!["CONFIG/SECRET_OPEN_TO_ALL"]));
+    for wrong in ["https://registry.lab", "registry.lab/team", "lab", "Ä.lab"] {
+        let (config, findings) = load(&[&own[..], &["--registry-insecure", wrong]].concat(), &[]);
+        assert_eq!(
+            (config.is_none(), codes(&findings)),
+            (true, vec!["CONFIG/INVALID_VALUE"]),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn lists_come_from_several_flags_one_variable_or_a_sequence() {
     let folder = TempDir::new().unwrap();
     let expected: Vec<SocketAddr> =

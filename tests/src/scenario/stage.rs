@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::Value;
-use tidegate::agent::{Agent, Parts};
+use tidegate::agent::{Agent, Images, Parts};
 use tidegate::cli::{Terminal, typed};
 use tidegate::clock::Clock;
 use tidegate::dns::{DnsServer, ask};
@@ -139,6 +139,7 @@ impl Stage {
             clock: clock.clone(),
             interval: POLL_SOURCE,
             connector: connector(&rooms, &clock, &data),
+            images: Images::off(),
         };
         let (agent, handle) = Agent::open(parts).await.map_err(text)?;
         tidegate::http::serve_for_demo(handle.clone(), &data).await.map_err(text)?;
