@@ -892,6 +892,7 @@ impl Agent {
             is_complete: phase == ReleasePhase::Done,
             products: &running.delivered(),
             zones: self.publisher.published(),
+            carried_out: &running.state.carried_out(running.plan()),
         };
         let baseline = Baseline::after(
             self.baseline.as_ref(),

@@ -300,7 +300,10 @@ impl Running {
         let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
         let mut steps: BTreeMap<&ObjectRef, &Step> = BTreeMap::new();
         for step in progress::concerned(self.plan(), &self.state) {
-            for reference in step.apply.iter().chain(&step.replace).chain(&step.prune) {
+            // A restart changes no object, and looks at its workload all the same.
+            let workload = step.rollout.iter().map(|rollout| &rollout.workload);
+            let objects = step.apply.iter().chain(&step.replace).chain(&step.prune);
+            for reference in objects.chain(workload) {
                 let version = self.api_version(reference, hands.inventory);
                 wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
                 steps.insert(reference, step);

@@ -1,12 +1,12 @@
 //! The baseline: what runs in the site after the last successful release; its water mark.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::UnitKind;
+use crate::desired::{Asked, UnitId, UnitKind};
 use crate::digest::Digest;
 use crate::zone::PublishedZone;
 
@@ -33,13 +33,33 @@ pub struct Baseline {
     /// Digests of images ever delivered, by the reference that the documents had: at one site a tag means one image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, Digest>,
+    /// Operations that are done once (restart, rerunTask, test) and were carried out, by name: never again for the same app.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operations: BTreeMap<String, CarriedOut>,
+}
+
+/// What was done for an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CarriedOut {
+    /// The release that did it, the last one if there were several.
+    pub release: String,
+    /// When that release ended.
+    pub at: Timestamp,
+    /// The apps that it was done for.
+    pub apps: BTreeSet<UnitId>,
 }
 
 impl Baseline {
-    /// The digest of the content without when and by which release, and without images of earlier levels: two sites at the
-    /// same level have the same.
+    /// The digest of the content without when and by which release, without images of earlier levels and without operations
+    /// that are over: two sites at the same level have the same.
     pub fn digest(&self) -> Digest {
         Digest::of(&(&self.site, &self.products, &self.grants, &self.zones, &self.versions))
+    }
+
+    /// Whether what an operation asks for once was done.
+    pub fn has_carried_out(&self, asked: &Asked) -> bool {
+        self.operations.get(&asked.operation).is_some_and(|done| done.apps.contains(&asked.unit))
     }
 }
 

@@ -29,6 +29,8 @@ pub struct DesiredState {
     pub objects: Vec<DesiredObject>,
     /// The apps that these objects make up, ordered by id.
     pub units: Vec<Unit>,
+    /// What operations ask for once, in order; whether it was carried out is the baseline's to say.
+    pub asked: Vec<Asked>,
     /// All zones, ordered by name.
     pub zones: Vec<ZoneData>,
     /// How objects of kinds that are not Kubernetes' own are judged, in order.
@@ -61,7 +63,7 @@ impl DesiredState {
     pub fn digest(&self) -> Digest {
         let objects: Vec<_> =
             self.objects.iter().map(|object| (&object.reference, &object.digest)).collect();
-        Digest::of(&(objects, &self.units, &self.zones, &self.health))
+        Digest::of(&(objects, &self.units, &self.asked, &self.zones, &self.health))
     }
 }
 
@@ -206,6 +208,17 @@ impl std::fmt::Debug for UnitId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// What an operation asks of one app in one cluster, to be done once: of a standard app that its pods start anew, of a task
+/// or test that it runs again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Name of the operation.
+    pub operation: String,
+    /// The app.
+    pub unit: UnitId,
 }
 
 /// The kinds of apps (YG-11).

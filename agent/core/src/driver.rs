@@ -36,7 +36,7 @@ pub fn form(
 ) -> Object {
     let mut object = desired.clone();
     match driver {
-        Driver::Whole | Driver::DaemonSet => {}
+        Driver::Whole | Driver::DaemonSet | Driver::Restart => {}
         Driver::StatefulSet => {
             // The new template comes with every ordinal held back: the controller must know the new revision before
             // the first pod may have it.
@@ -138,7 +138,9 @@ pub fn opened<'a>(
     cumulative: u32,
 ) -> Vec<&'a Pod> {
     match driver {
-        Driver::Whole => pods.iter().filter(|pod| pod.revision == wanted).collect(),
+        Driver::Whole | Driver::Restart => {
+            pods.iter().filter(|pod| pod.revision == wanted).collect()
+        }
         Driver::StatefulSet => {
             let first = total.saturating_sub(cumulative);
             let is_opened = |pod: &&Pod| pod.ordinal.is_some_and(|it| it >= first && it < total);
@@ -174,7 +176,7 @@ pub fn to_evict<'a>(
     wanted: &str,
 ) -> Vec<&'a Pod> {
     let is_ours_to_move = match driver {
-        Driver::Whole | Driver::Deployment => false,
+        Driver::Whole | Driver::Restart | Driver::Deployment => false,
         Driver::StatefulSet => live.text("/spec/podManagementPolicy") == "Parallel",
         Driver::DaemonSet => true,
     };

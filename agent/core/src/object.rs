@@ -19,6 +19,9 @@ pub const SITE_LABEL: &str = "tidegate.dev/site";
 /// kind of workload.
 pub const REVISION: &str = "tidegate.dev/revision";
 
+/// The annotation of a Job that an operation asks for: the operation's name.
+pub const OPERATION: &str = "tidegate.dev/operation";
+
 /// Annotation of an object that says what becomes of its dependents when it is deleted: see [`Propagation`].
 pub const PROPAGATION_ANNOTATION: &str = "tidegate.dev/propagation";
 

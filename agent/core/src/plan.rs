@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ChangeSet;
-use crate::desired::{Check, Layer, UnitId};
+use crate::desired::{Asked, Check, Layer, UnitId};
 use crate::digest::Digest;
 use crate::object::ObjectRef;
 
@@ -255,6 +255,9 @@ pub struct Step {
     /// How the pods of its app change, when it is about an app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What it does that operations ask for once: remembered with the release, so that it is not done again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Asked>,
     /// Seconds for its objects (or each group) to become ready.
     pub timeout_seconds: u64,
 }
@@ -291,7 +294,7 @@ pub struct Rollout {
     pub replicas_before: u32,
     /// Pods after.
     pub replicas: u32,
-    /// In order. One group for a creation, for scaling and for changes that restart nothing.
+    /// In order. One group for a creation, for scaling and for changes that restart nothing; none without pods.
     pub groups: Vec<Group>,
     /// Seconds of continuous health after each group.
     pub bake_seconds: u64,
@@ -317,6 +320,8 @@ pub enum Driver {
     Deployment,
     /// `OnDelete`, nodes as groups.
     DaemonSet,
+    /// Nothing of the workload changes: its pods are evicted, and its controller makes others in their place.
+    Restart,
 }
 
 /// Some pods of one app that change together.

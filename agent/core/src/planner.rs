@@ -15,6 +15,7 @@ use crate::site::ValidSite;
 use crate::snapshot::{Identity, Revision};
 use crate::task::{self, Basis, refusal};
 
+mod asked;
 mod held;
 mod risk;
 mod rollout;
@@ -43,8 +44,9 @@ pub fn plan(
     changes.changes.sort_by(|left, right| left.object.cmp(&right.object));
     let changes =
         held::leave_out_unobserved(changes, (desired, site, inventory), live, &mut report);
-    let changes = leave_out_excluded(changes, site, &mut report);
-    let basis = Basis { changes: &changes, desired, site, baseline };
+    let mut changes = leave_out_excluded(changes, site, &mut report);
+    let asked = asked::pending(&mut changes, (desired, site), live, baseline, &mut report);
+    let basis = Basis { changes: &changes, desired, site, baseline, asked: &asked };
     let tasks = task::tasks(basis);
     report.findings.extend(refusal::findings(basis, live));
     report.findings.extend(site.pins.findings.iter().cloned());
@@ -75,7 +77,11 @@ pub fn plan(
 /// Whether the solution leaves the app alone in this release (YL-048).
 fn is_excluded(owner: &Owner, site: &ValidSite) -> bool {
     let (Some(product), Some(app)) = (&owner.product, &owner.app) else { return false };
-    site.deployments.get(product).is_some_and(|deployment| deployment.exclude.contains(app))
+    is_left_alone(product, app, site)
+}
+
+fn is_left_alone(product: &str, app: &str, site: &ValidSite) -> bool {
+    site.deployment(product).is_some_and(|deployment| deployment.exclude.contains(app))
 }
 
 /// Apps that the solution leaves alone in this release (YL-048).

@@ -8,6 +8,7 @@ mod command;
 mod failure;
 mod observed;
 mod objects;
+mod restart;
 mod rollback;
 mod rollout;
 mod state;

@@ -56,6 +56,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_none")]
         already: u32,
     },
+    /// The pods that a restart replaces: all that were there when it began, in the order in which their groups take them.
+    /// Recorded once; pods made later are never among them.
+    PodsListed {
+        /// Id of the step.
+        step: String,
+        /// Their uids.
+        pods: Vec<String>,
+    },
     /// All pods of the group are ready at the new revision.
     GroupReady {
         /// Id of the step.
@@ -242,6 +250,9 @@ pub struct Failure {
     pub args: BTreeMap<String, String>,
     /// Pods that failed, with reason, event and the last lines of their logs, masked.
     pub pods: Vec<PodFailure>,
+    /// The uid of a Job that failed: another try makes it anew, as Kubernetes never starts it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 /// One pod that failed.
@@ -341,6 +352,7 @@ impl Event {
             }
             Self::StepStarted { .. }
             | Self::GroupOpened { .. }
+            | Self::PodsListed { .. }
             | Self::GroupReady { .. }
             | Self::GroupChecked { .. }
             | Self::ObjectsApplied { .. }

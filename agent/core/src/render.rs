@@ -44,6 +44,7 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
     DesiredState {
         objects,
         units,
+        asked: site.asked(now),
         zones: zones(site),
         health: health.into_iter().collect(),
         secret_fields: site.secret_fields.iter().cloned().collect(),
@@ -53,9 +54,10 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
 /// Hands out all objects in the order of the documents. A reference may occur twice, which `validate` refuses.
 pub(crate) fn each_object(site: &ValidSite, now: Timestamp, mut each: impl FnMut(Draft<'_>)) {
     let mut declared = BTreeSet::new();
+    let asked = site.asked(now);
     for (scope, placement) in products(site) {
         for app in &placement.apps {
-            app::objects(&scope, placement, app).into_iter().for_each(&mut each);
+            app::objects(&scope, placement, app, &asked).into_iter().for_each(&mut each);
         }
         for balancer in &placement.load_balancers {
             each(network::load_balancer(&scope, balancer));

@@ -20,11 +20,13 @@ use crate::zone::ZoneData;
 mod access;
 mod deployment;
 mod pins;
+mod operation;
 mod rollout;
 
 pub(crate) use access::allows;
 pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
 pub use pins::{AppPins, Pins};
+pub(crate) use operation::Target;
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use tidegate_schema::operation;
 
 use crate::baseline::{Baseline, BaselineApp};
 use crate::change::{Action, Change, ChangeSet};
-use crate::desired::{DesiredState, Unit, UnitId, UnitKind};
+use crate::desired::{Asked, DesiredState, Unit, UnitId, UnitKind};
 use crate::image;
 use crate::order::Needs;
 use crate::plan::{ReleaseKind, Task, TaskKind};
@@ -25,6 +25,8 @@ pub struct Basis<'a> {
     pub site: &'a ValidSite,
     /// What was delivered; `None` before the first release.
     pub baseline: Option<&'a Baseline>,
+    /// What operations ask for once, of what is to be done now.
+    pub asked: &'a [Asked],
 }
 
 impl<'a> Basis<'a> {
@@ -61,6 +63,12 @@ impl<'a> Basis<'a> {
         app.into_iter().flat_map(|app| &app.operations).map(String::as_str)
     }
 
+    /// Names of the operations that ask for this app once.
+    pub(crate) fn asked_by(&self, id: &UnitId) -> Vec<&'a str> {
+        let own = self.asked.iter().filter(|asked| asked.unit == *id);
+        own.map(|asked| asked.operation.as_str()).collect()
+    }
+
     /// Whether the product was delivered to this cluster.
     pub fn is_delivered(&self, product: &str, cluster: &str) -> bool {
         let known = self.baseline.and_then(|baseline| baseline.products.get(product));
@@ -93,6 +101,17 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
             let id = &unit.id;
             explained.insert((id.cluster.clone(), id.product.clone(), id.app.clone()));
             found.entry(reason).or_default().insert(unit.id.cluster.clone());
+        }
+    }
+    for asked in basis.asked {
+        let id = &asked.unit;
+        let is_standard = |unit: &Unit| unit.id == *id && unit.kind == UnitKind::Standard;
+        let is_there = basis.is_delivered(&id.product, &id.cluster);
+        if is_there && basis.desired.units.iter().any(is_standard) {
+            let (product, app) = (id.product.clone(), Some(id.app.clone()));
+            let by = Some(basis.asked_by(id).join(", "));
+            let reason = (TaskKind::Restart, product, app, String::new(), String::new(), by);
+            found.entry(reason).or_default().insert(id.cluster.clone());
         }
     }
     for change in basis.changes.changes.iter().filter(|change| change.action != Action::Keep) {
@@ -147,9 +166,14 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
         let operation = Some(operation.to_owned());
         return vec![(TaskKind::Rollback, id.product.clone(), app, from, to, operation)];
     }
+    let by = Some(basis.asked_by(id).join(", ")).filter(|names| !names.is_empty());
+    let job = |kind| {
+        let (subject, app) = (id.product.clone(), Some(id.app.clone()));
+        vec![(kind, subject, app, String::new(), tag(&unit.image), by)]
+    };
     match unit.kind {
-        UnitKind::Task => return vec![reason(TaskKind::Run, String::new(), tag(&unit.image))],
-        UnitKind::Test => return vec![reason(TaskKind::Test, String::new(), tag(&unit.image))],
+        UnitKind::Task => return job(TaskKind::Run),
+        UnitKind::Test => return job(TaskKind::Test),
         UnitKind::Standard => {}
     }
     let Some(old) = old else {
@@ -249,6 +273,7 @@ fn resources(cpu: &str, memory: &str) -> String {
 /// The kind of release that these tasks make (delivery.md A.10): the gravest of them counts.
 pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
     let kind = |task: &Task| match task.kind {
+        TaskKind::Run if task.operation.is_some() => ReleaseKind::Operation,
         TaskKind::Install
         | TaskKind::Deploy
         | TaskKind::Run

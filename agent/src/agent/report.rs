@@ -92,6 +92,10 @@ impl Agent {
             // There is no plan that would tell of it.
             self.note_findings(&report.findings);
         }
+        // Nor of operations that have nothing to do any more.
+        let is_done = |finding: &&Finding| finding.code == "OPERATION/DONE";
+        let done: Vec<Finding> = report.findings.iter().filter(is_done).cloned().collect();
+        self.note_findings(&done);
         let is_whole = report.unplanned_clusters.is_empty() && !is_held;
         let is_new = self.accepted.as_ref().is_none_or(|it| it.commit != site.revision.commit);
         if is_whole && is_new && self.freezes.is_empty() {

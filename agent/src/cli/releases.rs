@@ -236,7 +236,8 @@ fn line(event: &Event) -> (String, String) {
     }
     let of = |name: &str| fields.get(name).filter(|it| !it.is_null()).map(|it| text(name, it));
     let names = [
-        "step", "product", "wave", "group", "attempt", "objects", "by", "reason", "scene", "action",
+        "step", "product", "wave", "group", "attempt", "objects", "by", "reason", "scene",
+        "action", "pods",
     ];
     let details: Vec<String> = names.iter().filter_map(|name| of(name)).collect();
     (words, details.join("  "))
@@ -252,6 +253,10 @@ fn text(name: &str, value: &Value) -> String {
         ("objects", Value::Array(objects)) => {
             let count = objects.len();
             if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
+        }
+        ("pods", Value::Array(pods)) => {
+            let count = pods.len();
+            if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
         }
         ("by", Value::String(by)) => format!("by {by}"),
         (_, Value::String(text)) => text.clone(),

@@ -204,6 +204,7 @@ pub(super) fn tasks(tasks: &[Task], printer: &Printer) -> Vec<String> {
             let by = task.operation.as_ref();
             let by = by.map(|name| format!(" ({} {name})", printer.say("operation", "运维")));
             let change = task.change() + &by.unwrap_or_default();
+            let change = change.trim_start().to_owned();
             let verb = verb(task.kind, printer).to_owned();
             vec![verb, format!("{}{app}", task.subject), change, task.clusters.join(", ")]
         })

@@ -165,6 +165,7 @@ async fn broken_version(stage: &mut Stage, voice: &mut Voice) -> Result<(), Erro
                         code: "RELEASE/POD_CRASHES".to_owned(),
                         args: std::collections::BTreeMap::new(),
                         pods: Vec::new(),
+                        job: None,
                     }
                 })
             })

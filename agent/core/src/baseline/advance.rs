@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Baseline, BaselineApp, BaselineProduct};
+use super::{Baseline, BaselineApp, BaselineProduct, CarriedOut};
 use crate::change::Held;
-use crate::desired::{DesiredState, Unit};
+use crate::desired::{Asked, DesiredState, Unit};
 use crate::image;
 use crate::plan::Plan;
 use crate::site::{Deployment, ValidSite};
@@ -25,6 +25,8 @@ pub struct Reached<'a> {
     pub products: &'a BTreeSet<String>,
     /// Zones as published now, by name.
     pub zones: &'a BTreeMap<String, PublishedZone>,
+    /// What operations asked for once and was done, however the release ended.
+    pub carried_out: &'a [Asked],
 }
 
 /// What a plan left as it was, because it could not be observed.
@@ -81,10 +83,19 @@ impl Baseline {
             zones: BTreeMap::new(),
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
+            operations: BTreeMap::new(),
         });
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;
         baseline.zones.clone_from(reached.zones);
+        for asked in reached.carried_out {
+            let release = reached.release.to_owned();
+            let new = CarriedOut { release, at: reached.at, apps: BTreeSet::new() };
+            let done = baseline.operations.entry(asked.operation.clone()).or_insert(new);
+            reached.release.clone_into(&mut done.release);
+            done.at = reached.at;
+            done.apps.insert(asked.unit.clone());
+        }
         let left = Left::of(plan);
         let ended_well = |product: &str| reached.is_complete || reached.products.contains(product);
         for deployment in site.deployments.values().filter(|it| ended_well(&it.product)) {

@@ -55,6 +55,41 @@ pub(super) fn rollout(
     }
 }
 
+/// Whether no pod stays that was there before.
+pub(super) fn replaces_pods(change: &Change) -> bool {
+    let restarts = |effect: &Effect| matches!(effect, Effect::PodsRestart { .. });
+    match change.action {
+        Action::Create | Action::Replace => true,
+        Action::Configure => change.effects.iter().any(restarts),
+        Action::Move | Action::Prune | Action::Keep => false,
+    }
+}
+
+/// The restart of an app: the pods that are there, in the groups of its policy, without a person's word unless the policy
+/// wants it (A.10). A failure waits for a person, as there is nothing to go back to.
+pub(super) fn restart(
+    unit: &Unit,
+    live: &LiveState,
+    policy: &RolloutPolicy,
+    findings: &mut Vec<Finding>,
+) -> Rollout {
+    let there = live.observation(&unit.workload).and_then(Observation::live);
+    let total = there.as_ref().map_or(0, replicas);
+    let groups = grouped(unit, total, policy, Asks::WhenWanted, findings);
+    Rollout {
+        unit: unit.id.clone(),
+        workload: unit.workload.clone(),
+        driver: Driver::Restart,
+        replicas_before: total,
+        replicas: total,
+        groups,
+        bake_seconds: policy.bake.map_or(0, Duration::seconds),
+        on_failure: OnFailure::Pause,
+        unattended: policy.unattended.iter().map(unattended).collect(),
+        checks: unit.checks.clone(),
+    }
+}
+
 fn driver(desired: &DesiredObject) -> Driver {
     match desired.reference.kind.as_str() {
         "StatefulSet" => Driver::StatefulSet,
@@ -71,7 +106,7 @@ fn driver(desired: &DesiredObject) -> Driver {
 pub(super) enum Asks {
     /// Unless the policy says otherwise.
     Usually,
-    /// Only when the policy says so: what comes back was delivered before.
+    /// Only when the policy says so: what comes back was delivered before, and what starts anew is the same.
     WhenWanted,
     /// Not for a correction of drift: it only restores what was approved before.
     Never,

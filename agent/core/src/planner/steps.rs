@@ -9,7 +9,7 @@ use super::rollout::Asks;
 use super::waves::{self, Layout};
 use super::{is_done, rollout};
 use crate::change::{Action, Change};
-use crate::desired::{Layer, Unit, UnitId};
+use crate::desired::{Asked, Layer, Unit, UnitId, UnitKind};
 use crate::live::LiveState;
 use crate::order::{self, Needs};
 use crate::plan::{Step, StepKind, Wave};
@@ -23,6 +23,8 @@ enum Stage {
     Task(String),
     /// An app, or all workloads of a product that belong to none (empty).
     Workload(String),
+    /// An app whose pods start anew because an operation asks for it.
+    Restart(String),
     Network,
     Test(String),
     Prune,
@@ -47,6 +49,11 @@ pub(super) fn waves(
     let mut sets: BTreeMap<Key, Vec<&Change>> = BTreeMap::new();
     for change in basis.changes.changes.iter().filter(|change| is_done(change.action)) {
         sets.entry(key(layout, change)).or_default().push(change);
+    }
+    for asked in basis.asked {
+        if let Some(key) = restart(basis, layout, &asked.unit) {
+            sets.entry(key).or_default();
+        }
     }
     let mut zones: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for zone in &basis.changes.zones {
@@ -74,6 +81,19 @@ pub(super) fn waves(
         }
     };
     steps.into_iter().map(wave).collect()
+}
+
+/// The step that starts an app's pods anew, unless it is no app with pods or they are made anew anyway.
+fn restart(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
+    let unit = basis.desired.units.iter().find(|unit| unit.id == *id)?;
+    let mut changes = basis.changes.changes.iter();
+    let is_anyway = changes.any(|it| it.object == unit.workload && rollout::replaces_pods(it));
+    (unit.kind == UnitKind::Standard && !is_anyway).then(|| Key {
+        wave: layout.product(&id.product, &id.cluster),
+        cluster: id.cluster.clone(),
+        product: id.product.clone(),
+        stage: Stage::Restart(id.app.clone()),
+    })
 }
 
 fn key(layout: &Layout, change: &Change) -> Key {
@@ -184,7 +204,9 @@ impl<'a> Builder<'a> {
         order::sort_for_apply(&mut replace);
         order::sort_for_delete(&mut prune);
         let app = match &key.stage {
-            Stage::Task(app) | Stage::Workload(app) | Stage::Test(app) => Some(app.as_str()),
+            Stage::Task(app) | Stage::Workload(app) | Stage::Restart(app) | Stage::Test(app) => {
+                Some(app.as_str())
+            }
             Stage::Foundation | Stage::Support | Stage::Network | Stage::Prune => None,
         };
         let policy = self.basis.site.rollout_policy(&key.product, app);
@@ -204,14 +226,28 @@ impl<'a> Builder<'a> {
                 };
                 Some(rollout::rollout(unit, desired, change, self.live, &policy, asks, findings))
             }
+            (Stage::Restart(_), _) => {
+                unit.map(|unit| rollout::restart(unit, self.live, &policy, findings))
+            }
             _ => None,
         };
+        let does_what_is_asked = match &key.stage {
+            Stage::Restart(_) => true,
+            Stage::Workload(_) => {
+                workload.is_some_and(|(_, change, _)| rollout::replaces_pods(change))
+            }
+            Stage::Task(_) | Stage::Test(_) => {
+                changes.iter().any(|it| it.object.kind == "Job" && it.action == Action::Create)
+            }
+            Stage::Foundation | Stage::Support | Stage::Network | Stage::Prune => false,
+        };
+        let operations = unit.filter(|_| does_what_is_asked).map(|unit| self.asked(&unit.id));
         let kind = match &key.stage {
             Stage::Foundation => StepKind::Objects(Layer::Foundation),
             Stage::Support => StepKind::Objects(Layer::Support),
             Stage::Task(_) => StepKind::Job(Layer::Task),
-            Stage::Workload(_) if rollout.is_some() => StepKind::Rollout,
-            Stage::Workload(_) => StepKind::Objects(Layer::Workload),
+            Stage::Workload(_) | Stage::Restart(_) if rollout.is_some() => StepKind::Rollout,
+            Stage::Workload(_) | Stage::Restart(_) => StepKind::Objects(Layer::Workload),
             Stage::Network => StepKind::Objects(Layer::Network),
             Stage::Test(_) => StepKind::Job(Layer::Test),
             Stage::Prune => StepKind::Prune,
@@ -227,8 +263,13 @@ impl<'a> Builder<'a> {
             prune,
             zones: Vec::new(),
             rollout,
+            operations: operations.unwrap_or_default(),
             timeout_seconds: policy.timeout.map_or(rollout::TIMEOUT_SECONDS, Duration::seconds),
         }
+    }
+
+    fn asked(&self, unit: &UnitId) -> Vec<Asked> {
+        self.basis.asked.iter().filter(|asked| asked.unit == *unit).cloned().collect()
     }
 
     fn zone_step(&self, wave: usize, names: &[String]) -> Step {
@@ -241,7 +282,8 @@ impl<'a> Builder<'a> {
         };
         let is_last = names.iter().any(goes);
         let needs = self.steps_of_wave(wave).filter(|key| {
-            let is_way_in = matches!(key.stage, Stage::Workload(_) | Stage::Network);
+            let is_way_in =
+                matches!(key.stage, Stage::Workload(_) | Stage::Restart(_) | Stage::Network);
             is_way_in && (is_last || products.contains(&key.product))
         });
         Step {
@@ -255,6 +297,7 @@ impl<'a> Builder<'a> {
             prune: Vec::new(),
             zones: names.to_vec(),
             rollout: None,
+            operations: Vec::new(),
             timeout_seconds: rollout::TIMEOUT_SECONDS,
         }
     }
@@ -288,6 +331,7 @@ impl<'a> Builder<'a> {
             Stage::Task(app) | Stage::Workload(app) | Stage::Test(app) => {
                 format!("{head}/{product}/{app}")
             }
+            Stage::Restart(app) => format!("{head}/{product}/{app}.restart"),
         }
     }
 
@@ -342,6 +386,11 @@ impl<'a> Builder<'a> {
                     matches!((&before.stage, &key.stage), (Stage::Task(_), Stage::Workload(_)));
                 comes_after(app, own) || (prepares && !comes_after(own, app))
             }
+            // The app itself first, if something else of it changes too.
+            (Stage::Workload(own) | Stage::Restart(own), Stage::Restart(app)) => {
+                own == app || comes_after(app, own)
+            }
+            (Stage::Restart(own), Stage::Workload(app)) => comes_after(app, own),
             (Stage::Test(own), Stage::Test(app)) => comes_after(app, own),
             (before, key) => {
                 std::mem::discriminant(before) != std::mem::discriminant(key) && before < key

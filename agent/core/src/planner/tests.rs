@@ -19,6 +19,7 @@ use crate::plan::{Driver, Risk, StepKind, TaskKind};
 use crate::site::{Deployment, Located, PlacedApp, Placement, SiteCluster};
 use crate::snapshot::Identity;
 
+mod asked;
 mod held;
 
 /// What a test says of one product.
@@ -297,6 +298,7 @@ impl World {
             is_complete: true,
             products: &BTreeSet::new(),
             zones: &BTreeMap::new(),
+            carried_out: &[],
         };
         Baseline::after(self.baseline.as_ref(), plan, &self.desired, &self.site, reached)
     }

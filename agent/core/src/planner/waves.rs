@@ -84,11 +84,13 @@ fn site_lists(site: &ValidSite) -> Vec<Vec<WaveSelector>> {
     lists.map(|policy| policy.waves.clone()).filter(|waves| !waves.is_empty()).collect()
 }
 
-/// Products and clusters in which something is applied or deleted.
+/// Products and clusters in which something is applied or deleted, or done for an operation.
 fn touched(basis: Basis<'_>) -> BTreeSet<(String, String)> {
     let changes = basis.changes.changes.iter().filter(|change| is_done(change.action));
+    let asked = basis.asked.iter().map(|it| (it.unit.product.clone(), it.unit.cluster.clone()));
     changes
         .filter_map(|change| Some((change.owner.product.clone()?, change.object.cluster.clone())))
+        .chain(asked)
         .collect()
 }
 

@@ -12,7 +12,7 @@ use crate::release::{Failure, PodFailure};
 /// An object that failed or was refused.
 pub(super) fn of(code: &str, object: &ObjectRef, reason: &str, pods: Vec<PodFailure>) -> Failure {
     let args = [("object", object.to_string()), ("reason", reason.to_owned())];
-    Failure { code: code.to_owned(), args: arguments(args), pods }
+    Failure { code: code.to_owned(), args: arguments(args), pods, job: None }
 }
 
 /// A step that took too long, with what it waited for last.
@@ -28,7 +28,8 @@ pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
     });
     let awaited: Vec<String> = awaited.take(5).collect();
     let args = [("seconds", seconds.to_string()), ("reason", awaited.join("; "))];
-    Failure { code: "RELEASE/STEP_TIMEOUT".to_owned(), args: arguments(args), pods: Vec::new() }
+    let code = "RELEASE/STEP_TIMEOUT".to_owned();
+    Failure { code, args: arguments(args), pods: Vec::new(), job: None }
 }
 
 /// The code of more new pods than were approved.
@@ -39,7 +40,7 @@ pub(super) fn beyond(workload: &ObjectRef, new: u32, approved: u32) -> Failure {
     let numbers = [("new", new.to_string()), ("approved", approved.to_string())];
     let object = [("object", workload.to_string())];
     let args = object.into_iter().chain(numbers).map(|(name, value)| (name.to_owned(), value));
-    Failure { code: BEYOND.to_owned(), args: args.collect(), pods: Vec::new() }
+    Failure { code: BEYOND.to_owned(), args: args.collect(), pods: Vec::new(), job: None }
 }
 
 /// A group whose pods did not become ready.
@@ -54,7 +55,7 @@ pub(super) fn group<'a>(
     let reason = reason.collect::<Vec<_>>().join("; ");
     let args =
         [("object", workload.to_string()), ("seconds", seconds.to_string()), ("reason", reason)];
-    Failure { code: code.to_owned(), args: arguments(args), pods }
+    Failure { code: code.to_owned(), args: arguments(args), pods, job: None }
 }
 
 /// A check that did not hold in time.
@@ -80,7 +81,7 @@ pub(super) fn check(
         ("seconds", check.timeout_seconds.to_string()),
         ("reason", reason.collect::<Vec<_>>().join("; ")),
     ];
-    Failure { code: code.to_owned(), args: arguments(args), pods }
+    Failure { code: code.to_owned(), args: arguments(args), pods, job: None }
 }
 
 /// The pods that fail, with Kubernetes' own words. Log lines are added by who can read them.

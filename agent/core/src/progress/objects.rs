@@ -50,6 +50,11 @@ pub(super) fn decide_objects(
     if let Some(refused) = refused(step, observed) {
         return Some(refused);
     }
+    if let Some(remade) =
+        wanted().find_map(|reference| remade(work, step, own, reference, observed))
+    {
+        return Some(remade);
+    }
     let run = run(wanted().filter(|reference| !own.applied.contains(*reference)));
     if !run.is_empty() {
         return unestablished(wanted(), own, observed)
@@ -136,6 +141,27 @@ fn unestablished<'a>(
         })
 }
 
+/// A Job that failed before the last retry goes and is made anew: of itself it never starts again (Kubernetes, "Jobs").
+fn remade(
+    work: Work<'_>,
+    step: &Step,
+    own: &StepState,
+    reference: &ObjectRef,
+    observed: &Observed,
+) -> Option<Decision> {
+    let failed = observed.uids.get(reference).filter(|uid| own.remake.contains(*uid))?;
+    if reference.kind != "Job" {
+        return None;
+    }
+    let finding = Finding::note("RELEASE/REMAKING").with("app", reference.to_string());
+    let is_there = observed.object(reference).is_some_and(|live| live.uid() == failed);
+    if is_there {
+        return Some(Decision::deletion(step, reference, observed, finding));
+    }
+    let desired = work.desired.object(reference)?.body();
+    Some(write(work, step, reference, (&desired, true), observed, finding))
+}
+
 fn waiting(reference: &ObjectRef, what: &str) -> Decision {
     let finding = Finding::note("RELEASE/AWAIT_HEALTH");
     Decision::wait(finding.with("object", reference.to_string()).with("reason", what))
@@ -174,7 +200,8 @@ fn awaited(
             let pods = failure::pods(observed.pods(reference).iter());
             let is_job = matches!(step.kind, StepKind::Job(_));
             let code = if is_job { "RELEASE/JOB_FAILED" } else { "RELEASE/OBJECT_FAILED" };
-            let failure = failure::of(code, reference, &why, pods);
+            let job = is_job.then(|| live.uid().to_owned());
+            let failure = Failure { job, ..failure::of(code, reference, &why, pods) };
             Some(Decision::event(Event::StepFailed { step: step.id.clone(), group: None, failure }))
         }
     }
@@ -323,6 +350,7 @@ mod tests {
             prune: vec![reference.clone()],
             zones: Vec::new(),
             rollout: None,
+            operations: Vec::new(),
             timeout_seconds: 60,
         }
     }

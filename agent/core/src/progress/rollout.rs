@@ -35,6 +35,9 @@ pub(super) struct Rolling<'a> {
 impl Rolling<'_> {
     /// First what the pods need, then the groups in order, then the workload's final form.
     pub(super) fn decide(&self) -> Decision {
+        if self.rollout.driver == Driver::Restart {
+            return self.restart();
+        }
         let has_begun = self.own.open.is_some() || self.own.groups_done > 0;
         if !has_begun
             && let Some(decision) =
@@ -95,7 +98,7 @@ impl Rolling<'_> {
         Some(Decision::wait(finding))
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         self.step.id.clone()
     }
 
@@ -110,16 +113,16 @@ impl Rolling<'_> {
             Driver::DaemonSet => {
                 self.live().and_then(|live| live.integer("/status/desiredNumberScheduled"))
             }
-            Driver::Whole | Driver::StatefulSet | Driver::Deployment => None,
+            Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => None,
         };
         scheduled.and_then(|it| u32::try_from(it).ok()).unwrap_or_else(|| self.total())
     }
 
-    fn pods(&self) -> &[Pod] {
+    pub(super) fn pods(&self) -> &[Pod] {
         self.observed.pods(&self.rollout.workload)
     }
 
-    fn live(&self) -> Option<&Object> {
+    pub(super) fn live(&self) -> Option<&Object> {
         self.observed.object(&self.rollout.workload)
     }
 
@@ -140,7 +143,7 @@ impl Rolling<'_> {
     fn beyond(&self, desired: &Object, group: &Group, open: Option<usize>) -> Option<Decision> {
         let is_held = match self.rollout.driver {
             Driver::StatefulSet | Driver::Deployment => true,
-            Driver::Whole | Driver::DaemonSet => false,
+            Driver::Whole | Driver::DaemonSet | Driver::Restart => false,
         };
         let (new, approved) = (self.new_pods(desired), group.cumulative.max(self.own.passed));
         if !is_held || new <= approved {
@@ -164,7 +167,9 @@ impl Rolling<'_> {
             Driver::Deployment => {
                 driver::widened(desired, live, self.pods(), total, group.cumulative)
             }
-            Driver::Whole | Driver::StatefulSet | Driver::DaemonSet => group.cumulative,
+            Driver::Whole | Driver::StatefulSet | Driver::DaemonSet | Driver::Restart => {
+                group.cumulative
+            }
         };
         driver::form(driver, desired, live, total, open)
     }
@@ -173,16 +178,36 @@ impl Rolling<'_> {
         let wanted = driver::revision(desired);
         let driver = self.rollout.driver;
         let opened = driver::opened(driver, self.pods(), wanted, self.there(), group.cumulative);
+        let new: Vec<&Pod> = opened.iter().copied().filter(|pod| pod.revision == wanted).collect();
         let beyond = || self.beyond(desired, group, Some(open.group));
-        if let Some(decision) = self.trouble(wanted, &opened, open).or_else(beyond) {
-            return decision;
-        }
-        if let Some(decision) = self.advance(desired, group, &opened, open) {
+        self.trouble(&new, open).or_else(beyond).unwrap_or_else(|| {
+            self.run(group, &new, open, || self.advance(desired, group, &opened, open))
+        })
+    }
+
+    /// A group whose pods are not in trouble: what is left to do, and whether they hold.
+    pub(super) fn run(
+        &self,
+        group: &Group,
+        new: &[&Pod],
+        open: &OpenGroup,
+        advance: impl FnOnce() -> Option<Decision>,
+    ) -> Decision {
+        if let Some(decision) = advance() {
             let deadline = after(open.opened_at, self.step.timeout_seconds);
             return decision.and(Decision { next: Some(deadline), ..Decision::default() });
         }
-        let new: Vec<&Pod> = opened.into_iter().filter(|pod| pod.revision == wanted).collect();
-        self.judge(group, &new, open)
+        self.judge(group, new, open)
+    }
+
+    /// How far the pods of a group are.
+    pub(super) fn awaited(&self, open: &OpenGroup, ready: usize, of: u32) -> Finding {
+        Finding::note("RELEASE/AWAIT_GROUP")
+            .with("app", self.rollout.unit.to_string())
+            .with("group", (open.group + 1).to_string())
+            .with("groups", self.rollout.groups.len().to_string())
+            .with("ready", ready.to_string())
+            .with("pods", of.to_string())
     }
 
     /// What is left to do until the group's pods are new and ready; `None` when they are.
@@ -193,19 +218,11 @@ impl Rolling<'_> {
         opened: &[&Pod],
         open: &OpenGroup,
     ) -> Option<Decision> {
-        let progress = |ready: usize, of: u32| {
-            Finding::note("RELEASE/AWAIT_GROUP")
-                .with("app", self.rollout.unit.to_string())
-                .with("group", (open.group + 1).to_string())
-                .with("groups", self.rollout.groups.len().to_string())
-                .with("ready", ready.to_string())
-                .with("pods", of.to_string())
-        };
         let wanted = driver::revision(desired);
         let is_new_and_ready = |pod: &&&Pod| pod.revision == wanted && pod.is_ready();
         let ready = opened.iter().filter(is_new_and_ready).count();
         let needed = self.needed(desired, group);
-        let waiting = progress(ready, needed);
+        let waiting = self.awaited(open, ready, needed);
         if self.rollout.driver == Driver::Whole {
             if !self.own.applied.contains(&self.rollout.workload) {
                 return Some(self.apply(desired, true, waiting));
@@ -252,7 +269,7 @@ impl Rolling<'_> {
                 let there = u32::try_from(self.pods().len()).unwrap_or(u32::MAX);
                 group.cumulative.min(there)
             }
-            Driver::StatefulSet | Driver::Deployment => group.cumulative,
+            Driver::StatefulSet | Driver::Deployment | Driver::Restart => group.cumulative,
         }
     }
 
@@ -332,7 +349,7 @@ impl Rolling<'_> {
     }
 
     /// Fails the step when it stands still for longer than a group may take.
-    fn until_timeout(&self, decision: Decision) -> Decision {
+    pub(super) fn until_timeout(&self, decision: Decision) -> Decision {
         // Groups have deadlines of their own, so the clock starts again with each that ends.
         let starts = [Some(self.own.started_at), self.own.retry_at, self.own.groups_ended_at];
         let since = starts.into_iter().flatten().max().unwrap_or(self.own.started_at);
@@ -345,15 +362,14 @@ impl Rolling<'_> {
     }
 
     /// Pods that will not come up: made anew by a rule, or the end of the step's try.
-    fn trouble(&self, wanted: &str, opened: &[&Pod], open: &OpenGroup) -> Option<Decision> {
+    pub(super) fn trouble(&self, new: &[&Pod], open: &OpenGroup) -> Option<Decision> {
         let timeout = self.step.timeout_seconds;
         let is_late = open.ready_at.is_none() && self.now >= after(open.opened_at, timeout);
         let is_patient = self.now < after(open.opened_at, PATIENCE_SECONDS) && open.attempt > 1;
         let of_kind = |kind: TroubleKind| {
-            opened.iter().copied().filter(move |pod| {
-                let trouble = pod.trouble.as_ref();
-                pod.revision == wanted && trouble.is_some_and(|trouble| trouble.kind == kind)
-            })
+            new.iter()
+                .copied()
+                .filter(move |pod| pod.trouble.as_ref().is_some_and(|trouble| trouble.kind == kind))
         };
         let broken = |kind| !is_patient && of_kind(kind).next().is_some();
         let (scene, code) = if broken(TroubleKind::Broken) {
@@ -363,13 +379,13 @@ impl Rolling<'_> {
         } else if is_late {
             ("podStartTimeout", "RELEASE/GROUP_TIMEOUT")
         } else {
-            return self.remake(wanted, opened);
+            return self.remake(new);
         };
-        let failing = || opened.iter().copied().filter(|pod| pod.revision == wanted);
-        let broken = failing().filter(|pod| !pod.is_ready()).map(|pod| pod.uid.clone());
+        let broken = new.iter().filter(|pod| !pod.is_ready()).map(|pod| pod.uid.clone());
         let acted = self.by_rule(scene, open, broken.collect());
         acted.or_else(|| {
-            let failure = failure::group(code, &self.rollout.workload, timeout, failing());
+            let failing = new.iter().copied();
+            let failure = failure::group(code, &self.rollout.workload, timeout, failing);
             Some(self.fail(Some(open.group), failure))
         })
     }
@@ -407,12 +423,12 @@ impl Rolling<'_> {
     }
 
     /// After a retry, pods that were broken before it are made anew.
-    fn remake(&self, wanted: &str, opened: &[&Pod]) -> Option<Decision> {
+    fn remake(&self, new: &[&Pod]) -> Option<Decision> {
         let is_stale = |pod: &&&Pod| {
             let is_listed = self.own.remake.contains(&pod.uid);
-            is_listed && pod.revision == wanted && !pod.is_ready() && !pod.is_terminating
+            is_listed && !pod.is_ready() && !pod.is_terminating
         };
-        let effects: Vec<Effect> = opened
+        let effects: Vec<Effect> = new
             .iter()
             .filter(is_stale)
             .map(|pod| Effect::DeletePod {

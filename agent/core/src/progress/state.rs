@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
 use super::failure;
+use crate::desired::Asked;
 use crate::object::ObjectRef;
-use crate::plan::Plan;
+use crate::plan::{Driver, Plan, Step};
 use crate::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 
 /// A release as its events tell it.
@@ -93,6 +94,8 @@ pub struct StepState {
     pub pruned: BTreeSet<ObjectRef>,
     /// Objects that are back as before.
     pub reverted: BTreeSet<ObjectRef>,
+    /// Uids of the pods that a restart replaces, in order; `None` until they were listed.
+    pub listed: Option<Vec<String>>,
     /// Groups that are done.
     pub groups_done: usize,
     /// When the last of them ended.
@@ -101,7 +104,7 @@ pub struct StepState {
     pub open: Option<OpenGroup>,
     /// When it was last tried again.
     pub retry_at: Option<Timestamp>,
-    /// Uids of pods that were broken before the last retry and are to be made anew. Not told by their age: clocks differ,
+    /// Uids of pods and Jobs that were broken before the last retry and are to be made anew. Not told by their age: clocks differ,
     /// and Kubernetes writes whole seconds.
     pub remake: BTreeSet<String>,
     /// How often a rule acted without asking, by scene.
@@ -202,6 +205,21 @@ impl ReleaseState {
         ReleasePhase::Running
     }
 
+    /// What operations asked for once and this release did, or has begun so that doing it again would be twice: however it
+    /// ends.
+    pub fn carried_out(&self, plan: &Plan) -> Vec<Asked> {
+        let has_begun = |step: &Step| {
+            let Some(own) = self.step(&step.id) else { return false };
+            match step.rollout.as_ref().map(|rollout| rollout.driver) {
+                Some(Driver::Restart) => own.listed.is_some() || own.is_complete(),
+                Some(_) => own.status == StepStatus::Done,
+                None => own.applied.iter().any(|object| object.kind == "Job") || own.is_complete(),
+            }
+        };
+        let steps = plan.steps().map(|(_, step)| step).filter(|step| has_begun(step));
+        steps.flat_map(|step| &step.operations).cloned().collect()
+    }
+
     /// Folds one event. An event about a step that never started is ignored: it cannot have had an effect.
     pub fn apply(&mut self, recorded: &ReleaseEvent) {
         self.last = recorded.number;
@@ -238,6 +256,7 @@ impl ReleaseState {
             Event::Superseded { .. } => self.end(ReleasePhase::Superseded, at),
             Event::Done => self.end(ReleasePhase::Done, at),
             Event::GroupOpened { step, .. }
+            | Event::PodsListed { step, .. }
             | Event::GroupReady { step, .. }
             | Event::GroupChecked { step, .. }
             | Event::ObjectsApplied { step, .. }
@@ -273,6 +292,7 @@ impl StepState {
             applied: BTreeSet::new(),
             pruned: BTreeSet::new(),
             reverted: BTreeSet::new(),
+            listed: None,
             groups_done: 0,
             groups_ended_at: None,
             open: None,
@@ -297,6 +317,9 @@ impl StepState {
                     asked_at: None,
                     confirmed_by: None,
                 });
+            }
+            Event::PodsListed { pods, .. } => {
+                self.listed.get_or_insert_with(|| pods.clone());
             }
             Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),
             Event::GroupChecked { .. } => self.in_group(|open| open.checked_at = Some(at)),
@@ -326,6 +349,7 @@ impl StepState {
             Event::Retried { .. } => {
                 if let StepStatus::Failed(failure) = &self.status {
                     self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
+                    self.remake.extend(failure.job.clone());
                     let beyond = Some(failure).filter(|it| it.code == failure::BEYOND);
                     let new = beyond.and_then(|it| it.args.get("new")?.parse().ok());
                     self.passed = self.passed.max(new.unwrap_or_default());

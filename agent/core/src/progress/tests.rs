@@ -16,7 +16,9 @@ use crate::gate::{Evidence, GatePolicy, reopened};
 use crate::object::REVISION;
 use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
 use crate::pod::Pod;
-use crate::release::{Command, ReleaseEvent, ReleasePhase};
+use crate::release::{Command, Failure, ReleaseEvent, ReleasePhase};
+
+mod restart;
 
 const STEP: &str = "all/room-a/iam/core";
 
@@ -89,6 +91,7 @@ pub(super) fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> 
         prune: Vec::new(),
         zones: Vec::new(),
         rollout: Some(rollout),
+        operations: Vec::new(),
         timeout_seconds: 60,
     };
     let wave = Wave {
@@ -149,6 +152,8 @@ struct World {
     is_forged: bool,
     /// Somebody takes away what holds pods back.
     is_meddled: bool,
+    /// Pods made after this many are broken, whatever their revision.
+    broken_after: Option<u64>,
     /// How far the cluster's clock is behind.
     behind: SignedDuration,
     most_new: Vec<(usize, u32)>,
@@ -178,6 +183,7 @@ impl World {
             broken: None,
             is_forged: false,
             is_meddled: false,
+            broken_after: None,
             behind: SignedDuration::ZERO,
             most_new: Vec::new(),
             gate: open(),
@@ -198,8 +204,9 @@ impl World {
         self.pods.insert(ordinal, (revision.to_owned(), self.made));
     }
 
-    fn is_ready(&self, revision: &str) -> bool {
-        self.broken.as_deref() != Some(revision)
+    fn is_ready(&self, revision: &str, made: u64) -> bool {
+        let is_late = self.broken_after.is_some_and(|last| made > last);
+        self.broken.as_deref() != Some(revision) && !is_late
     }
 
     /// What the controllers do: stock rules for partition and min-ready gate.
@@ -232,7 +239,7 @@ impl World {
             }
         }
         let new = self.pods.values().filter(|(it, _)| *it == wanted).count();
-        let ready = self.pods.values().filter(|(it, _)| self.is_ready(it)).count();
+        let ready = self.pods.values().filter(|(it, made)| self.is_ready(it, *made)).count();
         let all = self.pods.len();
         let (new, ready) = if self.is_forged { (all, all) } else { (new, ready) };
         self.live.set(
@@ -248,14 +255,14 @@ impl World {
     fn observed(&self) -> Observed {
         let reference = self.live.reference("room-a");
         let pods = self.pods.iter().map(|(ordinal, (revision, made))| {
-            let status = if self.is_ready(revision) { "True" } else { "False" };
+            let status = if self.is_ready(revision, *made) { "True" } else { "False" };
             let waiting = json!([{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]);
             let mut pod = json!({
                 "metadata": {"name": format!("core-{ordinal}"), "namespace": "iam", "uid": format!("p{made}"),
                     "annotations": {REVISION: revision}, "creationTimestamp": self.born[made]},
                 "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": self.born[made]}]},
             });
-            if !self.is_ready(revision) {
+            if !self.is_ready(revision, *made) {
                 pod["status"]["containerStatuses"] = waiting;
             }
             Pod::of(&Object::new(pod))
@@ -923,6 +930,7 @@ fn three_steps() -> (Plan, DesiredState) {
             prune: Vec::new(),
             zones: Vec::new(),
             rollout: None,
+            operations: Vec::new(),
             timeout_seconds: 60,
         });
         state.objects.push(DesiredObject::new(reference, &body, owner(), None));
@@ -1042,6 +1050,56 @@ fn a_task_and_what_fails_beside_it_do_not_wait_for_each_other(
     };
     assert_eq!((status("a"), status("c")), (task, beside));
     assert_eq!(state.step("b").is_some(), task == "done", "what needs the task waits for it alone");
+}
+
+/// A Job that has failed never starts its pods again: another try makes another Job, once, and only of the one that failed.
+#[test]
+fn a_failed_task_is_made_anew_by_a_retry_and_the_new_job_counts() {
+    let failed = json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]);
+    let ((plan, state), mut observed) = with_a_task(&failed);
+    let job = plan.content.waves[0].steps[0].apply[0].clone();
+    let mut seen = state.object(&job).unwrap().body();
+    let failure = Failure {
+        job: Some("u1".to_owned()),
+        ..failure::of("RELEASE/JOB_FAILED", &job, "BackoffLimitExceeded", Vec::new())
+    };
+    let step = "a".to_owned();
+    let events = vec![
+        Event::WaveStarted { wave: 0, approvals: Vec::new() },
+        Event::StepStarted { step: step.clone() },
+        Event::ObjectsApplied { step: step.clone(), objects: vec![job.clone()] },
+        Event::StepFailed { step: step.clone(), group: None, failure },
+        Event::Retried { step: step.clone(), by: "li-na".to_owned() },
+    ];
+    let at: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let numbered = events.into_iter().zip(1..);
+    let recorded: Vec<_> =
+        numbered.map(|(event, number)| ReleaseEvent { number, at, event }).collect();
+    let release = ReleaseState::of(&recorded);
+    observed.uids.insert(job.clone(), "u1".to_owned());
+    let mut decided = |seen: Option<Object>| {
+        let seen = seen.map_or(Seen::Absent, Seen::Present);
+        observed.objects.insert(job.clone(), seen);
+        let work = Work { plan: &plan, desired: &state, before: &state };
+        let own = release.step("a").unwrap();
+        objects::decide(work, &plan.content.waves[0].steps[0], own, &observed, at)
+    };
+    seen.set(&["metadata", "uid"], json!("u1"));
+    let effects = decided(Some(seen.clone())).effects;
+    assert!(matches!(effects.as_slice(), [Effect::Delete { .. }]), "{effects:?}");
+    let effects = decided(None).effects;
+    assert!(matches!(effects.as_slice(), [Effect::Apply { is_final: true, .. }]), "{effects:?}");
+    // Applied, and the inventory knows the new uid: it runs, and when it fails too it fails the step.
+    observed.uids.insert(job.clone(), "u2".to_owned());
+    seen.set(&["metadata", "uid"], json!("u2"));
+    observed.objects.insert(job.clone(), Seen::Present(seen));
+    let work = Work { plan: &plan, desired: &state, before: &state };
+    let own = release.step("a").unwrap();
+    let decision = objects::decide(work, &plan.content.waves[0].steps[0], own, &observed, at);
+    let [Event::StepFailed { failure, .. }] = decision.events.as_slice() else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(failure.job.as_deref(), Some("u2"));
 }
 
 #[test]

@@ -4,17 +4,18 @@ use serde_json::{Value, json};
 use tidegate_schema::app::{AppKind, Workload};
 use tidegate_schema::scalar::{Duration, PortReference};
 
-use crate::desired::{Check, HttpCheck, Layer, Unit, UnitId, UnitKind};
+use crate::desired::{Asked, Check, HttpCheck, Layer, Unit, UnitId, UnitKind};
 use crate::digest::Digest;
 use crate::render::scope::{Draft, Part, Scope};
 use crate::render::{config, network, task, workload};
 use crate::site::{PlacedApp, Placement};
 
-/// The objects of an app.
+/// The objects of an app; of a task or test also the Jobs that operations ask for.
 pub(super) fn objects<'a>(
     scope: &'a Scope<'a>,
     placement: &Placement,
     app: &'a PlacedApp,
+    asked: &'a [Asked],
 ) -> Vec<Draft<'a>> {
     let mut objects = vec![service_account(scope, app)];
     objects.extend(config::config_map(scope, app));
@@ -23,6 +24,15 @@ pub(super) fn objects<'a>(
         objects.extend(workload::budget(scope, app));
     }
     objects.push(main(scope, placement, app));
+    if app.app.kind != AppKind::Standard {
+        let own = asked.iter().filter(|asked| {
+            let unit = &asked.unit;
+            (unit.cluster.as_str(), &unit.product) == (scope.cluster, &scope.deployment.product)
+                && app.app.name == *unit.app
+        });
+        let job = |asked: &'a Asked| task::job(scope, placement, app, Some(&asked.operation));
+        objects.extend(own.map(job));
+    }
     objects
 }
 
@@ -30,7 +40,7 @@ pub(super) fn objects<'a>(
 fn main<'a>(scope: &'a Scope<'a>, placement: &Placement, app: &'a PlacedApp) -> Draft<'a> {
     match app.app.kind {
         AppKind::Standard => workload::workload(scope, app),
-        AppKind::Task | AppKind::Test => task::job(scope, placement, app),
+        AppKind::Task | AppKind::Test => task::job(scope, placement, app, None),
     }
 }
 

@@ -5,6 +5,7 @@ use tidegate_schema::app::AppKind;
 
 use crate::desired::Layer;
 use crate::digest::Digest;
+use crate::object::OPERATION;
 use crate::render::app::{component, inputs};
 use crate::render::scope::{Draft, Part, Scope};
 use crate::render::workload;
@@ -13,11 +14,13 @@ use crate::site::{PlacedApp, Placement};
 /// The Job of a task or test.
 ///
 /// A task's digest covers its own pod template. A test judges the product, so its digest covers the images and inputs of
-/// the product's standard apps as well: when one of them changes, the test runs again. The Job is kept for its logs.
+/// the product's standard apps as well: when one of them changes, the test runs again. An operation that asks for another
+/// run is part of the digest too, so that its Job has a name of its own. Jobs are kept for their logs.
 pub(super) fn job<'a>(
     scope: &'a Scope<'a>,
     placement: &Placement,
     app: &'a PlacedApp,
+    operation: Option<&'a str>,
 ) -> Draft<'a> {
     let own = app.app.name.as_str();
     let mut template = workload::pod_template(scope, app);
@@ -39,7 +42,10 @@ pub(super) fn job<'a>(
         "parallelism": 1,
         "template": template,
     });
-    let digest = Digest::of(&(&spec, judged));
+    let digest = match operation {
+        None => Digest::of(&(&spec, judged)),
+        Some(operation) => Digest::of(&(&spec, judged, operation)),
+    };
     let short = digest.short().get(..8).unwrap_or_default();
     let part = Part {
         api_version: "batch/v1",
@@ -49,10 +55,8 @@ pub(super) fn job<'a>(
         component: component(app.app.kind),
     };
     let layer = if app.app.kind == AppKind::Test { Layer::Test } else { Layer::Task };
-    scope.object(
-        part,
-        layer,
-        &app.place,
-        move || json!({"metadata": {"annotations": {"tidegate.dev/inputs": digest}}, "spec": spec}),
-    )
+    scope.object(part, layer, &app.place, move || {
+        let annotations = json!({"tidegate.dev/inputs": digest, OPERATION: operation});
+        json!({"metadata": {"annotations": annotations}, "spec": spec})
+    })
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::desired::{DesiredState, UnitKind};
+use crate::desired::{DesiredObject, DesiredState, UnitId, UnitKind};
+use crate::object::OPERATION;
 use crate::render::render;
+use crate::site::Located;
 use crate::validate::tests::{now, site};
 
 fn text(desired: &DesiredState) -> String {
@@ -65,6 +67,53 @@ fn a_test_runs_again_when_its_product_changes_and_a_task_only_for_its_own_inputs
     }
     assert_ne!(names(&before, UnitKind::Test), names(&after, UnitKind::Test));
     assert_eq!(names(&before, UnitKind::Task), names(&after, UnitKind::Task));
+}
+
+/// What an operation asks for once is in the desired state as long as its document stands: pairs of operation and app, and
+/// for tasks and tests a Job beside the one of their inputs.
+#[test]
+fn what_operations_ask_for_once_is_desired_beside_what_is_there() {
+    let before = site();
+    let mut after = site();
+    let operation = |action: serde_json::Value, expires: Option<&str>| {
+        let spec = serde_json::json!({"action": action, "author": "li-na", "reason": "CHG-1", "expires": expires});
+        let spec = serde_json::from_value(spec).unwrap();
+        Located { spec, place: tidegate_schema::finding::Place::file("operations/a.yaml") }
+    };
+    let task =
+        render(&before, now()).units.into_iter().find(|it| it.kind == UnitKind::Task).unwrap();
+    let rerun = serde_json::json!({"rerunTask": {"product": "iam", "app": task.id.app}});
+    let restart = serde_json::json!({"restart": {"product": "iam"}});
+    let over = operation(restart.clone(), Some("2020-01-01T00:00:00Z"));
+    after.operations.insert("again".to_owned(), operation(rerun, None));
+    after.operations.insert("anew".to_owned(), operation(restart, None));
+    after.operations.insert("over".to_owned(), over);
+    let (old, new) = (render(&before, now()), render(&after, now()));
+    let of = |name: &str| -> Vec<&UnitId> {
+        let own = new.asked.iter().filter(|it| it.operation == name);
+        own.map(|it| &it.unit).collect()
+    };
+    let standard =
+        new.units.iter().filter(|it| it.id.product == "iam" && it.kind == UnitKind::Standard);
+    assert_eq!(of("anew"), standard.map(|it| &it.id).collect::<Vec<_>>());
+    assert!(of("over").is_empty());
+    assert_ne!(old.digest(), new.digest());
+    let is_new = |it: &&DesiredObject| old.object(&it.reference).is_none();
+    let jobs: Vec<&DesiredObject> = new.objects.iter().filter(is_new).collect();
+    assert_eq!(jobs.len(), of("again").len());
+    assert_eq!(new.objects.len(), old.objects.len() + jobs.len(), "the Job of before stays");
+    for job in jobs {
+        assert_eq!(job.body().annotation(OPERATION), Some("again"));
+        assert!(job.reference.name.starts_with(&format!("{}-", task.id.app)));
+        let kept = new.object(&task.workload).unwrap().body();
+        assert_eq!(job.body().get("/spec"), kept.get("/spec"));
+    }
+    // Who asks and why changes nothing.
+    for operation in after.operations.values_mut() {
+        operation.spec.reason = "CHG-2".to_owned();
+        operation.spec.author = "wang-wei".parse().unwrap();
+    }
+    assert_eq!(render(&after, now()).digest(), new.digest());
 }
 
 #[test]

@@ -83,6 +83,7 @@ pub(super) fn risk(lang: Lang, risk: Risk) -> &'static str {
 pub(super) fn driver(lang: Lang, driver: Driver) -> &'static str {
     match driver {
         Driver::Whole => pick(lang, "at once", "一次完成"),
+        Driver::Restart => pick(lang, "restart in groups", "分组重启"),
         Driver::StatefulSet | Driver::Deployment | Driver::DaemonSet => {
             pick(lang, "in groups", "分组")
         }

@@ -3,7 +3,7 @@
 use super::Style;
 use super::label;
 use super::value::harmless;
-use crate::plan::{Group, Plan, Rollout, Step, StepKind, Task, Wave};
+use crate::plan::{Driver, Group, Plan, Rollout, Step, StepKind, Task, Wave};
 
 /// One task: kind, what it is about, before and after, clusters.
 pub(super) fn task(task: &Task, style: Style) -> [String; 4] {
@@ -16,6 +16,7 @@ pub(super) fn task(task: &Task, style: Style) -> [String; 4] {
         .as_ref()
         .map(|name| format!(" ({} {name})", label::pick(style.lang, "operation", "运维")));
     let change = task.change() + &by.unwrap_or_default();
+    let change = change.trim_start().to_owned();
     let kind = label::task(style.lang, task.kind).to_owned();
     [kind, harmless(&subject), harmless(&change), task.clusters.join(", ")]
 }
@@ -86,6 +87,9 @@ fn rollout_words(rollout: &Rollout, style: Style) -> String {
         } else {
             format!("{} → {total}", rollout.replicas_before)
         };
+        let is_restart = rollout.driver == Driver::Restart;
+        let how =
+            if is_restart { label::pick(lang, "restart at once", "一次重启") } else { how };
         return format!("{scale} {how}");
     }
     let group = |group: &Group| {

@@ -71,6 +71,7 @@ fn small_plan() -> Plan {
         replace: Vec::new(),
         prune: Vec::new(),
         zones: Vec::new(),
+        operations: Vec::new(),
         rollout: Some(Rollout {
             unit: UnitId {
                 cluster: "room-a".to_owned(),

@@ -1,38 +1,40 @@
-//! Operations: what a document asks of apps beside the solutions, as long as it stands.
+//! Operations: what a document asks of apps beside the solutions, as long as it stands, or once.
 //!
 //! Scaling and resizing go over what the solution says of an app's size, so they are planned, approved, grouped and recorded
-//! like every change, and are no drift. Going back is `back`'s; the other actions are read only.
+//! like every change, and are no drift. Restarts and further runs are done once. Going back is `back`'s; the other actions are
+//! read only.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tidegate_schema::app::{App, AppKind, Workload};
+use tidegate_schema::document::Document;
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::operation::Action;
 use tidegate_schema::product::AppSize;
 use tidegate_schema::scalar::Name;
 
 use super::documents::Documents;
-use crate::site::ValidSite;
+use crate::site::{Deployment, Target, ValidSite};
 
 /// The size that an action asks for, and of what.
-struct Asked<'a> {
+struct Size<'a> {
     product: &'a Name,
     app: &'a Name,
     clusters: &'a [Name],
     size: AppSize,
 }
 
-impl Asked<'_> {
-    fn of(action: &Action) -> Option<Asked<'_>> {
+impl Size<'_> {
+    fn of(action: &Action) -> Option<Size<'_>> {
         match action {
-            Action::Scale(scale) => Some(Asked {
+            Action::Scale(scale) => Some(Size {
                 product: &scale.product,
                 app: &scale.app,
                 clusters: &scale.clusters,
                 size: AppSize { replicas: Some(scale.replicas), ..AppSize::default() },
             }),
-            Action::Resize(resize) => Some(Asked {
+            Action::Resize(resize) => Some(Size {
                 product: &resize.product,
                 app: &resize.app,
                 clusters: &resize.clusters,
@@ -70,7 +72,7 @@ pub(super) fn size(
     let mut size = AppSize::default();
     let mut names = Vec::new();
     for (name, operation) in site.standing_operations(now) {
-        let asked = Asked::of(&operation.spec.action);
+        let asked = Size::of(&operation.spec.action);
         if let Some(asked) = asked.filter(|it| it.is_of(product, app, cluster)) {
             size = size.overridden_by(&asked.size);
             names.push(name.to_owned());
@@ -98,7 +100,11 @@ pub(super) fn check(
         if matches!(operation.action, Action::Rollback(_)) {
             continue;
         }
-        let Some(asked) = Asked::of(&operation.action) else {
+        if let Some(target) = Target::of(&operation.action) {
+            once(site, document, target, findings);
+            continue;
+        }
+        let Some(asked) = Size::of(&operation.action) else {
             let finding = Finding::warning("OPERATION/NOT_CARRIED_OUT");
             findings.push(finding.at(document.place("kind")).with("name", name));
             continue;
@@ -157,5 +163,63 @@ pub(super) fn check(
                 }
             }
         }
+    }
+}
+
+/// What is done once is done to apps of the kind that it is for, where they are.
+fn once(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mut Vec<Finding>) {
+    let about = |code: &'static str, field: &str| {
+        let place = document.place(&format!("spec.action.{}.{field}", target.verb));
+        let finding = Finding::error(code).at(place).with("name", document.name());
+        finding.with("product", target.product)
+    };
+    let Some(deployment) = site.deployment(target.product.as_str()) else {
+        findings.push(about("OPERATION/PRODUCT_NOT_RUN", "product"));
+        return;
+    };
+    for (index, cluster) in target.clusters.iter().enumerate() {
+        if !deployment.placements.contains_key(cluster.as_str()) {
+            findings.push(about("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]")));
+        }
+    }
+    let apps = || apps_in(deployment, target);
+    // Where it is nowhere, that has been said.
+    if apps().next().is_none() {
+        return;
+    }
+    let wanted = kind(target.kind);
+    for (index, name) in target.apps.iter().enumerate() {
+        let field = if target.field == "app" { "app".to_owned() } else { format!("apps[{index}]") };
+        match apps().find(|app| app.name == *name) {
+            None => findings.push(about("OPERATION/APP_UNKNOWN", &field).with("app", name)),
+            Some(app) if app.kind != target.kind => {
+                let finding = about("OPERATION/WRONG_KIND", &field).with("app", name);
+                let finding = finding.with("action", target.verb).with("wanted", wanted);
+                findings.push(finding.with("kind", kind(app.kind)));
+            }
+            Some(_) => {}
+        }
+    }
+    if target.apps.is_empty() && !apps().any(|app| target.is_of(app)) {
+        let finding = about("OPERATION/NO_APP_FITS", "product").with("action", target.verb);
+        findings.push(finding.with("wanted", wanted));
+    }
+}
+
+/// The apps of a product in the clusters that are meant.
+fn apps_in<'a>(
+    deployment: &'a Deployment,
+    target: Target<'a>,
+) -> impl Iterator<Item = &'a App> + 'a {
+    let places = deployment.placements.iter().filter(move |(cluster, _)| target.is_in(cluster));
+    places.flat_map(|(_, placement)| placement.apps.iter().map(|placed| &placed.app))
+}
+
+/// A kind of app as documents write it.
+fn kind(kind: AppKind) -> &'static str {
+    match kind {
+        AppKind::Standard => "standard",
+        AppKind::Task => "task",
+        AppKind::Test => "test",
     }
 }
