@@ -13,5 +13,7 @@ mod bank;
 mod groups;
 #[path = "real_agent/foreign.rs"]
 mod foreign;
+#[path = "real_agent/operations.rs"]
+mod operations;
 #[path = "real_agent/steps.rs"]
 mod steps;

@@ -1,0 +1,257 @@
+//! Operations on a real control plane: pods of all three kinds of workloads start anew, each once although the agent is
+//! killed on the way; a task runs again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt as _};
+use serde_json::Value;
+use tidegate::status::Status;
+use tidegate_tests::program::TestSite;
+use tidegate_tests::real_cluster::RealCluster;
+
+use super::steps::{api, inventory_is_what_exists, rests, settled};
+
+const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
+
+/// Two groups of each app; `slow-1s` leaves time to kill the agent while pods are on their way.
+const SITE: &str = "\
+apiVersion: tidegate.dev/v1
+kind: Site
+metadata: {name: shop}
+spec: {tier: development, resourcePrefix: sh, domain: shop.internal}
+---
+apiVersion: tidegate.dev/v1
+kind: Cluster
+metadata: {name: main}
+spec: {access: {kubeconfig: {path: main.yaml}}, room: r1, zone: z1, region: west}
+---
+apiVersion: tidegate.dev/v1
+kind: ApprovalPolicy
+metadata: {name: open}
+spec: {rules: []}
+---
+apiVersion: tidegate.dev/v1
+kind: Person
+metadata: {name: maria}
+spec: {emails: [maria@shop.example]}
+---
+apiVersion: tidegate.dev/v1
+kind: Product
+metadata: {name: web}
+spec: {}
+---
+apiVersion: tidegate.dev/v1
+kind: ProductVersion
+metadata: {name: web}
+spec:
+  version: 1.0.0
+  apps:
+    - {name: import, kind: task, image: \"import:1.0.0\"}
+    - {name: store, image: \"store:1.0.0-slow-1s\", after: [import]}
+    - {name: front, image: \"front:1.0.0-slow-1s\", workload: Deployment}
+    - {name: probe, image: \"probe:1.0.0-slow-1s\", workload: DaemonSet}
+  sizes:
+    - {name: small, apps: {store: {replicas: 4}, front: {replicas: 4}}}
+---
+apiVersion: tidegate.dev/v1
+kind: Solution
+metadata: {name: all}
+spec: {products: [{product: web, version: 1.0.0, size: small}]}
+";
+
+fn operation(name: &str, action: &str, reason: &str) -> String {
+    format!(
+        "apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: {{name: {name}}}\n\
+         spec: {{action: {action}, author: maria, reason: {reason}}}\n"
+    )
+}
+
+/// What a watch tells of the pods of the standard apps.
+#[derive(Default)]
+struct Told {
+    /// Uids ever seen, by app.
+    seen: BTreeMap<String, BTreeSet<String>>,
+    /// Uids of those that are ready.
+    ready: BTreeMap<String, BTreeSet<String>>,
+    /// The fewest that were ready at once, from the moment at which all were.
+    fewest: BTreeMap<String, usize>,
+}
+
+impl Told {
+    fn of(client: &Client) -> (Arc<Mutex<Self>>, tokio::task::JoinHandle<()>) {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "web");
+        let config = watcher::Config::default().labels("app.kubernetes.io/component=standard");
+        let told = Arc::new(Mutex::new(Self::default()));
+        let own = Arc::clone(&told);
+        let task = tokio::spawn(async move {
+            let mut events = watcher(pods, config).boxed();
+            while let Some(event) = events.next().await {
+                let mut told = own.lock().unwrap();
+                match event {
+                    Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+                        told.note(&pod, is_ready(&pod));
+                    }
+                    Ok(watcher::Event::Delete(pod)) => told.note(&pod, false),
+                    Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
+                }
+            }
+        });
+        (told, task)
+    }
+
+    fn note(&mut self, pod: &Pod, is_ready: bool) {
+        let (app, uid) = (app(pod), pod.uid().unwrap());
+        self.seen.entry(app.clone()).or_default().insert(uid.clone());
+        let ready = self.ready.entry(app.clone()).or_default();
+        if is_ready {
+            ready.insert(uid);
+        } else {
+            ready.remove(&uid);
+        }
+        let now = ready.len();
+        if let Some(fewest) = self.fewest.get_mut(&app) {
+            *fewest = now.min(*fewest);
+        } else if now == count(&app) {
+            self.fewest.insert(app, now);
+        }
+    }
+}
+
+fn app(pod: &Pod) -> String {
+    pod.labels()["app.kubernetes.io/name"].clone()
+}
+
+/// How many pods an app has: of the daemon one on each node.
+fn count(app: &str) -> usize {
+    if app == "probe" { tidegate_tests::real_cluster::NODES } else { 4 }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    !is_going && conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
+}
+
+async fn uids(client: &Client) -> BTreeMap<String, BTreeSet<String>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "web");
+    let standard = ListParams::default().labels("app.kubernetes.io/component=standard");
+    let mut uids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for pod in pods.list(&standard).await.unwrap() {
+        uids.entry(app(&pod)).or_default().insert(pod.uid().unwrap());
+    }
+    uids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again() {
+    let Some(cluster) = RealCluster::start() else { return };
+    if !cluster.has_controllers() {
+        return;
+    }
+    let client = cluster.client().await;
+    let mut site = TestSite::new();
+    site.write("site.yaml", SITE);
+    std::fs::create_dir_all(site.data()).unwrap();
+    std::fs::copy(cluster.watched_kubeconfig(), site.data().join("main.yaml")).unwrap();
+    site.push(MARIA, "A shop");
+    site.start_agent(&[]);
+    settled(&mut site).await;
+    let before = uids(&client).await;
+    let workloads = |kind: &'static str, name: &'static str| {
+        let api = api(&client, "web", "apps/v1", kind);
+        async move { api.get(name).await.unwrap().metadata.generation }
+    };
+    let all = || async {
+        [
+            workloads("StatefulSet", "store").await,
+            workloads("Deployment", "front").await,
+            workloads("DaemonSet", "probe").await,
+        ]
+    };
+    let generations = all().await;
+    let (told, watching) = Told::of(&client);
+
+    site.write("anew.yaml", &operation("anew", "{restart: {product: web}}", "CHG-1"));
+    site.push(MARIA, "Start anew");
+    // Killed when the first pods are on their way, and again later.
+    for enough in [1, 6] {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+        let new = || {
+            let told = told.lock().unwrap();
+            let of =
+                |(app, seen): (&String, &BTreeSet<String>)| seen.difference(&before[app]).count();
+            told.seen.iter().map(of).sum::<usize>()
+        };
+        while new() < enough {
+            assert!(tokio::time::Instant::now() < deadline, "no pod starts anew");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        site.kill_agent();
+        site.start_agent(&[]);
+    }
+    let is_done = |status: &Status| {
+        let mut codes = status.findings.iter().map(|finding| finding.code.as_ref());
+        (codes.any(|code| code == "OPERATION/DONE") && status.plan.is_none()).then_some(())
+    };
+    site.see("the operation is done", is_done).await;
+    settled(&mut site).await;
+    let after = uids(&client).await;
+    for (app, old) in &before {
+        assert_eq!((old.len(), after[app].len()), (count(app), count(app)), "{app}");
+        assert!(old.is_disjoint(&after[app]), "{app}: a pod stayed");
+    }
+    assert_eq!(all().await, generations, "nothing of the workloads was written");
+
+    // Another reason is no other operation, and a document that goes leaves nothing behind.
+    site.write("anew.yaml", &operation("anew", "{restart: {product: web}}", "CHG-2"));
+    site.push(MARIA, "A better reason");
+    site.write(
+        "again.yaml",
+        &operation("again", "{rerunTask: {product: web, app: import}}", "CHG-3"),
+    );
+    site.push(MARIA, "Import again");
+    let jobs = api(&client, "web", "batch/v1", "Job");
+    let is_imported = |status: &Status| {
+        let done = status.findings.iter().filter(|finding| finding.code == "OPERATION/DONE");
+        (done.count() == 2 && status.plan.is_none()).then_some(())
+    };
+    site.see("the import has run again", is_imported).await;
+    let all_jobs = jobs.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(all_jobs.len(), 2, "{all_jobs:#?}");
+    for job in &all_jobs {
+        assert_eq!(job.data["status"]["succeeded"], 1, "{job:#?}");
+    }
+    site.remove("again.yaml");
+    site.remove("anew.yaml");
+    site.push(MARIA, "Done");
+    let is_followed = |status: &Status| {
+        let is_new = status.findings.iter().all(|finding| finding.code != "OPERATION/DONE");
+        (is_new && status.plan.is_none()).then_some(())
+    };
+    site.see("the documents are gone", is_followed).await;
+    settled(&mut site).await;
+    assert_eq!(jobs.list(&ListParams::default()).await.unwrap().items.len(), 2, "kept for its log");
+    assert_eq!(uids(&client).await, after, "no pod started anew a second time");
+    watching.abort();
+    let told = told.lock().unwrap();
+    for (app, seen) in &told.seen {
+        assert_eq!(seen.len(), 2 * count(app), "{app}: as many came as went");
+        let floor = count(app) - count(app).div_ceil(2);
+        assert!(
+            told.fewest[app] >= floor,
+            "{app}: {} of {} were ready",
+            told.fewest[app],
+            count(app)
+        );
+    }
+    inventory_is_what_exists(&site, "shop", &[("main", &client)]).await;
+    rests(&mut site, &[&cluster]).await;
+    let releases: Value = site.ask("/api/v1/releases").await.unwrap();
+    let rows = releases.as_array().or_else(|| releases["releases"].as_array()).unwrap();
+    assert_eq!(rows.len(), 3, "the installation, the restart and the import: {releases}");
+}
