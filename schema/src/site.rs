@@ -26,6 +26,10 @@ pub struct Site {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "registry"))]
     pub registry: Option<String>,
+    /// What pods of apps that are taken offline run instead: an image that does nothing for ever, without a command.
+    /// Default: `pause:3.10` from the site's registry, or from `registry.k8s.io` where the site names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_image: Option<String>,
     /// Where products come from. Default: the folder `catalog` of the site.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalogs: Vec<CatalogReference>,

@@ -101,6 +101,9 @@ pub struct BaselineApp {
     pub parameters: BTreeMap<String, String>,
     /// Sizes of its volumes by name, in Kubernetes notation.
     pub volumes: BTreeMap<String, String>,
+    /// Whether an operation has taken it offline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 mod advance;

@@ -184,6 +184,9 @@ pub struct Unit {
     pub after: Vec<String>,
     /// Checks after each group.
     pub checks: Vec<Check>,
+    /// Whether an operation has taken it offline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 /// Names one app in one cluster.

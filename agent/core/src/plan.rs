@@ -145,6 +145,10 @@ pub enum TaskKind {
     Resize,
     /// Pods are made anew.
     Restart,
+    /// Pods stay and serve nothing.
+    TakeOffline,
+    /// Pods serve again.
+    BringOnline,
     /// A test app runs (YL-042).
     Test,
     /// A task app runs.

@@ -35,13 +35,23 @@ impl<'a> Basis<'a> {
         self.baseline?.products.get(&id.product)?.clusters.get(&id.cluster)?.get(&id.app)
     }
 
-    /// Names of the operations that resize the app, or else of those that scale it.
+    /// The version of the app's product as delivered.
+    fn version_of(&self, id: &UnitId) -> Option<&'a str> {
+        Some(self.baseline?.products.get(&id.product)?.version.as_str())
+    }
+
+    /// Names of the operations that stand and ask for such a change of the app.
     fn operations(&self, id: &UnitId, kind: TaskKind) -> Vec<&'a str> {
         let is_of_kind = |name: &&str| {
             let operation = self.site.operations.get(*name);
-            let is_resize =
-                operation.is_some_and(|it| matches!(it.spec.action, operation::Action::Resize(_)));
-            is_resize == (kind == TaskKind::Resize)
+            operation.is_some_and(|it| match it.spec.action {
+                operation::Action::Resize(_) => kind == TaskKind::Resize,
+                operation::Action::Offline(_) => kind == TaskKind::TakeOffline,
+                operation::Action::Scale(_) => {
+                    matches!(kind, TaskKind::ScaleOut | TaskKind::ScaleIn)
+                }
+                _ => false,
+            })
         };
         self.operations_of(id).filter(is_of_kind).collect()
     }
@@ -185,7 +195,15 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
         (kind, subject, app, from, to, operation)
     };
     let mut reasons = Vec::new();
-    if old.image != unit.image || old.inputs != unit.inputs {
+    if unit.offline && !old.offline {
+        reasons.push(asked(reason(TaskKind::TakeOffline, tag(&old.image), String::new())));
+    } else if old.offline && !unit.offline {
+        reasons.push(reason(TaskKind::BringOnline, String::new(), tag(&unit.image)));
+    } else if let Some(from) = basis.version_of(id).filter(|it| unit.offline && *it != unit.version)
+    {
+        // Its pods stay idle, whatever the version.
+        reasons.push(reason(TaskKind::Deploy, from.to_owned(), unit.version.clone()));
+    } else if old.image != unit.image || old.inputs != unit.inputs {
         reasons.push(reason(TaskKind::Deploy, tag(&old.image), tag(&unit.image)));
     }
     if old.cpu != unit.cpu || old.memory != unit.memory {
@@ -288,6 +306,8 @@ pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
         | TaskKind::ScaleIn
         | TaskKind::Resize
         | TaskKind::Restart
+        | TaskKind::TakeOffline
+        | TaskKind::BringOnline
         | TaskKind::Correct
         | TaskKind::Rollback
         | TaskKind::Uninstall => ReleaseKind::Operation,

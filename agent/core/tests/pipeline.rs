@@ -409,6 +409,7 @@ impl World {
             is_complete: true,
             products: &products,
             zones: &self.zones,
+            carried_out: &[],
         };
         let after = Baseline::after(self.baseline.as_ref(), plan, desired, site, reached);
         self.baseline = Some(after);

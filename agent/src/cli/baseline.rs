@@ -134,6 +134,11 @@ fn show(baseline: &Baseline, printer: &Printer) {
     for (name, product) in &baseline.products {
         for (cluster, apps) in &product.clusters {
             for (app, of) in apps {
+                let offline = printer.say("offline", "已下线");
+                let mut image = image::short(&of.image);
+                if of.offline {
+                    image = format!("{image} ({offline})");
+                }
                 rows.push(vec![
                     name.clone(),
                     product.version.clone(),
@@ -141,7 +146,7 @@ fn show(baseline: &Baseline, printer: &Printer) {
                     app.clone(),
                     cluster.clone(),
                     of.replicas.to_string(),
-                    image::short(&of.image),
+                    image,
                 ]);
             }
         }

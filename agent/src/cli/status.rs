@@ -221,6 +221,8 @@ fn verb(kind: TaskKind, printer: &Printer) -> &'static str {
         TaskKind::ScaleIn => ("scale in", "缩容"),
         TaskKind::Resize => ("resize", "变配"),
         TaskKind::Restart => ("restart", "重启"),
+        TaskKind::TakeOffline => ("take offline", "下线"),
+        TaskKind::BringOnline => ("bring online", "上线"),
         TaskKind::Test => ("test", "测试"),
         TaskKind::Run => ("run", "运行"),
         TaskKind::Apply => ("apply", "应用"),

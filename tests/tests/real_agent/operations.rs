@@ -53,7 +53,7 @@ spec:
   apps:
     - {name: import, kind: task, image: \"import:1.0.0\"}
     - {name: store, image: \"store:1.0.0-slow-1s\", after: [import]}
-    - {name: front, image: \"front:1.0.0-slow-1s\", workload: Deployment}
+    - {name: front, image: \"front:1.0.0-slow-1s\", workload: Deployment, ports: [{name: http, port: 8080}]}
     - {name: probe, image: \"probe:1.0.0-slow-1s\", workload: DaemonSet}
   sizes:
     - {name: small, apps: {store: {replicas: 4}, front: {replicas: 4}}}
@@ -249,9 +249,69 @@ async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again()
             count(app)
         );
     }
+    drop(told);
+    offline(&mut site, &client).await;
     inventory_is_what_exists(&site, "shop", &[("main", &client)]).await;
     rests(&mut site, &[&cluster]).await;
     let releases: Value = site.ask("/api/v1/releases").await.unwrap();
     let rows = releases.as_array().or_else(|| releases["releases"].as_array()).unwrap();
-    assert_eq!(rows.len(), 3, "the installation, the restart and the import: {releases}");
+    assert_eq!(rows.len(), 5, "installation, restart, import, offline, online: {releases}");
+}
+
+/// How many pods the Service of `front` leads to, as the server's own controller says.
+async fn served(client: &Client) -> usize {
+    let endpoints = api(client, "web", "v1", "Endpoints").get("front").await.unwrap();
+    let subsets = endpoints.data["subsets"].as_array().cloned().unwrap_or_default();
+    let addresses = subsets.iter().filter_map(|subset| subset["addresses"].as_array());
+    addresses.map(Vec::len).sum()
+}
+
+async fn until_served(client: &Client, wanted: usize) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+    while served(client).await != wanted {
+        assert!(tokio::time::Instant::now() < deadline, "{} are served", served(client).await);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// The next group asks for a person's word; then the site is settled.
+async fn confirmed(site: &mut TestSite) {
+    let asks = |status: &Status| {
+        let mut waits = status.release.iter().flat_map(|release| &release.waits);
+        waits.any(|wait| wait.code == "RELEASE/AWAIT_CONFIRM").then_some(())
+    };
+    site.see("a group that waits for its confirmation", asks).await;
+}
+
+/// The first half of the pods stops serving and the others go on; then none serves, and all are there.
+async fn offline(site: &mut TestSite, client: &Client) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "web");
+    let images = || async {
+        let front = ListParams::default().labels("app.kubernetes.io/name=front");
+        let pods = pods.list(&front).await.unwrap();
+        let image = |pod: Pod| pod.spec.unwrap().containers[0].image.clone().unwrap();
+        let alive = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        alive.map(image).collect::<BTreeSet<_>>()
+    };
+    until_served(client, 4).await;
+    let mut document = operation("closed", "{offline: {product: web, apps: [front]}}", "CHG-4")
+        .trim_end()
+        .to_owned();
+    document.insert_str(document.len() - 1, ", expires: \"2999-01-01T00:00:00Z\"");
+    site.write("closed.yaml", &document);
+    site.push(MARIA, "Closed");
+    confirmed(site).await;
+    until_served(client, 2).await;
+    site.must(&["releases", "confirm", "--as", "maria"]);
+    settled(site).await;
+    until_served(client, 0).await;
+    assert_eq!(images().await, BTreeSet::from(["registry.k8s.io/pause:3.10".to_owned()]));
+    site.remove("closed.yaml");
+    site.push(MARIA, "Open");
+    confirmed(site).await;
+    until_served(client, 2).await;
+    site.must(&["releases", "confirm", "--as", "maria"]);
+    settled(site).await;
+    until_served(client, 4).await;
+    assert_eq!(images().await, BTreeSet::from(["front:1.0.0-slow-1s".to_owned()]));
 }

@@ -193,6 +193,7 @@ fn delivered(deployment: &Deployment, unit: &Unit) -> BaselineApp {
         inputs: unit.inputs.clone(),
         parameters: unit.parameters.clone(),
         volumes: volumes.into_iter().map(|(name, size)| (name, size.to_string())).collect(),
+        offline: unit.offline,
     }
 }
 

@@ -93,6 +93,9 @@ fn app_lines(path: &str, app: &BaselineApp, lines: &mut Lines) {
     add("cpu", app.cpu.clone());
     add("memory", app.memory.clone());
     add("inputs", app.inputs.to_string());
+    if app.offline {
+        add("offline", "true".to_owned());
+    }
     for (name, value) in &app.parameters {
         add(&format!("parameters/{name}"), value.clone());
     }

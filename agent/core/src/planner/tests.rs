@@ -205,6 +205,7 @@ fn add(state: &mut DesiredState, product: &Product, cluster: &str) {
             parameters: BTreeMap::new(),
             after: after.map(|it| format!("app-{}", it - 1)).into_iter().collect(),
             checks: Vec::new(),
+            offline: false,
         });
         state.objects.push(object);
     }
@@ -482,6 +483,7 @@ fn placed(app: &Value) -> PlacedApp {
         memory: None,
         operations: Vec::new(),
         image: "iam:2".to_owned(),
+        idle: None,
         command: Vec::new(),
         args: Vec::new(),
         env: BTreeMap::new(),

@@ -65,7 +65,7 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
         version: scope.deployment.version.to_string(),
         kind: unit_kind(app.app.kind),
         workload: main(scope, placement, app).reference,
-        image: scope.image(app),
+        image: scope.running_image(app, app.idle.as_deref()),
         replicas: app.replicas,
         cpu: request("cpu"),
         memory: request("memory"),
@@ -74,7 +74,8 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
             .filter_map(|name| Some((name.clone(), app.parameters.get(name)?.shown())))
             .collect(),
         after: app.app.after.iter().filter(is_here).map(ToString::to_string).collect(),
-        checks: checks(app),
+        checks: if app.idle.is_none() { checks(app) } else { Vec::new() },
+        offline: app.idle.is_some(),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn headless<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<D
             .collect();
         json!({"spec": {
             "type": "ClusterIP", "clusterIP": "None",
-            "selector": scope.selector(own),
+            "selector": scope.serving(own),
             "ports": (!ports.is_empty()).then_some(ports),
         }})
     }))
@@ -48,7 +48,7 @@ pub(super) fn load_balancer<'a>(
         let target = spec.target_port.clone().unwrap_or(PortReference::Number(spec.port));
         json!({"spec": {
             "type": "LoadBalancer",
-            "selector": scope.selector(own),
+            "selector": scope.serving(own),
             "ports": [{
                 "name": spec.name, "port": spec.port, "targetPort": target,
                 "protocol": protocol(spec.protocol),

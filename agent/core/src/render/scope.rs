@@ -55,6 +55,15 @@ impl Scope<'_> {
         })
     }
 
+    /// The labels by which Services find the pods of an app that serve: not those that are offline.
+    pub(super) fn serving(&self, app: &str) -> Value {
+        json!({
+            "app.kubernetes.io/name": app,
+            "app.kubernetes.io/instance": self.deployment.product,
+            "app.kubernetes.io/component": "standard",
+        })
+    }
+
     /// An object in the product's namespace; `rest` is what follows its head.
     pub(super) fn object<'a>(
         &'a self,
@@ -78,6 +87,11 @@ impl Scope<'_> {
             Some(digest) => format!("{}@{digest}", app.image),
             None => app.image.clone(),
         }
+    }
+
+    /// What an app's pods run: its image, or while it is offline the idle one, which is taken as the site writes it.
+    pub(super) fn running_image(&self, app: &PlacedApp, idle: Option<&str>) -> String {
+        idle.map_or_else(|| self.image(app), ToOwned::to_owned)
     }
 
     /// Whose an object of the product is.

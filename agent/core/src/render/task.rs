@@ -30,7 +30,7 @@ pub(super) fn job<'a>(
     let judged: Vec<(String, Digest)> = match app.app.kind {
         AppKind::Test => {
             let standard = placement.apps.iter().filter(|app| app.app.kind == AppKind::Standard);
-            let template = |app| inputs(&workload::pod_template(scope, app));
+            let template = |app| inputs(&workload::pod_template_online(scope, app));
             standard.map(|app| (scope.image(app), template(app))).collect()
         }
         AppKind::Task | AppKind::Standard => Vec::new(),

@@ -116,6 +116,70 @@ fn what_operations_ask_for_once_is_desired_beside_what_is_there() {
     assert_eq!(render(&after, now()).digest(), new.digest());
 }
 
+/// Pods of an app that is offline keep their place and their settings and run something idle, which answers nothing and which
+/// no Service finds; what judges the product does not run again for it.
+#[test]
+fn an_app_that_is_offline_is_idle_and_no_service_finds_its_pods() {
+    let before = site();
+    let mut after = site();
+    for deployment in after.deployments.values_mut() {
+        for app in deployment.placements.values_mut().flat_map(|placement| &mut placement.apps) {
+            if app.app.name == "iamcore" {
+                app.idle = Some("idle:1".to_owned());
+            }
+        }
+    }
+    let (old, new) = (render(&before, now()), render(&after, now()));
+    let unit = |state: &DesiredState| {
+        state.units.iter().find(|it| it.id.app == "iamcore").cloned().unwrap()
+    };
+    let (was, is) = (unit(&old), unit(&new));
+    assert_eq!((was.offline, is.offline), (false, true));
+    assert!(!was.checks.is_empty() && is.checks.is_empty());
+    assert_eq!((was.replicas, &was.cpu, &was.workload), (is.replicas, &is.cpu, &is.workload));
+    assert_eq!(is.image, "idle:1");
+    let body = |state: &DesiredState| state.object(&is.workload).unwrap().body();
+    let container = |state: &DesiredState| {
+        body(state).get("/spec/template/spec/containers/0").cloned().unwrap()
+    };
+    let (was, idle) = (container(&old), container(&new));
+    for gone in ["command", "livenessProbe", "readinessProbe"] {
+        assert!(was.get(gone).is_some() && idle.get(gone).is_none(), "{gone}");
+    }
+    for kept in ["name", "env", "ports", "resources", "volumeMounts"] {
+        assert!(was.get(kept).is_some() && was.get(kept) == idle.get(kept), "{kept}");
+    }
+    let labels =
+        |state: &DesiredState| body(state).get("/spec/template/metadata/labels").cloned().unwrap();
+    let selects = |selector: &serde_json::Value, labels: &serde_json::Value| {
+        let selector = selector.as_object().unwrap();
+        selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+    };
+    let own = new.objects.iter().filter(|it| {
+        it.owner.app.as_deref() == Some("iamcore") && it.reference.cluster == is.id.cluster
+    });
+    let mut kinds = std::collections::BTreeSet::new();
+    for object in own {
+        let selector = match object.reference.kind.as_str() {
+            "Service" => "/spec/selector",
+            "StatefulSet" | "Deployment" | "PodDisruptionBudget" => "/spec/selector/matchLabels",
+            _ => continue,
+        };
+        let body = object.body();
+        let selector = body.get(selector).unwrap();
+        assert!(selects(selector, &labels(&old)));
+        let finds = object.reference.kind != "Service";
+        assert_eq!(selects(selector, &labels(&new)), finds, "{}", object.reference);
+        kinds.insert(object.reference.kind.clone());
+    }
+    assert!(kinds.contains("Service") && kinds.len() == 3, "{kinds:?}");
+    let tests = |state: &DesiredState| -> Vec<String> {
+        let own = state.units.iter().filter(|it| it.kind == UnitKind::Test);
+        own.map(|it| it.workload.name.clone()).collect()
+    };
+    assert_eq!(tests(&old), tests(&new));
+}
+
 #[test]
 fn a_rollout_policy_for_an_app_keeps_the_waves_and_times_of_its_solution() {
     let policy = site().rollout_policy("iam", Some("iamcore"));

@@ -12,7 +12,7 @@ mod pod;
 mod scheduling;
 mod resources;
 
-pub(super) use pod::pod_template;
+pub(super) use pod::{pod_template, pod_template_online};
 
 /// The StatefulSet, Deployment or DaemonSet of a standard app, as it is when no group is open.
 pub(super) fn workload<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Draft<'a> {

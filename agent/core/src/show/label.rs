@@ -52,6 +52,8 @@ pub(super) fn task(lang: Lang, kind: TaskKind) -> &'static str {
         TaskKind::ScaleIn => pick(lang, "scale in", "缩容"),
         TaskKind::Resize => pick(lang, "resize", "变配"),
         TaskKind::Restart => pick(lang, "restart", "重启"),
+        TaskKind::TakeOffline => pick(lang, "take offline", "下线"),
+        TaskKind::BringOnline => pick(lang, "bring online", "上线"),
         TaskKind::Test => pick(lang, "test", "测试"),
         TaskKind::Run => pick(lang, "run", "执行"),
         TaskKind::Apply => pick(lang, "apply", "应用"),

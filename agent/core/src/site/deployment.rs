@@ -110,10 +110,12 @@ pub struct PlacedApp {
     pub cpu: Option<Quantity>,
     /// Memory limit of each pod.
     pub memory: Option<Quantity>,
-    /// Names of the operations that change its size, or of the one that holds it at an earlier release.
+    /// Names of the operations that change its size or take it offline, or of the one that holds it at an earlier release.
     pub operations: Vec<String>,
     /// The image with its host.
     pub image: String,
+    /// The image that its pods run instead while it is offline.
+    pub idle: Option<String>,
     /// The command.
     pub command: Vec<String>,
     /// The arguments.

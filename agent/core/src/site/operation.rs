@@ -1,4 +1,5 @@
-//! What operations ask of apps once: a restart, another run of a task or of a test.
+//! What operations ask of apps beside their size: once, a restart or another run of a task or test; as long as the document
+//! stands, to be offline.
 
 use jiff::Timestamp;
 use tidegate_schema::app::{App, AppKind};
@@ -8,7 +9,7 @@ use tidegate_schema::scalar::Name;
 use super::ValidSite;
 use crate::desired::{Asked, UnitId};
 
-/// The apps that an action is done to once.
+/// The apps that an action is about, other than those about their size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     /// The action's name in the document.
@@ -22,14 +23,18 @@ pub(crate) struct Target<'a> {
     pub(crate) clusters: &'a [Name],
     /// The kind of app that it is for.
     pub(crate) kind: AppKind,
+    /// Whether it is done once; else it holds as long as its document stands.
+    pub(crate) is_once: bool,
 }
 
 impl<'a> Target<'a> {
-    /// Of an action that is done once; `None` for others.
+    /// Of an action; `None` for those that are about something else.
     pub(crate) fn of(action: &'a Action) -> Option<Self> {
-        let (verb, target, kind) = match action {
-            Action::Restart(target) => ("restart", target, AppKind::Standard),
-            Action::Test(target) => ("test", target, AppKind::Test),
+        let (verb, target, kind, is_once) = match action {
+            Action::Restart(target) => ("restart", target, AppKind::Standard, true),
+            Action::Test(target) => ("test", target, AppKind::Test, true),
+            Action::Offline(target) => ("offline", target, AppKind::Standard, false),
+            Action::Online(target) => ("online", target, AppKind::Standard, false),
             Action::RerunTask(target) => {
                 return Some(Self {
                     verb: "rerunTask",
@@ -38,11 +43,10 @@ impl<'a> Target<'a> {
                     apps: std::slice::from_ref(&target.app),
                     clusters: &target.clusters,
                     kind: AppKind::Task,
+                    is_once: true,
                 });
             }
-            Action::Offline(_)
-            | Action::Online(_)
-            | Action::Scale(_)
+            Action::Scale(_)
             | Action::Resize(_)
             | Action::Uninstall(_)
             | Action::Cordon(_)
@@ -50,7 +54,7 @@ impl<'a> Target<'a> {
             | Action::Rollback(_) => return None,
         };
         let (product, apps, clusters) = (&target.product, &target.apps, &target.clusters);
-        Some(Self { verb, field: "apps", product, apps, clusters, kind })
+        Some(Self { verb, field: "apps", product, apps, clusters, kind, is_once })
     }
 
     /// Whether it means this app, where it stands.
@@ -65,12 +69,37 @@ impl<'a> Target<'a> {
 }
 
 impl ValidSite {
+    /// Names of the operations that hold an app offline at `now`; none while another brings it online.
+    pub(crate) fn offline_by(
+        &self,
+        now: Timestamp,
+        (product, app, cluster): (&str, &App, &str),
+    ) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, operation) in self.standing_operations(now) {
+            let action = &operation.spec.action;
+            let is_meant = |target: Target<'_>| {
+                *target.product == *product && target.is_of(app) && target.is_in(cluster)
+            };
+            if !Target::of(action).is_some_and(is_meant) {
+                continue;
+            }
+            match action {
+                Action::Offline(_) => names.push(name.to_owned()),
+                Action::Online(_) => return Vec::new(),
+                _ => {}
+            }
+        }
+        names
+    }
+
     /// What operations ask for once, of those that stand at `now`; whether it was carried out already is the baseline's to
     /// say. In order, nothing twice.
     pub(crate) fn asked(&self, now: Timestamp) -> Vec<Asked> {
         let mut asked = Vec::new();
         for (name, operation) in self.standing_operations(now) {
-            let Some(target) = Target::of(&operation.spec.action) else { continue };
+            let target = Target::of(&operation.spec.action).filter(|target| target.is_once);
+            let Some(target) = target else { continue };
             let Some(deployment) = self.deployment(target.product.as_str()) else { continue };
             let places = deployment.placements.iter();
             for (cluster, placement) in places.filter(|(cluster, _)| target.is_in(cluster)) {

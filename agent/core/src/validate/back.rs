@@ -222,6 +222,8 @@ fn hold_product(deployment: &mut Deployment, earlier: &Deployment, operation: &s
     held.exclude.extend(tasks.map(|app| app.app.name.to_string()));
     for app in held.placements.values_mut().flat_map(|placement| &mut placement.apps) {
         app.operations = vec![operation.to_owned()];
+        // That it was offline then was another operation's word.
+        app.idle = None;
     }
     *deployment = held;
 }
@@ -236,7 +238,8 @@ fn hold_apps(
         let then = earlier.placements.get(cluster).map(|it| it.apps.as_slice()).unwrap_or_default();
         for app in placement.apps.iter_mut().filter(|it| apps.contains(it.app.name.as_str())) {
             if let Some(then) = then.iter().find(|then| then.app.name == app.app.name) {
-                *app = PlacedApp { operations: vec![operation.to_owned()], ..then.clone() };
+                let operations = vec![operation.to_owned()];
+                *app = PlacedApp { operations, idle: None, ..then.clone() };
             }
         }
     }

@@ -101,7 +101,12 @@ pub(super) fn check(
             continue;
         }
         if let Some(target) = Target::of(&operation.action) {
-            once(site, document, target, findings);
+            apps(site, document, target, findings);
+            if matches!(operation.action, Action::Online(_)) && !ends_anything(site, now, target) {
+                let place = document.place("spec.action.online");
+                let finding = Finding::note("OPERATION/NOT_OFFLINE").at(place).with("name", name);
+                findings.push(finding.with("product", target.product));
+            }
             continue;
         }
         let Some(asked) = Size::of(&operation.action) else {
@@ -166,8 +171,8 @@ pub(super) fn check(
     }
 }
 
-/// What is done once is done to apps of the kind that it is for, where they are.
-fn once(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mut Vec<Finding>) {
+/// What is done to apps is done to those of the kind that it is for, where they are.
+fn apps(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mut Vec<Finding>) {
     let about = |code: &'static str, field: &str| {
         let place = document.place(&format!("spec.action.{}.{field}", target.verb));
         let finding = Finding::error(code).at(place).with("name", document.name());
@@ -182,15 +187,15 @@ fn once(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
             findings.push(about("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]")));
         }
     }
-    let apps = || apps_in(deployment, target);
+    let there = || apps_in(deployment, target);
     // Where it is nowhere, that has been said.
-    if apps().next().is_none() {
+    if there().next().is_none() {
         return;
     }
     let wanted = kind(target.kind);
     for (index, name) in target.apps.iter().enumerate() {
         let field = if target.field == "app" { "app".to_owned() } else { format!("apps[{index}]") };
-        match apps().find(|app| app.name == *name) {
+        match there().find(|app| app.name == *name) {
             None => findings.push(about("OPERATION/APP_UNKNOWN", &field).with("app", name)),
             Some(app) if app.kind != target.kind => {
                 let finding = about("OPERATION/WRONG_KIND", &field).with("app", name);
@@ -200,10 +205,29 @@ fn once(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
             Some(_) => {}
         }
     }
-    if target.apps.is_empty() && !apps().any(|app| target.is_of(app)) {
+    if target.apps.is_empty() && !there().any(|app| target.is_of(app)) {
         let finding = about("OPERATION/NO_APP_FITS", "product").with("action", target.verb);
         findings.push(finding.with("wanted", wanted));
     }
+}
+
+/// Whether anything that is to come online was taken offline.
+fn ends_anything(site: &ValidSite, now: Timestamp, online: Target<'_>) -> bool {
+    let Some(deployment) = site.deployment(online.product.as_str()) else { return true };
+    let offline = site.standing_operations(now).filter_map(|(_, operation)| {
+        let action = &operation.spec.action;
+        Target::of(action)
+            .filter(|it| matches!(action, Action::Offline(_)) && *it.product == *online.product)
+    });
+    let offline: Vec<Target<'_>> = offline.collect();
+    deployment.placements.iter().filter(|(cluster, _)| online.is_in(cluster)).any(
+        |(cluster, it)| {
+            let meant = it.apps.iter().filter(|placed| online.is_of(&placed.app));
+            let is_offline =
+                |app: &App| offline.iter().any(|it| it.is_in(cluster) && it.is_of(app));
+            meant.into_iter().any(|placed| is_offline(&placed.app))
+        },
+    )
 }
 
 /// The apps of a product in the clusters that are meant.

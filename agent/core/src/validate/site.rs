@@ -6,6 +6,7 @@ use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::site::{Access, Site};
 
 use super::documents::{Documents, is_below};
+use crate::image::Image;
 use crate::snapshot::{Snapshot, resolve};
 
 /// The name and spec of the one `Site`; `None` when there is none.
@@ -34,6 +35,10 @@ pub(super) fn check(
             Some(_) => "SITE/CATALOG_MISSING",
         };
         findings.push(Finding::error(code).at(place).with("path", &catalog.path));
+    }
+    if let Some(image) = site.idle_image.as_ref().filter(|it| Image::parse(it).is_none()) {
+        let finding = Finding::error("SITE/IDLE_IMAGE_INVALID");
+        findings.push(finding.at(document.place("spec.idleImage")).with("image", image));
     }
     if documents.clusters().next().is_none() {
         let place = document.place("metadata.name");

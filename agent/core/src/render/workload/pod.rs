@@ -12,8 +12,23 @@ use crate::render::network::protocol;
 use crate::render::scope::{Scope, drop_nulls};
 use crate::site::{EnvValue, PlacedApp};
 
+/// What the pods of an app that is offline are called by the label `app.kubernetes.io/component`: its Services do not select
+/// them, its workload and its budget do.
+const OFFLINE: &str = "offline";
+
 /// The pod template of an app. Jobs put their own restart policy over it.
+///
+/// While the app is offline its pods keep everything (name, place, resources, volumes, settings) but what they run.
 pub(in crate::render) fn pod_template(scope: &Scope<'_>, app: &PlacedApp) -> Value {
+    template(scope, app, app.idle.as_deref())
+}
+
+/// The same as if no operation had taken it offline.
+pub(in crate::render) fn pod_template_online(scope: &Scope<'_>, app: &PlacedApp) -> Value {
+    template(scope, app, None)
+}
+
+fn template(scope: &Scope<'_>, app: &PlacedApp, idle: Option<&str>) -> Value {
     let own = app.app.name.as_str();
     let mut spec = json!({
         "serviceAccountName": own,
@@ -23,7 +38,7 @@ pub(in crate::render) fn pod_template(scope: &Scope<'_>, app: &PlacedApp) -> Val
         "dnsPolicy": dns_policy(app),
         "hostNetwork": app.app.host_network.then_some(true),
         "securityContext": security_context(app),
-        "containers": [container(scope, app)],
+        "containers": [container(scope, app, idle)],
         "volumes": volumes(app),
     });
     if let Value::Object(map) = &mut spec {
@@ -31,7 +46,7 @@ pub(in crate::render) fn pod_template(scope: &Scope<'_>, app: &PlacedApp) -> Val
     }
     let mut template = json!({
         "metadata": {
-            "labels": scope.pod_labels(own, component(app.app.kind)),
+            "labels": scope.pod_labels(own, idle.map_or(component(app.app.kind), |_| OFFLINE)),
             "annotations": {"tidegate.dev/inputs": inputs(app)},
         },
         "spec": spec,
@@ -53,7 +68,7 @@ fn inputs(app: &PlacedApp) -> Digest {
     Digest::of(&(&app.files, secrets, &app.app.certificates))
 }
 
-fn container(scope: &Scope<'_>, app: &PlacedApp) -> Value {
+fn container(scope: &Scope<'_>, app: &PlacedApp, idle: Option<&str>) -> Value {
     let env: Vec<Value> = app
         .env
         .iter()
@@ -77,14 +92,16 @@ fn container(scope: &Scope<'_>, app: &PlacedApp) -> Value {
             })
         })
         .collect();
-    let probes = app.app.probes.clone().unwrap_or_default();
+    // What runs while it is offline answers no probe, and knows no command.
+    let is_online = idle.is_none();
+    let probes = app.app.probes.clone().filter(|_| is_online).unwrap_or_default();
     let mounts = mounts(app);
     json!({
         "name": app.app.name,
-        "image": scope.image(app),
+        "image": scope.running_image(app, idle),
         "imagePullPolicy": "IfNotPresent",
-        "command": (!app.command.is_empty()).then_some(&app.command),
-        "args": (!app.args.is_empty()).then_some(&app.args),
+        "command": (is_online && !app.command.is_empty()).then_some(&app.command),
+        "args": (is_online && !app.args.is_empty()).then_some(&app.args),
         "env": (!env.is_empty()).then_some(env),
         "ports": (!ports.is_empty()).then_some(ports),
         "resources": resources::resources(app),

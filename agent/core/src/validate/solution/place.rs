@@ -36,6 +36,18 @@ pub(super) struct Placer<'a> {
     pub(super) namespace: &'a str,
 }
 
+/// What stands still where the site says nothing: every cluster has it, or its mirror has, as no pod starts without it.
+const IDLE_IMAGE: &str = "pause:3.10";
+
+/// The image of pods that are offline.
+fn idle_image(site: &ValidSite) -> String {
+    let registry = site.spec.registry.as_deref();
+    match &site.spec.idle_image {
+        Some(image) => image::qualify(image, registry),
+        None => image::qualify(IDLE_IMAGE, registry.or(Some("registry.k8s.io"))),
+    }
+}
+
 impl Placer<'_> {
     pub(super) fn placement(&self, findings: &mut Vec<Finding>) -> Placement {
         let version = self.wanted.version;
@@ -122,7 +134,11 @@ impl Placer<'_> {
     ) -> PlacedApp {
         let document = self.wanted.document;
         let place = |path: &str| document.place(&format!("spec.apps[{index}].{path}"));
-        let (size, operations) = self.size_of(app, findings);
+        let (size, mut operations) = self.size_of(app, findings);
+        let of = (self.wanted.product.product.as_str(), app, self.cluster);
+        let offline_by = self.site.offline_by(self.now, of);
+        let idle = (!offline_by.is_empty()).then(|| idle_image(self.site));
+        operations.extend(offline_by);
         let parameters = self.values(Some(app.name.as_str()));
         let mut filler = self.filler(&parameters, products);
         let replicas = match (app.kind, app.workload) {
@@ -168,6 +184,7 @@ impl Placer<'_> {
             memory: size.memory,
             operations,
             image,
+            idle,
             command,
             args,
             env,
