@@ -169,7 +169,7 @@ impl Course {
     }
 }
 
-/// A site from its first installation by way of an upgrade, a rollback and a cancelled release.
+/// A site from its first installation by way of an upgrade, a rollback, a cancelled release, and what is done once.
 async fn run(kills: Kills) -> (Outcome, u32) {
     let folder = tempfile::tempdir().unwrap();
     let mut course = Course::start(folder.path(), kills).await;
@@ -196,11 +196,21 @@ async fn run(kills: Kills) -> (Outcome, u32) {
     course.repository.set_level(2);
     let commit = course.repository.push("The second level once more");
     course.settle(&commit).await;
+
+    course.repository.documents(
+        "operations/once.yaml",
+        &[
+            "kind: Operation\nmetadata: {name: anew}\nspec: {action: {restart: {product: web}}, author: wang-wei, reason: CHG-1}",
+            "kind: Operation\nmetadata: {name: again}\nspec: {action: {rerunTask: {product: store, app: init}}, author: wang-wei, reason: CHG-2}",
+        ],
+    );
+    let commit = course.repository.push("Start anew, and prepare the store again");
+    course.settle(&commit).await;
     course.end().await
 }
 
 /// Pods and Jobs that the course makes, each exactly once: an upgrade makes each pod of a workload anew, a rollback and a
-/// cancelled release those of the first group, and back.
+/// cancelled release those of the first group, and back; a restart each pod once more, and another run of a task its pod.
 fn expected() -> Vec<BTreeMap<String, usize>> {
     let count = |text: &str| {
         let (what, count) = text.rsplit_once(' ').unwrap();
@@ -211,13 +221,13 @@ fn expected() -> Vec<BTreeMap<String, usize>> {
         "Pod logs/tail logs/tail:1.1.0 4",
         "Pod logs/tail logs/tail:1.2.0 1",
         "Pod store/init store/init:1.0.0 1",
-        "Pod store/init store/init:1.1.0 1",
+        "Pod store/init store/init:1.1.0 2",
         "Pod store/init store/init:1.2.0 1",
         "Pod store/keeper store/keeper:1.0.0 3",
         "Pod store/keeper store/keeper:1.1.0 4",
         "Pod store/keeper store/keeper:1.2.0 1",
         "Pod web/front web/front:1.0.0 3",
-        "Pod web/front web/front:1.1.0 3",
+        "Pod web/front web/front:1.1.0 6",
     ];
     let room_b = ["Pod logs/tail logs/tail:1.0.0 3", "Pod logs/tail logs/tail:1.1.0 3"];
     [&room_a[..], &room_b].map(|room| room.iter().map(|text| count(text)).collect()).to_vec()

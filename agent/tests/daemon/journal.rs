@@ -48,9 +48,11 @@ impl Reader {
             let objects = event.as_object_mut().unwrap().remove("objects");
             // The plan's digest covers uids and times of this run's clusters; names of approvals name the plan.
             event.as_object_mut().unwrap().remove("plan");
-            if let Some(approvals) = event.get_mut("approvals").and_then(Value::as_array_mut) {
-                for name in approvals {
-                    *name = "an approval".into();
+            // Pods have other uids in each run.
+            for (list, word) in [("approvals", "an approval"), ("pods", "a pod")] {
+                for name in event.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+                {
+                    *name = word.into();
                 }
             }
             match objects {
