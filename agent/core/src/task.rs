@@ -44,14 +44,11 @@ impl<'a> Basis<'a> {
     fn operations(&self, id: &UnitId, kind: TaskKind) -> Vec<&'a str> {
         let is_of_kind = |name: &&str| {
             let operation = self.site.operations.get(*name);
-            operation.is_some_and(|it| match it.spec.action {
-                operation::Action::Resize(_) => kind == TaskKind::Resize,
-                operation::Action::Offline(_) => kind == TaskKind::TakeOffline,
-                operation::Action::Scale(_) => {
-                    matches!(kind, TaskKind::ScaleOut | TaskKind::ScaleIn)
-                }
-                _ => false,
-            })
+            let made = operation.map(|it| &it.spec.action);
+            let is_scale = matches!(kind, TaskKind::ScaleOut | TaskKind::ScaleIn);
+            matches!(made, Some(operation::Action::Resize(_)) if kind == TaskKind::Resize)
+                || matches!(made, Some(operation::Action::Offline(_)) if kind == TaskKind::TakeOffline)
+                || matches!(made, Some(operation::Action::Scale(_)) if is_scale)
         };
         self.operations_of(id).filter(is_of_kind).collect()
     }

@@ -122,6 +122,18 @@ impl Told {
     }
 }
 
+impl Told {
+    /// As many pods came as went, and never was more than the approved half of an app away.
+    fn is_as_approved(&self) {
+        for (app, seen) in &self.seen {
+            assert_eq!(seen.len(), 2 * count(app), "{app}");
+            let floor = count(app) - count(app).div_ceil(2);
+            let fewest = self.fewest[app];
+            assert!(fewest >= floor, "{app}: {fewest} of {} were ready", count(app));
+        }
+    }
+}
+
 fn app(pod: &Pod) -> String {
     pod.labels()["app.kubernetes.io/name"].clone()
 }
@@ -162,23 +174,45 @@ async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again()
     site.start_agent(&[]);
     settled(&mut site).await;
     let before = uids(&client).await;
-    let workloads = |kind: &'static str, name: &'static str| {
-        let api = api(&client, "web", "apps/v1", kind);
-        async move { api.get(name).await.unwrap().metadata.generation }
-    };
-    let all = || async {
-        [
-            workloads("StatefulSet", "store").await,
-            workloads("Deployment", "front").await,
-            workloads("DaemonSet", "probe").await,
-        ]
-    };
-    let generations = all().await;
     let (told, watching) = Told::of(&client);
+    let generations = generations(&client).await;
+    restart(&mut site, &before, &told).await;
+    let after = uids(&client).await;
+    for (app, old) in &before {
+        assert_eq!((old.len(), after[app].len()), (count(app), count(app)), "{app}");
+        assert!(old.is_disjoint(&after[app]), "{app}: a pod stayed");
+    }
+    assert_eq!(self::generations(&client).await, generations, "no workload was written");
+    again(&mut site, &client).await;
+    assert_eq!(uids(&client).await, after, "no pod started anew a second time");
+    watching.abort();
+    told.lock().unwrap().is_as_approved();
+    offline(&mut site, &client).await;
+    inventory_is_what_exists(&site, "shop", &[("main", &client)]).await;
+    rests(&mut site, &[&cluster]).await;
+    let releases: Value = site.ask("/api/v1/releases").await.unwrap();
+    let rows = releases.as_array().or_else(|| releases["releases"].as_array()).unwrap();
+    assert_eq!(rows.len(), 5, "installation, restart, import, offline, online: {releases}");
+}
 
+async fn generations(client: &Client) -> Vec<Option<i64>> {
+    let mut generations = Vec::new();
+    for (kind, name) in [("StatefulSet", "store"), ("Deployment", "front"), ("DaemonSet", "probe")]
+    {
+        let workload = api(client, "web", "apps/v1", kind).get(name).await.unwrap();
+        generations.push(workload.metadata.generation);
+    }
+    generations
+}
+
+/// All pods start anew; the agent is killed when the first of them are on their way, and again later.
+async fn restart(
+    site: &mut TestSite,
+    before: &BTreeMap<String, BTreeSet<String>>,
+    told: &Arc<Mutex<Told>>,
+) {
     site.write("anew.yaml", &operation("anew", "{restart: {product: web}}", "CHG-1"));
     site.push(MARIA, "Start anew");
-    // Killed when the first pods are on their way, and again later.
     for enough in [1, 6] {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
         let new = || {
@@ -194,68 +228,38 @@ async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again()
         site.kill_agent();
         site.start_agent(&[]);
     }
-    let is_done = |status: &Status| {
-        let mut codes = status.findings.iter().map(|finding| finding.code.as_ref());
-        (codes.any(|code| code == "OPERATION/DONE") && status.plan.is_none()).then_some(())
-    };
-    site.see("the operation is done", is_done).await;
-    settled(&mut site).await;
-    let after = uids(&client).await;
-    for (app, old) in &before {
-        assert_eq!((old.len(), after[app].len()), (count(app), count(app)), "{app}");
-        assert!(old.is_disjoint(&after[app]), "{app}: a pod stayed");
-    }
-    assert_eq!(all().await, generations, "nothing of the workloads was written");
+    done(site, 1).await;
+}
 
-    // Another reason is no other operation, and a document that goes leaves nothing behind.
+/// Waits until the status says of so many operations that they are done, and nothing is left to do.
+async fn done(site: &mut TestSite, count: usize) {
+    let are_done = |status: &Status| {
+        let done = status.findings.iter().filter(|finding| finding.code == "OPERATION/DONE");
+        (done.count() == count && status.plan.is_none()).then_some(())
+    };
+    site.see("operations that are done", are_done).await;
+    settled(site).await;
+}
+
+/// Another reason is no other operation; a task runs again beside its first run; documents that go leave nothing behind.
+async fn again(site: &mut TestSite, client: &Client) {
     site.write("anew.yaml", &operation("anew", "{restart: {product: web}}", "CHG-2"));
     site.push(MARIA, "A better reason");
-    site.write(
-        "again.yaml",
-        &operation("again", "{rerunTask: {product: web, app: import}}", "CHG-3"),
-    );
+    let rerun = operation("again", "{rerunTask: {product: web, app: import}}", "CHG-3");
+    site.write("again.yaml", &rerun);
     site.push(MARIA, "Import again");
-    let jobs = api(&client, "web", "batch/v1", "Job");
-    let is_imported = |status: &Status| {
-        let done = status.findings.iter().filter(|finding| finding.code == "OPERATION/DONE");
-        (done.count() == 2 && status.plan.is_none()).then_some(())
-    };
-    site.see("the import has run again", is_imported).await;
-    let all_jobs = jobs.list(&ListParams::default()).await.unwrap().items;
-    assert_eq!(all_jobs.len(), 2, "{all_jobs:#?}");
-    for job in &all_jobs {
+    done(site, 2).await;
+    let jobs = api(client, "web", "batch/v1", "Job");
+    let all = jobs.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(all.len(), 2, "{all:#?}");
+    for job in &all {
         assert_eq!(job.data["status"]["succeeded"], 1, "{job:#?}");
     }
     site.remove("again.yaml");
     site.remove("anew.yaml");
     site.push(MARIA, "Done");
-    let is_followed = |status: &Status| {
-        let is_new = status.findings.iter().all(|finding| finding.code != "OPERATION/DONE");
-        (is_new && status.plan.is_none()).then_some(())
-    };
-    site.see("the documents are gone", is_followed).await;
-    settled(&mut site).await;
+    done(site, 0).await;
     assert_eq!(jobs.list(&ListParams::default()).await.unwrap().items.len(), 2, "kept for its log");
-    assert_eq!(uids(&client).await, after, "no pod started anew a second time");
-    watching.abort();
-    let told = told.lock().unwrap();
-    for (app, seen) in &told.seen {
-        assert_eq!(seen.len(), 2 * count(app), "{app}: as many came as went");
-        let floor = count(app) - count(app).div_ceil(2);
-        assert!(
-            told.fewest[app] >= floor,
-            "{app}: {} of {} were ready",
-            told.fewest[app],
-            count(app)
-        );
-    }
-    drop(told);
-    offline(&mut site, &client).await;
-    inventory_is_what_exists(&site, "shop", &[("main", &client)]).await;
-    rests(&mut site, &[&cluster]).await;
-    let releases: Value = site.ask("/api/v1/releases").await.unwrap();
-    let rows = releases.as_array().or_else(|| releases["releases"].as_array()).unwrap();
-    assert_eq!(rows.len(), 5, "installation, restart, import, offline, online: {releases}");
 }
 
 /// How many pods the Service of `front` leads to, as the server's own controller says.

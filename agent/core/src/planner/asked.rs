@@ -43,11 +43,9 @@ pub(super) fn pending(
     let left_out = changes.changes.extract_if(.., |change| is_left_out(change));
     let left_out: BTreeSet<String> = left_out.map(|change| change.object.to_string()).collect();
     for change in &mut changes.changes {
-        let is_told = |effect: &Effect| match effect {
-            Effect::PlaceIsTakenBy { object } => !left_out.contains(object),
-            _ => true,
-        };
-        change.effects.retain(is_told);
+        change.effects.retain(|effect| {
+            !matches!(effect, Effect::PlaceIsTakenBy { object } if left_out.contains(object))
+        });
     }
     // A workload that is not there has no pods to start anew; a Job that is there has had its run.
     pending.retain(|asked| {

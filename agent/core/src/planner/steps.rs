@@ -390,8 +390,9 @@ impl<'a> Builder<'a> {
             (Stage::Workload(own) | Stage::Restart(own), Stage::Restart(app)) => {
                 own == app || comes_after(app, own)
             }
-            (Stage::Restart(own), Stage::Workload(app)) => comes_after(app, own),
-            (Stage::Test(own), Stage::Test(app)) => comes_after(app, own),
+            (Stage::Restart(own), Stage::Workload(app)) | (Stage::Test(own), Stage::Test(app)) => {
+                comes_after(app, own)
+            }
             (before, key) => {
                 std::mem::discriminant(before) != std::mem::discriminant(key) && before < key
             }

@@ -84,10 +84,11 @@ impl ValidSite {
             if !Target::of(action).is_some_and(is_meant) {
                 continue;
             }
-            match action {
-                Action::Offline(_) => names.push(name.to_owned()),
-                Action::Online(_) => return Vec::new(),
-                _ => {}
+            if matches!(action, Action::Online(_)) {
+                return Vec::new();
+            }
+            if matches!(action, Action::Offline(_)) {
+                names.push(name.to_owned());
             }
         }
         names

@@ -18,23 +18,23 @@ use super::documents::Documents;
 use crate::site::{Deployment, Target, ValidSite};
 
 /// The size that an action asks for, and of what.
-struct Size<'a> {
+struct SizeAsked<'a> {
     product: &'a Name,
     app: &'a Name,
     clusters: &'a [Name],
     size: AppSize,
 }
 
-impl Size<'_> {
-    fn of(action: &Action) -> Option<Size<'_>> {
+impl SizeAsked<'_> {
+    fn of(action: &Action) -> Option<SizeAsked<'_>> {
         match action {
-            Action::Scale(scale) => Some(Size {
+            Action::Scale(scale) => Some(SizeAsked {
                 product: &scale.product,
                 app: &scale.app,
                 clusters: &scale.clusters,
                 size: AppSize { replicas: Some(scale.replicas), ..AppSize::default() },
             }),
-            Action::Resize(resize) => Some(Size {
+            Action::Resize(resize) => Some(SizeAsked {
                 product: &resize.product,
                 app: &resize.app,
                 clusters: &resize.clusters,
@@ -72,7 +72,7 @@ pub(super) fn size(
     let mut size = AppSize::default();
     let mut names = Vec::new();
     for (name, operation) in site.standing_operations(now) {
-        let asked = Size::of(&operation.spec.action);
+        let asked = SizeAsked::of(&operation.spec.action);
         if let Some(asked) = asked.filter(|it| it.is_of(product, app, cluster)) {
             size = size.overridden_by(&asked.size);
             names.push(name.to_owned());
@@ -109,7 +109,7 @@ pub(super) fn check(
             }
             continue;
         }
-        let Some(asked) = Size::of(&operation.action) else {
+        let Some(asked) = SizeAsked::of(&operation.action) else {
             let finding = Finding::warning("OPERATION/NOT_CARRIED_OUT");
             findings.push(finding.at(document.place("kind")).with("name", name));
             continue;

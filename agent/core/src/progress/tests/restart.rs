@@ -79,7 +79,7 @@ fn the_first_group_of_a_stateful_set_is_its_last_ordinal() {
     while gone(&world) == 0 {
         world.round();
     }
-    assert_eq!(world.pods.iter().map(|(it, (_, made))| (*it, *made)).last(), Some((2, 4)));
+    assert_eq!(world.pods.iter().map(|(it, (_, made))| (*it, *made)).next_back(), Some((2, 4)));
     assert_eq!(world.made, 4);
 }
 
