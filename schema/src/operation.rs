@@ -30,11 +30,12 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
-    /// Starts the pods of apps anew, in groups.
+    /// Starts the pods of apps anew, in groups, once.
     Restart(AppsTarget),
-    /// Keeps the pods of apps but serves nothing from them, as long as the document is there.
+    /// Keeps the pods of apps but serves nothing from them, as long as the document is there: they run the site's `idleImage`.
     Offline(AppsTarget),
-    /// Brings apps back that were taken offline.
+    /// Brings apps back that another operation has taken offline, before its time: it goes before that one as long as both
+    /// documents are there.
     Online(AppsTarget),
     /// Changes the number of instances, whatever the solution says, as long as the document is there.
     Scale(Scale),
@@ -42,9 +43,9 @@ pub enum Action {
     Resize(Resize),
     /// Removes a product that no solution holds any more.
     Uninstall(Uninstall),
-    /// Runs a task again although its inputs are the same.
+    /// Runs a task again although its inputs are the same, once.
     RerunTask(AppTarget),
-    /// Runs the tests of a product.
+    /// Runs the tests of a product again, once.
     Test(AppsTarget),
     /// Keeps new pods off nodes, as long as the document is there.
     Cordon(NodesTarget),
