@@ -756,7 +756,14 @@ impl Agent {
                 self.journal.append(&row.id, &[cancelled], &[], now).await?;
                 phase = ReleasePhase::Cancelled;
             }
-            self.journal.set_phase(&row.id, phase, &[], now).await?;
+            // What it has begun for operations is begun all the same.
+            let carried_out = state.carried_out(&plan);
+            let mut facts = Vec::new();
+            if let Some(baseline) = self.baseline.as_mut().filter(|_| !carried_out.is_empty()) {
+                baseline.remember(&row.id, now, &carried_out);
+                facts.push(Fact::new(fact::BASELINE, baseline)?);
+            }
+            self.journal.set_phase(&row.id, phase, &facts, now).await?;
             return Ok(());
         };
         let before = self.content_of(row.before_revision.as_deref(), row.started_at).await?;

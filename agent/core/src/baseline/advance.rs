@@ -88,14 +88,7 @@ impl Baseline {
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;
         baseline.zones.clone_from(reached.zones);
-        for asked in reached.carried_out {
-            let release = reached.release.to_owned();
-            let new = CarriedOut { release, at: reached.at, apps: BTreeSet::new() };
-            let done = baseline.operations.entry(asked.operation.clone()).or_insert(new);
-            reached.release.clone_into(&mut done.release);
-            done.at = reached.at;
-            done.apps.insert(asked.unit.clone());
-        }
+        baseline.remember(reached.release, reached.at, reached.carried_out);
         let left = Left::of(plan);
         let ended_well = |product: &str| reached.is_complete || reached.products.contains(product);
         for deployment in site.deployments.values().filter(|it| ended_well(&it.product)) {
@@ -126,6 +119,17 @@ impl Baseline {
             }
         }
         baseline
+    }
+
+    /// Remembers what a release did that operations asked for once, so that it is not done again.
+    pub fn remember(&mut self, release: &str, at: Timestamp, carried_out: &[Asked]) {
+        for asked in carried_out {
+            let new = CarriedOut { release: release.to_owned(), at, apps: BTreeSet::new() };
+            let done = self.operations.entry(asked.operation.clone()).or_insert(new);
+            release.clone_into(&mut done.release);
+            done.at = at;
+            done.apps.insert(asked.unit.clone());
+        }
     }
 
     fn take_over(&mut self, deployment: &Deployment, desired: &DesiredState, left: &Left<'_>) {
