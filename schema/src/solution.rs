@@ -29,6 +29,21 @@ pub struct Solution {
     /// need more approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowance>,
+    /// Another order than the one that follows from dependencies (YL-047). Without it that one counts again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+}
+
+/// The order in which products, and the apps of a product, change. What is not named keeps its place by its dependencies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// Products of this solution: each after the one before it, also where it requires one that comes later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<Name>,
+    /// Apps, by product: each after the one before it, also where its `after` says otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apps: BTreeMap<Name, Vec<Name>>,
 }
 
 /// One product of a solution.

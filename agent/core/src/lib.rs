@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod digest;
 pub mod object;
+pub mod order;
 pub mod definition;
 pub mod ignored;
 pub mod secrecy;
@@ -32,7 +33,6 @@ pub mod change;
 pub mod group;
 pub mod validate;
 pub mod diff;
-pub mod order;
 pub mod plan;
 pub mod baseline;
 pub mod pin;

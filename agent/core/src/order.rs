@@ -33,6 +33,19 @@ pub fn levels(needs: &Needs) -> Result<Vec<Vec<String>>, Vec<String>> {
     Ok(levels)
 }
 
+/// Puts some one after another: each comes after the one before it, and after none of those that come later, whatever it
+/// needs. What is not known is passed over.
+pub fn put_in_order(needs: &mut Needs, wanted: &[String]) {
+    let wanted: Vec<&String> = wanted.iter().filter(|name| needs.contains_key(*name)).collect();
+    for (index, name) in wanted.iter().enumerate() {
+        let (before, after) = wanted.split_at(index);
+        if let Some(own) = needs.get_mut(*name) {
+            own.retain(|needed| !after.contains(&needed));
+            own.extend(before.last().map(|before| (*before).clone()));
+        }
+    }
+}
+
 /// Everything that a name needs, also by way of others.
 pub fn closure(needs: &Needs, name: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -104,6 +117,17 @@ mod tests {
     fn needs(pairs: &[(&str, &[&str])]) -> Needs {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         pairs.iter().map(|(name, others)| ((*name).to_owned(), own(others))).collect()
+    }
+
+    #[test]
+    fn an_order_goes_before_what_is_needed_and_the_rest_stays() {
+        let mut all =
+            needs(&[("a", &["c", "x"]), ("b", &[]), ("c", &["b"]), ("d", &["a"]), ("x", &[])]);
+        let order = ["b", "a", "nobody", "c"].map(str::to_owned);
+        put_in_order(&mut all, &order);
+        let wanted =
+            needs(&[("a", &["b", "x"]), ("b", &[]), ("c", &["a", "b"]), ("d", &["a"]), ("x", &[])]);
+        assert_eq!(all, wanted);
     }
 
     fn object(group: &str, kind: &str) -> ObjectRef {

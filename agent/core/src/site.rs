@@ -12,6 +12,7 @@ use tidegate_schema::policy::{
 use tidegate_schema::product::{Requirement, SecretFields};
 use tidegate_schema::scalar::Name;
 use tidegate_schema::site::{Cluster, Site, Tier};
+use tidegate_schema::solution::Order;
 
 use crate::digest::Digest;
 use crate::snapshot::Revision;
@@ -25,8 +26,8 @@ mod rollout;
 
 pub(crate) use access::allows;
 pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
-pub use pins::{AppPins, Pins};
 pub(crate) use operation::Target;
+pub use pins::{AppPins, Pins};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct ValidSite {
     pub deployments: BTreeMap<String, Deployment>,
     /// Rollout policies, by name; use [`ValidSite::rollout_policy`].
     pub rollout_policies: BTreeMap<String, RolloutPolicy>,
+    /// Orders that solutions give instead of those that follow from dependencies.
+    pub orders: Vec<Order>,
     /// The rollout policy that each solution names.
     pub solution_rollouts: BTreeMap<String, String>,
     /// Approval policies, by name; use [`ValidSite::approval_rules`].

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_schema::operation;
+use tidegate_schema::scalar::Name;
 
 use crate::baseline::{Baseline, BaselineApp};
 use crate::change::{Action, Change, ChangeSet};
 use crate::desired::{Asked, DesiredState, Unit, UnitId, UnitKind};
 use crate::image;
-use crate::order::Needs;
+use crate::order::{self, Needs};
 use crate::plan::{ReleaseKind, Task, TaskKind};
 use crate::site::{Deployment, ValidSite};
 
@@ -313,21 +314,37 @@ pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
     tasks.iter().map(kind).min().unwrap_or(ReleaseKind::Release)
 }
 
-/// The products of the site with those that each requires.
+/// The products of the site with those that each changes after: those that it requires, unless a solution gives an order.
 pub(crate) fn requires(site: &ValidSite) -> Needs {
     let own = |deployment: &Deployment| {
         deployment.requires.iter().map(|requirement| requirement.product.to_string()).collect()
     };
-    site.deployments.iter().map(|(name, deployment)| (name.clone(), own(deployment))).collect()
-}
-
-/// The apps of a product with those that each comes after, in all clusters together.
-pub(crate) fn after(desired: &DesiredState, product: &str) -> Needs {
-    let mut needs = Needs::new();
-    for unit in desired.units.iter().filter(|unit| unit.id.product == product) {
-        needs.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
+    let all = site.deployments.iter();
+    let mut needs: Needs = all.map(|(name, deployment)| (name.clone(), own(deployment))).collect();
+    for order in &site.orders {
+        order::put_in_order(&mut needs, &names(&order.products));
     }
     needs
+}
+
+fn names(names: &[Name]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// The apps of each product with those that each changes after, in all clusters together: those that it names, unless a
+/// solution gives an order.
+pub(crate) fn after(desired: &DesiredState, site: &ValidSite) -> BTreeMap<String, Needs> {
+    let mut all: BTreeMap<String, Needs> = BTreeMap::new();
+    for unit in &desired.units {
+        let own = all.entry(unit.id.product.clone()).or_default();
+        own.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
+    }
+    for (product, apps) in site.orders.iter().flat_map(|order| &order.apps) {
+        if let Some(needs) = all.get_mut(product.as_str()) {
+            order::put_in_order(needs, &names(apps));
+        }
+    }
+    all
 }
 
 #[cfg(test)]

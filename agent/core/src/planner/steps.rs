@@ -153,11 +153,7 @@ impl<'a> Builder<'a> {
         let closures = |needs: &Needs| -> BTreeMap<String, BTreeSet<String>> {
             needs.keys().map(|name| (name.clone(), order::closure(needs, name))).collect()
         };
-        let mut apps: BTreeMap<String, Needs> = BTreeMap::new();
-        for unit in &basis.desired.units {
-            let own = apps.entry(unit.id.product.clone()).or_default();
-            own.entry(unit.id.app.clone()).or_default().extend(unit.after.iter().cloned());
-        }
+        let apps = task::after(basis.desired, basis.site);
         Self {
             basis,
             live,

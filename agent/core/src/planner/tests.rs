@@ -79,6 +79,7 @@ fn site(products: &[Product], policy: &Value) -> ValidSite {
         ]),
         deployments: products.iter().map(|it| (it.name.clone(), deployment(it))).collect(),
         rollout_policies: BTreeMap::from([("standard".to_owned(), policy)]),
+        orders: Vec::new(),
         solution_rollouts: BTreeMap::from([("platform".to_owned(), "standard".to_owned())]),
         approval_policies: BTreeMap::new(),
         change_windows: BTreeMap::new(),
@@ -340,6 +341,39 @@ fn what_registries_said_is_part_of_the_plan_and_what_they_did_not_say_a_risk() {
     let (_, report) = world.plan();
     assert!(report.is_refused());
     assert_eq!(codes(&report), ["IMAGE/MISSING", "IMAGE/MISSING"]);
+}
+
+#[test]
+fn an_order_of_the_solution_goes_before_dependencies_and_without_it_they_count_again() {
+    let mut web = product("web", "w:1");
+    web.requires = vec!["db".to_owned()];
+    web.apps = vec![2, 2];
+    let mut products = [product("db", "d:1"), web];
+    for product in &mut products {
+        product.clusters = vec!["room-a".to_owned()];
+        product.has_jobs = false;
+    }
+    let mut world = World::new(&[], &products, &json!({}));
+    let workloads = |world: &World| -> Vec<String> {
+        let (plan, report) = world.plan();
+        assert_eq!(codes(&report), [""; 0]);
+        assert_eq!(check(&plan, &world.site), [""; 0]);
+        plan.steps().filter(|(_, it)| it.rollout.is_some()).map(|(_, it)| it.id.clone()).collect()
+    };
+    let usual = workloads(&world);
+    assert_eq!(usual[0], "products-1/room-a/db/app-0");
+    let order = json!({"products": ["web", "db"], "apps": {"web": ["app-1", "app-0"]}});
+    world.site.orders = vec![serde_json::from_value(order).unwrap()];
+    assert_eq!(
+        workloads(&world),
+        [
+            "products-1/room-a/web/app-1",
+            "products-1/room-a/web/app-0",
+            "products-2/room-a/db/app-0"
+        ]
+    );
+    world.site.orders.clear();
+    assert_eq!(workloads(&world), usual);
 }
 
 #[test]

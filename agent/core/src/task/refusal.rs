@@ -259,8 +259,10 @@ fn cycles(basis: Basis<'_>, findings: &mut Vec<Finding>) {
     if let Err(cycle) = order::levels(&super::requires(basis.site)) {
         findings.push(Finding::error("PLAN/REQUIRES_CYCLE").with("products", cycle.join(", ")));
     }
-    for deployment in basis.site.deployments.values() {
-        if let Err(cycle) = order::levels(&super::after(basis.desired, &deployment.product)) {
+    for (product, needs) in super::after(basis.desired, basis.site) {
+        if let Some(deployment) = basis.site.deployment(&product)
+            && let Err(cycle) = order::levels(&needs)
+        {
             let finding = about("PLAN/AFTER_CYCLE", deployment);
             findings.push(finding.with("apps", cycle.join(", ")));
         }

@@ -146,6 +146,7 @@ impl Documents {
                 .collect(),
             deployments: BTreeMap::new(),
             rollout_policies: plain(self.rollout_policies()),
+            orders: self.solutions().filter_map(|(_, solution)| solution.order.clone()).collect(),
             solution_rollouts: self
                 .solutions()
                 .filter_map(|(document, solution)| {

@@ -21,6 +21,7 @@ use crate::site::{Deployment, ValidSite};
 use crate::snapshot::Snapshot;
 use crate::template::Templates;
 
+mod order;
 mod place;
 
 /// One product that a solution asks for, with its version.
@@ -53,7 +54,7 @@ pub(super) fn deploy(
     let layers = parameter::layers(documents, &running, findings);
     let templates = Templates::new();
     let returns = back::returns(documents, snapshot, now, findings);
-    for name in order(&wanted, findings) {
+    for name in by_requirements(&wanted, findings) {
         let Some(wanted) = wanted.get(name) else { continue };
         let mut deployment =
             one(site, wanted, documents, snapshot, (&layers, &templates), now, findings);
@@ -61,6 +62,9 @@ pub(super) fn deploy(
         site.deployments.insert(name.to_owned(), deployment);
     }
     back::complete(site, &returns, findings);
+    for (document, solution) in documents.solutions() {
+        order::check(site, document, solution, findings);
+    }
 }
 
 /// The products of all solutions, by name; findings for those that are unknown or asked for twice.
@@ -111,7 +115,10 @@ fn wanted<'a>(
 
 /// The products in an order in which each comes after those that it requires. Requirements that another product of the
 /// site meets at the wrong version, and circles, are findings; whether the baseline meets the others is the planner's.
-fn order<'a>(wanted: &BTreeMap<&'a str, Wanted<'a>>, findings: &mut Vec<Finding>) -> Vec<&'a str> {
+fn by_requirements<'a>(
+    wanted: &BTreeMap<&'a str, Wanted<'a>>,
+    findings: &mut Vec<Finding>,
+) -> Vec<&'a str> {
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, own) in wanted {
         let mut needs = Vec::new();
