@@ -1,6 +1,7 @@
 //! How long the pure steps take over a large site: `cargo bench --workspace --bench core`.
 //!
-//! Figures are printed and never asserted. `-- --write DIR` only writes the site, for the built program.
+//! Figures are printed and never asserted. `-- --write DIR` only writes the site, for the built program; `-- --many` plans
+//! 40,000 objects once, in a process of its own so that its memory is seen.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
@@ -172,6 +173,101 @@ fn write(folder: &Path) -> usize {
     count
 }
 
+/// A site of 100 products of 10 apps in 4 clusters, with ten objects for each app in each: 40,000.
+fn write_many(folder: &Path) {
+    let put = |path: &str, text: &str| {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let mut site = head("Site", "large")
+        + "  tier: production\n  resourcePrefix: hz\n  domain: hz.bank.internal\n---\n"
+        + &head("ApprovalPolicy", "open")
+        + "  rules: []\n";
+    for cluster in 0..4 {
+        site += "---\n";
+        site += &head("Cluster", &format!("room-{cluster}"));
+        writeln!(
+            site,
+            "  {{access: {{sandbox: {{nodes: 4}}}}, room: r{cluster}, zone: z{cluster}, region: r}}"
+        )
+        .unwrap();
+    }
+    let mut solution = head("Solution", "all") + "  products:\n";
+    for product in 0..100 {
+        let name = format!("p{product}");
+        let mut version = head("ProductVersion", &name);
+        version += "  version: 1.0.0\n  verbatimManifests: [manifests/*.yaml]\n  apps:\n";
+        let mut sizes = "  sizes:\n    - name: medium\n      apps:\n".to_owned();
+        let mut manifests = String::new();
+        for app in 0..10 {
+            let kind = if app % 2 == 0 { "StatefulSet" } else { "Deployment" };
+            writeln!(version, "    - {{name: a{app}, workload: {kind}, image: 'core/{name}-a{app}:1.0.0', ports: [{{name: http, port: 8080}}], files: {{/etc/app.properties: \"mode=single\\nlevel=info\\n\"}}, probes: {{readiness: {{http: {{path: /health, port: http}}}}}}}}").unwrap();
+            writeln!(sizes, "        a{app}: {{replicas: 2, cpu: 500m, memory: 512Mi}}").unwrap();
+            for number in 0..5 {
+                writeln!(manifests, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a{app}-{number}}}\ndata: {{region: hangzhou, level: info, limits: \"cpu=1\\nmemory=2Gi\\n\"}}").unwrap();
+            }
+        }
+        put(&format!("catalog/{name}/product.yaml"), &(head("Product", &name) + "  {}\n"));
+        put(&format!("catalog/{name}/1.0.0/version.yaml"), &(version + &sizes));
+        put(&format!("catalog/{name}/1.0.0/manifests/all.yaml"), &manifests);
+        writeln!(solution, "    - {{product: {name}, version: 1.0.0, size: medium}}").unwrap();
+    }
+    put("site.yaml", &site);
+    put("solution.yaml", &solution);
+}
+
+/// The most memory that this process has used (proc(5), `status`), in MiB.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// All of planning, once, as after a restart: from files in memory and what the clusters answered to the plan.
+fn many() {
+    let folder = tempfile::tempdir().unwrap();
+    write_many(folder.path());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let now = Timestamp::now();
+    let snapshot = runtime.block_on(Source::folder(folder.path())).unwrap();
+    let (site, findings) = validate(&snapshot, now);
+    let Some(site) = site else {
+        println!("refused: {:#?}", findings.iter().take(5).collect::<Vec<_>>());
+        return;
+    };
+    let live = observed(&site, &render(&site, now), now, true);
+    let before = most_memory();
+    drop(site);
+    let start = Instant::now();
+    let mut told = String::new();
+    let mut step = |what: &str, since: Instant| {
+        write!(told, "  {what} {:.2?}", since.elapsed()).unwrap();
+        Instant::now()
+    };
+    let (site, _) = validate(&snapshot, now);
+    let site = site.unwrap();
+    let since = step("validate", start);
+    let desired = render(&site, now);
+    let since = step("render", since);
+    let changes = diff(&desired, &live, &Inventory::default(), &BTreeMap::new());
+    let since = step("diff", since);
+    let revision = &snapshot.revision;
+    let (made, _) =
+        plan(changes, &desired, &site, &live, None, &Inventory::default(), revision, &[]);
+    let since = step("plan", since);
+    let id = made.id();
+    step("its digest", since);
+    println!(
+        "planning {} objects of which {} change: {:.2?} (goal: 5 s), at most {} MiB with what was observed, of which {before} \
+         before (goal: 500 MiB)\n{told}\n  {id}",
+        desired.objects.len(),
+        made.content.changes.changes.len(),
+        start.elapsed(),
+        most_memory(),
+    );
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
@@ -234,6 +330,10 @@ fn main() {
         && flag == "--write"
     {
         println!("{} documents in {folder}", write(Path::new(folder)));
+        return;
+    }
+    if arguments.iter().any(|it| it == "--many") {
+        many();
         return;
     }
     let folder = tempfile::tempdir().unwrap();
