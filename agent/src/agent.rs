@@ -22,7 +22,9 @@ use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
 use tidegate_core::digest::Digest;
 use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate};
-use tidegate_core::live::{ClusterObservation, Gap, Inventory, InventoryEntry, LiveState};
+use tidegate_core::live::{
+    ClusterObservation, Gap, Inventory, InventoryEntry, LiveState, Surroundings,
+};
 use tidegate_core::pin;
 use tidegate_core::plan::{Plan, PlanReport, Risk};
 use tidegate_core::progress::{self, ReleaseState};
@@ -969,5 +971,6 @@ fn unobserved(gap: Option<Gap>, now: Timestamp) -> ClusterObservation {
         gap: Some(gap.unwrap_or_else(unknown)),
         gaps: BTreeMap::new(),
         objects: BTreeMap::new(),
+        around: Surroundings::default(),
     }
 }

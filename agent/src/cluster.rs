@@ -1,6 +1,7 @@
 //! One Kubernetes cluster: the only place that talks to API servers.
 
 mod api;
+mod around;
 mod ask;
 mod kept;
 mod kinds;
@@ -28,6 +29,7 @@ use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
 use api::{Answer, ApiError, Verb};
+use around::Around;
 use kept::Kept;
 use kinds::{Kinds, ServedKind, Writable};
 use tried::Tried;
@@ -101,6 +103,7 @@ pub struct Cluster {
     verified: Arc<Mutex<BTreeMap<ObjectRef, Verified>>>,
     kept: Arc<Mutex<BTreeMap<ObjectRef, Kept>>>,
     tried: Arc<Mutex<BTreeMap<ObjectRef, Tried>>>,
+    around: Arc<Mutex<Option<Around>>>,
     identity: Arc<OnceLock<(String, String)>>,
     is_listened_to: bool,
 }
@@ -132,6 +135,7 @@ impl Cluster {
             verified: Arc::default(),
             kept: Arc::default(),
             tried: Arc::default(),
+            around: Arc::default(),
             identity: Arc::default(),
             is_listened_to: false,
         }

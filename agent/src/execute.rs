@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
+use tidegate_core::autoscaler;
 use tidegate_core::backoff::Backoff;
 use tidegate_core::desired::{Check, DesiredObject, DesiredState};
 use tidegate_core::diff::PRUNE_ANNOTATION;
@@ -332,7 +333,23 @@ impl Running {
                 }
             }
         }
+        self.look_around(&mut observed, hands).await;
         observed
+    }
+
+    /// What steps look at beside their own objects before they begin. What cannot be read is not there for them: the plan
+    /// said so.
+    async fn look_around(&self, observed: &mut Observed, hands: &Hands<'_>) {
+        for reference in progress::around(self.plan(), &self.state) {
+            let Some(cluster) = hands.clusters.get(&reference.cluster) else { continue };
+            let known = self.desired.object(reference).map(|it| it.api_version.as_str());
+            match cluster.get(reference, known.unwrap_or(autoscaler::API_VERSION)).await {
+                Ok(seen) => {
+                    observed.objects.insert(reference.clone(), seen);
+                }
+                Err(gap) => tracing::warn!(object = %reference, gap.message, "cannot be read"),
+            }
+        }
     }
 
     fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {

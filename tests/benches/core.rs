@@ -15,7 +15,7 @@ use tidegate::source::Source;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::diff;
 use tidegate_core::live::{
-    ClusterObservation, Inventory, LiveObject, LiveState, Observation, Prediction,
+    ClusterObservation, Inventory, LiveObject, LiveState, Observation, Prediction, Surroundings,
 };
 use tidegate_core::planner::plan;
 use tidegate_core::render::render;
@@ -284,6 +284,7 @@ fn observed(site: &ValidSite, desired: &DesiredState, now: Timestamp, is_there: 
             gap: None,
             gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
+            around: Surroundings::default(),
         };
         live.clusters.insert(cluster.clone(), observation);
     }

@@ -14,6 +14,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tidegate::cluster::Cluster;
+use tidegate_core::autoscaler;
 use tidegate_core::change::{Action, Change, ChangeSet, Confidence, Effect, FieldChange, Shown};
 use tidegate_core::desired::{DesiredObject, DesiredState, Layer, Owner};
 use tidegate_core::diff::{self, REPLACE_ANNOTATION};
@@ -233,6 +234,7 @@ on_both! {
     fields_below_unknown_ones_are_compared
     a_field_that_the_schema_does_not_know_any_more_stops_that_object_only
     a_field_that_is_left_to_others_stays_theirs
+    what_is_around_a_change_is_looked_at_and_at_rest_nothing_is
     a_certificate_that_somebody_injects_stays
     a_secret_that_somebody_fills_stays_filled
 }
@@ -1002,6 +1004,44 @@ async fn a_field_that_is_left_to_others_stays_theirs(mut world: World) {
     world.apply().await;
     assert_eq!(replicas(&world).await, json!(5));
     assert!(world.diff().await.is_empty());
+}
+
+/// Autoscalers that somebody made by hand for a workload of ours.
+async fn what_is_around_a_change_is_looked_at_and_at_rest_nothing_is(mut world: World) {
+    let want = |world: &mut World, image: &str| {
+        let mut body = workload("Deployment", &json!({"replicas": 2}));
+        body["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        world.want(&[body]);
+    };
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let spec = json!({"minReplicas": 2, "maxReplicas": 5, "scaleTargetRef": target});
+    let by_hand = json!({"metadata": {"name": "by-hand"}, "spec": spec});
+    want(&mut world, "shop/web:1");
+    world.apply().await;
+    // The sandbox has them at one version only.
+    let version = if world.sandbox.is_some() { "v2" } else { "v1" };
+    let path = format!("/apis/autoscaling/{version}/namespaces/{}", world.namespace);
+    world.send(&Method::POST, &(path + "/horizontalpodautoscalers"), &by_hand).await;
+    let around = async |world: &World| world.live().await.clusters[CLUSTER].around.clone();
+    let lists = |world: &World| {
+        let requests = world.sandbox.as_ref().map(Sandbox::requests);
+        requests.and_then(|it| it.by_verb.get("list").copied()).unwrap_or_default()
+    };
+    assert!(around(&world).await.autoscalers.is_empty());
+    let before = lists(&world);
+    assert!(around(&world).await.autoscalers.is_empty());
+    assert_eq!(lists(&world), before);
+    want(&mut world, "shop/web:2");
+    let found = around(&world).await;
+    assert!(found.unknown.is_empty(), "{found:?}");
+    let (reference, found) = found.autoscalers.first_key_value().unwrap();
+    let workload = &world.desired.objects[0].reference;
+    assert_eq!(autoscaler::target(reference, found).as_ref(), Some(workload));
+    assert_eq!(autoscaler::bounds(found), (2, 5));
+    // A plan that waits asks again only after a while.
+    let before = lists(&world);
+    assert_eq!(around(&world).await.autoscalers.len(), 1);
+    assert_eq!(lists(&world), before);
 }
 
 /// Webhooks, conversions and aggregated APIs whose authority an injector of certificates fills in.

@@ -5,8 +5,10 @@
 
 use serde_json::{Value, json};
 
+use crate::autoscaler;
 use crate::desired::away_at_once;
 use crate::health::is_observed;
+use crate::ignored;
 use crate::object::{Object, REVISION};
 use crate::plan::Driver;
 use crate::pod::Pod;
@@ -35,6 +37,10 @@ pub fn form(
     cumulative: u32,
 ) -> Object {
     let mut object = desired.clone();
+    if matches!(driver, Driver::StatefulSet | Driver::Deployment) {
+        // Groups are of a number that stays, whoever sets it before and after.
+        ignored::take_back(&mut object, autoscaler::REPLICAS);
+    }
     match driver {
         Driver::Whole | Driver::DaemonSet | Driver::Restart => {}
         Driver::StatefulSet => {

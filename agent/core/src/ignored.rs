@@ -106,6 +106,20 @@ pub fn left(object: &Object) -> BTreeMap<String, String> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
+/// Whether a field of an object is left to others.
+pub fn is_left(object: &Object, path: &str) -> bool {
+    left(object).contains_key(path)
+}
+
+/// Takes a field back that was left to others.
+pub fn take_back(object: &mut Object, path: &str) {
+    let mut fields = left(object);
+    if fields.remove(path).is_some() {
+        let text = serde_json::to_string(&fields).unwrap_or_default();
+        object.set(&["metadata", "annotations", IGNORE_ANNOTATION], Value::String(text));
+    }
+}
+
 /// The object as it is to be sent: as the documents say, but for what is left to others when the object exists.
 pub fn sent(desired: &Object, live: Option<&Object>) -> Object {
     let mut result = desired.clone();

@@ -16,6 +16,7 @@ pub mod object;
 pub mod order;
 pub mod definition;
 pub mod ignored;
+pub mod autoscaler;
 pub mod secrecy;
 pub mod served;
 pub mod health;

@@ -41,6 +41,17 @@ pub struct ClusterObservation {
     pub gaps: BTreeMap<ObjectRef, Gap>,
     /// One entry for each desired object and each object of the inventory that was looked at.
     pub objects: BTreeMap<ObjectRef, Observation>,
+    /// What the changes count on beside their own objects.
+    pub around: Surroundings,
+}
+
+/// What changes count on beside their own objects, whoever made it. Looked at only where something changes that needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Autoscalers of the namespaces in which workloads change.
+    pub autoscalers: BTreeMap<ObjectRef, Object>,
+    /// What could not be looked at, as a plural of the API (`horizontalpodautoscalers`), and why.
+    pub unknown: BTreeMap<String, Gap>,
 }
 
 /// Why something could not be observed. A gap is never read as "absent" (invariant).

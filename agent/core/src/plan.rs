@@ -308,6 +308,9 @@ pub struct Rollout {
     pub unattended: Vec<UnattendedRule>,
     /// Checks after each group.
     pub checks: Vec<Check>,
+    /// Autoscalers of the workload, whoever made them: no group is opened while one of them may move the number of pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autoscalers: Vec<ObjectRef>,
 }
 
 /// How exact groups are made on stock Kubernetes (waves.md, "Drivers").

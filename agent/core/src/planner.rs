@@ -17,6 +17,7 @@ use crate::task::{self, Basis, refusal};
 
 mod asked;
 mod held;
+mod preflight;
 mod risk;
 mod rollout;
 mod steps;
@@ -54,6 +55,7 @@ pub fn plan(
     report.findings.extend(remarks);
     let layout = waves::layout(basis, &mut report.findings);
     let waves = steps::waves(basis, live, &layout, &mut report.findings);
+    report.findings.extend(preflight::findings(basis, live, &waves));
     report.findings.sort();
     report.findings.dedup();
     let content = PlanContent {

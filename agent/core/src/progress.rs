@@ -8,6 +8,7 @@ mod command;
 mod failure;
 mod observed;
 mod objects;
+mod preflight;
 mod restart;
 mod rollback;
 mod rollout;
@@ -302,6 +303,20 @@ pub fn concerned<'a>(plan: &'a Plan, state: &'a ReleaseState) -> impl Iterator<I
         };
         is_concerned.then_some(step)
     })
+}
+
+/// What [`decide`] must see beside the steps' own objects: autoscalers of apps of which no group has been opened yet.
+pub fn around<'a>(
+    plan: &'a Plan,
+    state: &'a ReleaseState,
+) -> impl Iterator<Item = &'a ObjectRef> + 'a {
+    let is_before = |step: &&Step| {
+        let own = state.step(&step.id);
+        state.rollback.is_none()
+            && own.is_some_and(|own| own.groups_done == 0 && own.open.is_none())
+    };
+    let rollouts = concerned(plan, state).filter(is_before);
+    rollouts.filter_map(|step| step.rollout.as_ref()).flat_map(|rollout| &rollout.autoscalers)
 }
 
 /// Whether [`decide`] must see the pods of a live object of such a step: while they change in groups, go back, or are not

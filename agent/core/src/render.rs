@@ -20,6 +20,7 @@ mod app;
 mod manifest;
 mod access;
 mod zone;
+mod autoscaler;
 
 pub(crate) use config::key as file_key;
 pub use manifest::{is_cluster_wide, is_protected_namespace};
@@ -39,6 +40,9 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
         })
         .collect();
     units.sort();
+    let workloads: Vec<_> =
+        units.iter().map(|unit| (unit.id.clone(), unit.workload.clone())).collect();
+    autoscaler::leave_replicas(site, &workloads, &mut objects);
     let rules = site.deployments.values().flat_map(|deployment| &deployment.health);
     let health: BTreeSet<_> = rules.cloned().collect();
     DesiredState {

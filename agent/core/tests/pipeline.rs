@@ -20,6 +20,7 @@ use tidegate_core::desired::{DesiredState, Layer};
 use tidegate_core::diff::diff;
 use tidegate_core::live::{
     ClusterObservation, Inventory, InventoryEntry, LiveObject, LiveState, Observation, Prediction,
+    Surroundings,
 };
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::parameter;
@@ -332,6 +333,7 @@ impl World {
                 gap: None,
                 gaps: BTreeMap::new(),
                 objects: BTreeMap::new(),
+                around: Surroundings::default(),
             };
             live.clusters.insert(name.to_owned(), observation);
         }

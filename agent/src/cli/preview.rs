@@ -9,7 +9,7 @@ use tidegate_core::baseline::Baseline;
 use tidegate_core::change::ForeignFields;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::{diff, foreign};
-use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState};
+use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState, Surroundings};
 use tidegate_core::pin::Lookup;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::planner::plan;
@@ -300,5 +300,6 @@ fn unobserved(message: String, now: Timestamp) -> ClusterObservation {
         gap: Some(Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message }),
         gaps: std::collections::BTreeMap::new(),
         objects: std::collections::BTreeMap::new(),
+        around: Surroundings::default(),
     }
 }

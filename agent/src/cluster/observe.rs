@@ -14,7 +14,7 @@ use tidegate_core::diff::{
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{
-    ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction,
+    ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction, Surroundings,
 };
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
 
@@ -51,6 +51,7 @@ impl Cluster {
             gap: None,
             gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
+            around: Surroundings::default(),
         };
         match self.remembered_identity().await {
             Ok((uid, version)) => {
@@ -105,6 +106,7 @@ impl Cluster {
                 }
             }
         }
+        observation.around = self.surroundings(desired, &observation.objects).await;
         observation
     }
 
@@ -237,7 +239,7 @@ impl Cluster {
     }
 
     /// All objects at a path; none where there is no such path: a definition that is not established, or on its way out.
-    async fn list(&self, path: &str) -> Result<Vec<Object>, ApiError> {
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<Object>, ApiError> {
         let mut answer = match self.send(Verb::Get, path, None).await {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
@@ -250,7 +252,7 @@ impl Cluster {
     }
 
     /// What identifies an item of a list, which does not say of which kind it is.
-    fn reference(&self, group: &str, kind: &str, item: &Object) -> ObjectRef {
+    pub(super) fn reference(&self, group: &str, kind: &str, item: &Object) -> ObjectRef {
         ObjectRef {
             cluster: self.name.clone(),
             group: group.to_owned(),

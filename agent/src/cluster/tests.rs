@@ -391,6 +391,40 @@ async fn a_kind_that_may_not_be_listed_delays_nobody_and_wakes_nobody_for_ever()
     assert!(!changes.has_changed().unwrap(), "that it may not be listed is no news any more");
 }
 
+/// What may not be looked at around a change is unknown, and no reason to say nothing of the change.
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_looked_at_around_a_change_is_unknown_and_asked_again_after_a_while() {
+    let (sandbox, cluster) = start();
+    let body = |image: &str| {
+        let labels = json!({"app": "web"});
+        Object::new(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default", "labels": {SITE_LABEL: "hz"}},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "web", "image": image}]}}}}))
+    };
+    applied(&cluster, &body("web:1")).await;
+    let forbidden = Fault::Refuse {
+        matching: Matching {
+            resource: Some("horizontalpodautoscalers".to_owned()),
+            ..Matching::default()
+        },
+        code: 403,
+        reason: "Forbidden".to_owned(),
+        message: "horizontalpodautoscalers is forbidden: User \"tidegate\" cannot list resource \"horizontalpodautoscalers\"".to_owned(),
+        times: 1,
+    };
+    sandbox.fault(forbidden);
+    let changed = desired(&body("web:2"));
+    let look = async || cluster.observe(&[&changed], &[], Timestamp::UNIX_EPOCH).await;
+    let observation = look().await;
+    assert_eq!((observation.gap, observation.gaps.len()), (None, 0));
+    let unknown = observation.around.unknown;
+    assert_eq!(unknown["horizontalpodautoscalers"].code, "CLUSTER/FORBIDDEN");
+    assert!(!look().await.around.unknown.is_empty(), "not at once");
+    tokio::time::sleep(std::time::Duration::from_mins(2)).await;
+    assert!(look().await.around.unknown.is_empty());
+}
+
 /// What a look gave is what a write counts on.
 fn terms(live: Option<&Object>) -> Terms {
     let seen = live.map(|live| Version {

@@ -11,7 +11,7 @@ use tidegate_schema::product::SecretFields;
 use super::*;
 use crate::change::Shown;
 use crate::desired::{Layer, Owner};
-use crate::live::{ClusterObservation, LiveObject};
+use crate::live::{ClusterObservation, LiveObject, Surroundings};
 
 const CLUSTER: &str = "room-a";
 
@@ -43,6 +43,7 @@ impl World {
             gap: None,
             gaps: BTreeMap::new(),
             objects: BTreeMap::new(),
+            around: Surroundings::default(),
         };
         world.live.clusters.insert(CLUSTER.to_owned(), cluster);
         world

@@ -4,11 +4,14 @@ use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::{self, RolloutPolicy};
 use tidegate_schema::scalar::Duration;
 
+use crate::autoscaler;
 use crate::change::{Action, Change, Effect};
 use crate::desired::{DesiredObject, Unit};
 use crate::diff::replicas;
 use crate::group::{Strategy, groups, remarks};
+use crate::ignored;
 use crate::live::{LiveState, Observation};
+use crate::object::ObjectRef;
 use crate::plan::{Driver, Group, OnFailure, Rollout, UnattendedRule};
 use crate::validate::policy::strategy;
 
@@ -29,7 +32,11 @@ pub(super) fn rollout(
     let there = live.observation(&change.object).and_then(Observation::live);
     let before =
         if change.action == Action::Create { 0 } else { there.as_ref().map_or(0, replicas) };
-    let total = if desired.reference.kind == "DaemonSet" { before } else { unit.replicas };
+    // The documents' number is the first one only, where an autoscaler sets it from then on.
+    let is_autoscaled =
+        change.action != Action::Create && ignored::is_left(&desired.body(), autoscaler::REPLICAS);
+    let is_as_it_is = is_autoscaled || desired.reference.kind == "DaemonSet";
+    let total = if is_as_it_is { before } else { unit.replicas };
     let restarts = change.action == Action::Configure
         && change.effects.iter().any(|effect| matches!(effect, Effect::PodsRestart { .. }));
     let driver = if restarts && total > 0 { driver(desired) } else { Driver::Whole };
@@ -52,7 +59,21 @@ pub(super) fn rollout(
         },
         unattended: policy.unattended.iter().map(unattended).collect(),
         checks: unit.checks.clone(),
+        autoscalers: if driver == Driver::Whole {
+            Vec::new()
+        } else {
+            autoscalers(live, &change.object)
+        },
     }
+}
+
+/// The autoscalers of a workload.
+fn autoscalers(live: &LiveState, workload: &ObjectRef) -> Vec<ObjectRef> {
+    let there = live.clusters.get(&workload.cluster).map(|cluster| &cluster.around.autoscalers);
+    let own = there.into_iter().flatten().filter(|(reference, autoscaler)| {
+        autoscaler::target(reference, autoscaler).as_ref() == Some(workload)
+    });
+    own.map(|(reference, _)| reference.clone()).collect()
 }
 
 /// Whether no pod stays that was there before.
@@ -87,6 +108,7 @@ pub(super) fn restart(
         on_failure: OnFailure::Pause,
         unattended: policy.unattended.iter().map(unattended).collect(),
         checks: unit.checks.clone(),
+        autoscalers: Vec::new(),
     }
 }
 

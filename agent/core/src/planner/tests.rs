@@ -13,7 +13,9 @@ use crate::check::check;
 use crate::desired::{DesiredObject, Layer, Owner, Unit, UnitId, UnitKind};
 use crate::diff::diff;
 use crate::digest::Digest;
-use crate::live::{ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction};
+use crate::live::{
+    ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction, Surroundings,
+};
 use crate::object::Object;
 use crate::plan::{Driver, Risk, StepKind, TaskKind};
 use crate::site::{Deployment, Located, PlacedApp, Placement, SiteCluster};
@@ -21,6 +23,7 @@ use crate::snapshot::Identity;
 
 mod asked;
 mod held;
+mod preflight;
 
 /// What a test says of one product.
 #[derive(Clone, Debug)]
@@ -233,6 +236,7 @@ impl World {
                 gap: None,
                 gaps: BTreeMap::new(),
                 objects: BTreeMap::new(),
+                around: Surroundings::default(),
             };
             live.clusters.insert(cluster.to_owned(), observation);
         }

@@ -32,6 +32,16 @@ pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
     Failure { code, args: arguments(args), pods: Vec::new(), job: None }
 }
 
+/// The code of a step whose pods are not fit to be changed.
+pub(super) const NOT_FIT: &str = "RELEASE/NOT_FIT_TO_BEGIN";
+
+/// What kept the first group from being opened for too long.
+pub(super) fn not_fit(workload: &ObjectRef, seconds: u64, reason: String) -> Failure {
+    let args =
+        [("object", workload.to_string()), ("seconds", seconds.to_string()), ("reason", reason)];
+    Failure { code: NOT_FIT.to_owned(), args: arguments(args), pods: Vec::new(), job: None }
+}
+
 /// The code of more new pods than were approved.
 pub(super) const BEYOND: &str = "RELEASE/BLAST_RADIUS_EXCEEDED";
 

@@ -8,10 +8,12 @@ use super::{
     Decision, Effect, Observed, OpenGroup, ReleaseState, StepState, Work, after, failure, held,
     live_changed, objects,
 };
+use crate::autoscaler;
 use crate::diff;
 use crate::driver;
 use crate::gate::Hold;
 use crate::health::{Health, health, is_observed};
+use crate::ignored;
 use crate::object::Object;
 use crate::plan::{Driver, Group, OnFailure, Rollout, Step, UnattendedRule};
 use crate::pod::{Pod, TroubleKind};
@@ -65,6 +67,7 @@ impl Rolling<'_> {
                 .or_else(|| held(self.state, self.hold))
                 .or_else(|| self.taken_by_others())
                 .or_else(|| self.changed_by_others(&desired.body()))
+                .or_else(|| self.preflight())
                 .unwrap_or_else(|| {
                     Decision::event(Event::GroupOpened {
                         step: self.id(),
@@ -262,7 +265,9 @@ impl Rolling<'_> {
             // The nodes decide how many there are; health compares with that.
             Driver::Whole if desired.kind() == "DaemonSet" => 0,
             Driver::Whole => {
-                let replicas = desired.integer("/spec/replicas").unwrap_or(1);
+                let is_left = ignored::is_left(desired, autoscaler::REPLICAS);
+                let says = self.live().filter(|_| is_left).unwrap_or(desired);
+                let replicas = says.integer("/spec/replicas").unwrap_or(1);
                 u32::try_from(replicas).unwrap_or(0)
             }
             Driver::DaemonSet => {
@@ -442,7 +447,7 @@ impl Rolling<'_> {
         (!effects.is_empty()).then(|| Decision::effects(effects, finding))
     }
 
-    fn fail(&self, group: Option<usize>, failure: crate::release::Failure) -> Decision {
+    pub(super) fn fail(&self, group: Option<usize>, failure: crate::release::Failure) -> Decision {
         let reason = failure.code.clone();
         let failed = Event::StepFailed { step: self.id(), group, failure };
         let back =

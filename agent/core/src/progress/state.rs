@@ -109,6 +109,8 @@ pub struct StepState {
     pub remake: BTreeSet<String>,
     /// How often a rule acted without asking, by scene.
     pub unattended: BTreeMap<String, u32>,
+    /// Whether a person has let its groups begin although its pods were not fit for it.
+    pub is_let_begin: bool,
     /// New pods that may be there whatever groups are open: they were new before, or a person has let them pass by a retry.
     pub passed: u32,
     /// When it ended.
@@ -299,6 +301,7 @@ impl StepState {
             retry_at: None,
             remake: BTreeSet::new(),
             unattended: BTreeMap::new(),
+            is_let_begin: false,
             passed: 0,
             done_at: None,
         }
@@ -350,6 +353,7 @@ impl StepState {
                 if let StepStatus::Failed(failure) = &self.status {
                     self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
                     self.remake.extend(failure.job.clone());
+                    self.is_let_begin |= failure.code == failure::NOT_FIT;
                     let beyond = Some(failure).filter(|it| it.code == failure::BEYOND);
                     let new = beyond.and_then(|it| it.args.get("new")?.parse().ok());
                     self.passed = self.passed.max(new.unwrap_or_default());

@@ -18,6 +18,7 @@ use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, U
 use crate::pod::Pod;
 use crate::release::{Command, Failure, ReleaseEvent, ReleasePhase};
 
+mod preflight;
 mod restart;
 
 const STEP: &str = "all/room-a/iam/core";
@@ -79,6 +80,7 @@ pub(super) fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> 
         on_failure: OnFailure::Pause,
         unattended: Vec::new(),
         checks: Vec::new(),
+        autoscalers: Vec::new(),
     };
     let step = Step {
         id: STEP.to_owned(),
@@ -163,6 +165,10 @@ struct World {
     answers: Answers,
     /// Uids of pods that were asked, in order.
     asked: Vec<String>,
+    /// Other objects that are there.
+    others: Vec<Object>,
+    /// Pods that run and do not serve, by ordinal.
+    unready: BTreeSet<u32>,
 }
 
 impl World {
@@ -190,6 +196,8 @@ impl World {
             verdict: Verdict::Holds,
             answers: Answers::new(),
             asked: Vec::new(),
+            others: Vec::new(),
+            unready: BTreeSet::new(),
         };
         for ordinal in 0..total {
             world.make_pod(ordinal, "old");
@@ -255,7 +263,9 @@ impl World {
     fn observed(&self) -> Observed {
         let reference = self.live.reference("room-a");
         let pods = self.pods.iter().map(|(ordinal, (revision, made))| {
-            let status = if self.is_ready(revision, *made) { "True" } else { "False" };
+            let is_unready = self.unready.contains(ordinal);
+            let is_serving = !is_unready && self.is_ready(revision, *made);
+            let status = if is_serving { "True" } else { "False" };
             let waiting = json!([{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]);
             let mut pod = json!({
                 "metadata": {"name": format!("core-{ordinal}"), "namespace": "iam", "uid": format!("p{made}"),
@@ -267,8 +277,13 @@ impl World {
             }
             Pod::of(&Object::new(pod))
         });
+        let others = self.others.iter();
+        let others = others.map(|it| (it.reference("room-a"), Seen::Present(it.clone())));
         Observed {
-            objects: BTreeMap::from([(reference.clone(), Seen::Present(self.live.clone()))]),
+            objects: [(reference.clone(), Seen::Present(self.live.clone()))]
+                .into_iter()
+                .chain(others)
+                .collect(),
             pods: BTreeMap::from([(reference, pods.collect())]),
             answers: self.answers.clone(),
             ..Observed::default()

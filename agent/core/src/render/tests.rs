@@ -188,3 +188,46 @@ fn a_rollout_policy_for_an_app_keeps_the_waves_and_times_of_its_solution() {
     assert!(policy.groups.is_some());
     assert!(site().rollout_policy("iam", Some("gateway")).groups.is_none());
 }
+
+/// An autoscaler in a product's manifests sets the number of pods; a person's operation counts more while it stands.
+#[test]
+fn the_number_of_pods_is_left_to_an_autoscaler_of_the_documents() {
+    let mut site = site();
+    let state = render(&site, now());
+    let unit = state.units.iter().find(|it| it.id.app == "iamcore").unwrap().clone();
+    let placement = |site: &mut crate::site::ValidSite,
+                     then: &dyn Fn(&mut crate::site::Placement)| {
+        let deployment = site.deployments.get_mut(&unit.id.product).unwrap();
+        then(deployment.placements.get_mut(&unit.id.cluster).unwrap());
+    };
+    let body = serde_json::json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "core", "namespace": unit.workload.namespace},
+        "spec": {"minReplicas": 2, "maxReplicas": 9, "scaleTargetRef":
+            {"apiVersion": "apps/v1", "kind": unit.workload.kind, "name": unit.workload.name}}});
+    placement(&mut site, &|placement| {
+        let mut manifest = placement.manifests[0].clone();
+        let body = crate::object::Object::new(body.clone());
+        manifest.reference = body.reference(&unit.id.cluster);
+        manifest.content = (&body).into();
+        placement.manifests.push(manifest);
+    });
+    let left = |site: &crate::site::ValidSite| {
+        let state = render(site, now());
+        let all = state
+            .objects
+            .iter()
+            .filter(|it| crate::ignored::is_left(&it.body(), crate::autoscaler::REPLICAS));
+        all.map(|it| it.reference.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&site), std::slice::from_ref(&unit.workload), "of its own cluster only");
+    let scale = serde_json::json!({"reason": "r", "author": "li-na",
+        "action": {"scale": {"product": "iam", "app": "iamcore", "replicas": 7}}});
+    let place = tidegate_schema::finding::Place::file("operations/a.yaml");
+    let spec = serde_json::from_value(scale).unwrap();
+    site.operations.insert("more".to_owned(), Located { spec, place });
+    placement(&mut site, &|placement| {
+        let app = placement.apps.iter_mut().find(|app| app.app.name == "iamcore").unwrap();
+        app.operations.push("more".to_owned());
+    });
+    assert_eq!(left(&site), []);
+}

@@ -87,6 +87,7 @@ fn small_plan() -> Plan {
             on_failure: OnFailure::Pause,
             unattended: Vec::new(),
             checks: Vec::new(),
+            autoscalers: Vec::new(),
         }),
         timeout_seconds: 600,
     };

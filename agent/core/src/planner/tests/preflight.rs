@@ -1,0 +1,84 @@
+//! What is told before anybody approves, of what is around the changes.
+
+use super::*;
+use crate::ignored;
+use crate::object::ObjectRef;
+
+fn autoscaler(min: u32, max: u32) -> (ObjectRef, Object) {
+    let body =
+        Object::new(json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "by-hand", "namespace": "iam"},
+        "spec": {"minReplicas": min, "maxReplicas": max,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "app-0"}}}));
+    (body.reference("room-a"), body)
+}
+
+fn upgraded() -> World {
+    World::new(&[product("iam", "iam:1")], &[product("iam", "iam:2")], &json!({}))
+}
+
+fn around(world: &mut World) -> &mut Surroundings {
+    &mut world.live.clusters.get_mut("room-a").unwrap().around
+}
+
+fn rollouts(plan: &Plan) -> Vec<&crate::plan::Rollout> {
+    plan.steps().filter_map(|(_, step)| step.rollout.as_ref()).collect()
+}
+
+#[test]
+fn an_autoscaler_that_may_move_pods_is_told_with_its_numbers_and_is_part_of_the_plan() {
+    let mut world = upgraded();
+    let bare = world.plan().0.id();
+    around(&mut world).autoscalers.extend([autoscaler(3, 9)]);
+    let (plan, report) = world.plan();
+    assert!(!report.is_refused());
+    assert_eq!(codes(&report), ["PLAN/AUTOSCALER_MOVES_PODS", "PLAN/REPLICAS_SET_TWICE"]);
+    assert_eq!((&*report.findings[0].args["min"], &*report.findings[0].args["max"]), ("3", "9"));
+    assert_ne!(plan.id(), bare);
+    let named: Vec<usize> = rollouts(&plan).iter().map(|it| it.autoscalers.len()).collect();
+    assert_eq!(named, [1, 0], "the one in the other room has none");
+    // Held at the number of pods that there are.
+    around(&mut world).autoscalers.extend([autoscaler(6, 6)]);
+    assert_eq!(codes(&world.plan().1), ["PLAN/REPLICAS_SET_TWICE"]);
+}
+
+#[test]
+fn groups_are_of_the_pods_that_an_autoscaler_has_made() {
+    let mut world = upgraded();
+    let (reference, _) = autoscaler(3, 9);
+    let workload = ObjectRef {
+        group: "apps".to_owned(),
+        kind: "StatefulSet".to_owned(),
+        name: "app-0".to_owned(),
+        ..reference
+    };
+    let left = |body: &mut Object| ignored::leave(body, "spec.replicas", "the autoscaler sets it");
+    let index = world.desired.objects.iter().position(|it| it.reference == workload).unwrap();
+    let mut body = world.desired.objects[index].body();
+    left(&mut body);
+    let owner = world.desired.objects[index].owner.clone();
+    world.desired.objects[index] = DesiredObject::new(workload.clone(), &body, owner, None);
+    let room = world.live.clusters.get_mut("room-a").unwrap();
+    let observation = room.objects.get_mut(&workload).unwrap();
+    let mut live = observation.live().unwrap();
+    live.set(&["spec", "replicas"], json!(8));
+    observation.live = Some(LiveObject::new(&live));
+    body.set(&["spec", "replicas"], json!(8));
+    observation.predicted = Prediction::Exact((&body).into());
+    around(&mut world).autoscalers.extend([autoscaler(8, 8)]);
+    let (plan, report) = world.plan();
+    assert_eq!(codes(&report), [""; 0]);
+    let own = rollouts(&plan).into_iter().find(|it| it.workload == workload).unwrap();
+    assert_eq!((own.replicas, own.groups.last().unwrap().cumulative), (8, 8));
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_said_and_stops_nothing() {
+    let mut world = upgraded();
+    let gap = Gap { code: "CLUSTER/FORBIDDEN".to_owned(), message: "no right".to_owned() };
+    around(&mut world).unknown.insert("horizontalpodautoscalers".to_owned(), gap);
+    let (_, report) = world.plan();
+    assert!(!report.is_refused());
+    assert_eq!(codes(&report), ["PLAN/PREFLIGHT_UNKNOWN"]);
+    assert_eq!(&*report.findings[0].args["reason"], "no right");
+}

@@ -1,0 +1,82 @@
+//! What an app waits for before its first group.
+
+use super::*;
+use crate::ignored;
+
+fn autoscaler(min: u32, max: u32) -> Object {
+    Object::new(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "core", "namespace": "iam"},
+        "spec": {"minReplicas": min, "maxReplicas": max,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "core"}}}))
+}
+
+fn governed(min: u32, max: u32) -> World {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    let own = autoscaler(min, max);
+    let rollout = world.plan.content.waves[0].steps[0].rollout.as_mut().unwrap();
+    rollout.autoscalers.push(own.reference("room-a"));
+    world.others.push(own);
+    world
+}
+
+fn opened(world: &World) -> usize {
+    world.count(|event| matches!(event, Event::GroupOpened { .. }))
+}
+
+fn rounds(world: &mut World, count: usize) {
+    for _ in 0..count {
+        world.round();
+    }
+}
+
+#[test]
+fn no_group_is_opened_while_an_autoscaler_may_move_pods_and_all_go_when_it_is_held() {
+    let mut world = governed(2, 9);
+    rounds(&mut world, 20);
+    assert_eq!((opened(&world), world.waits()), (0, vec!["RELEASE/AWAIT_FIT".to_owned()]));
+    assert!(world.pods.values().all(|(revision, _)| revision == "old"));
+    world.others = vec![autoscaler(3, 3)];
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn in_the_end_the_step_fails_without_going_back_and_a_person_lets_it_begin() {
+    let mut world = governed(2, 9);
+    let rollout = world.plan.content.waves[0].steps[0].rollout.as_mut().unwrap();
+    rollout.on_failure = OnFailure::Rollback;
+    rounds(&mut world, 80);
+    let failed = world.events.last().unwrap().event.clone();
+    let Event::StepFailed { failure, .. } = failed else { panic!("{failed:?}") };
+    assert_eq!(failure.code, "RELEASE/NOT_FIT_TO_BEGIN");
+    assert!(failure.args["reason"].contains("2 to 9"), "{failure:?}");
+    assert_eq!(opened(&world), 0);
+    let state = world.state();
+    let events = command(&world.plan, &state, &Command::Retry { step: None }, "wang-wei").unwrap();
+    world.record(events);
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn replicas_that_are_left_to_an_autoscaler_are_held_while_groups_are_open_and_left_again() {
+    let mut world = governed(3, 3);
+    for state in [&mut world.desired, &mut world.before] {
+        let mut body = state.objects[0].body();
+        ignored::leave(&mut body, "spec.replicas", "the autoscaler sets it");
+        let owner = state.objects[0].owner.clone();
+        state.objects[0] = DesiredObject::new(body.reference("room-a"), &body, owner, None);
+    }
+    let mut held = false;
+    for _ in 0..100 {
+        world.round();
+        if driver::revision(&world.live) == "new"
+            && opened(&world) > world.state().step(STEP).map_or(0, |own| own.groups_done)
+        {
+            held |= !ignored::is_left(&world.live, "spec.replicas");
+        }
+    }
+    assert!(held, "while groups are open the number is the approved one");
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+    assert!(ignored::is_left(&world.live, "spec.replicas"));
+}

@@ -1,0 +1,126 @@
+//! What changes count on beside their own objects. Asked for only where something changes that needs it, and not again for a
+//! while: a plan may wait for hours. A step looks again before it begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate_core::autoscaler;
+use tidegate_core::desired::DesiredObject;
+use tidegate_core::diff::is_same_of_ours;
+use tidegate_core::live::{Gap, Observation, Prediction, Surroundings};
+use tidegate_core::object::{Object, ObjectRef};
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::observe::content;
+
+/// How long an answer counts.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+
+/// More namespaces are not asked for one by one.
+const MANY: usize = 8;
+
+/// What was found around some changes.
+pub(super) struct Around {
+    asked: Asked,
+    until: Instant,
+    found: Surroundings,
+}
+
+/// What is to be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Asked {
+    /// Namespaces whose autoscalers count; empty for all of them.
+    autoscalers: BTreeSet<String>,
+}
+
+impl Asked {
+    /// Whatever changes of what is there.
+    fn of(desired: &[&DesiredObject], observed: &BTreeMap<ObjectRef, Observation>) -> Self {
+        let mut asked = Self::default();
+        for object in desired {
+            let reference = &object.reference;
+            let Some(observation) = observed.get(reference) else { continue };
+            let is_scaled = reference.group == "apps"
+                && matches!(reference.kind.as_str(), "Deployment" | "StatefulSet");
+            if is_scaled && observation.live.is_some() && changes(observation) {
+                asked.autoscalers.insert(reference.namespace.clone());
+            }
+        }
+        // Few requests: of many namespaces all are asked for at once.
+        if asked.autoscalers.len() > MANY {
+            asked.autoscalers = BTreeSet::from([String::new()]);
+        }
+        asked
+    }
+}
+
+/// Whether an apply would change anything.
+fn changes(observation: &Observation) -> bool {
+    match &observation.predicted {
+        Prediction::Exact(predicted) => observation.live().is_none_or(|live| {
+            let predicted = predicted.read();
+            content(&live) != content(&predicted) && !is_same_of_ours(&live, &predicted)
+        }),
+        Prediction::Simulated(_) | Prediction::Unverified(..) => true,
+        Prediction::NotDesired | Prediction::InPlace | Prediction::Refused(_) => false,
+    }
+}
+
+impl Cluster {
+    /// What is around the changes.
+    pub(super) async fn surroundings(
+        &self,
+        desired: &[&DesiredObject],
+        observed: &BTreeMap<ObjectRef, Observation>,
+    ) -> Surroundings {
+        let asked = Asked::of(desired, observed);
+        if asked == Asked::default() {
+            return Surroundings::default();
+        }
+        if let Some(known) = self.known_around(&asked) {
+            return known;
+        }
+        let mut found = Surroundings::default();
+        for namespace in &asked.autoscalers {
+            let kind = (autoscaler::API_VERSION, autoscaler::KIND);
+            match self.all_of(kind, namespace).await {
+                Ok(objects) => found.autoscalers.extend(objects),
+                Err(gap) => {
+                    found.unknown.entry("horizontalpodautoscalers".to_owned()).or_insert(gap);
+                }
+            }
+        }
+        let until = Instant::now() + REMEMBERED_FOR;
+        let around = Around { asked, until, found: found.clone() };
+        *self.around.lock().unwrap_or_else(PoisonError::into_inner) = Some(around);
+        found
+    }
+
+    fn known_around(&self, asked: &Asked) -> Option<Surroundings> {
+        let known = self.around.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().filter(|it| it.asked == *asked && Instant::now() < it.until);
+        known.map(|known| known.found.clone())
+    }
+
+    /// All objects of a kind in a namespace, or in the cluster when it is empty.
+    async fn all_of(
+        &self,
+        (api_version, kind): (&str, &str),
+        namespace: &str,
+    ) -> Result<BTreeMap<ObjectRef, Object>, Gap> {
+        let Some(served) = self.kinds.readable(api_version, kind).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let items = self.list(&served.path(namespace, None)).await.map_err(|error| error.gap())?;
+        let group = tidegate_core::object::group_of(api_version);
+        let whole = items.into_iter().map(|mut item| {
+            item.set(&["apiVersion"], json!(served.api_version));
+            item.set(&["kind"], json!(kind));
+            (self.reference(group, kind, &item), item)
+        });
+        Ok(whole.collect())
+    }
+}
