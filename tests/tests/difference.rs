@@ -235,6 +235,7 @@ on_both! {
     a_field_that_the_schema_does_not_know_any_more_stops_that_object_only
     a_field_that_is_left_to_others_stays_theirs
     what_is_around_a_change_is_looked_at_and_at_rest_nothing_is
+    where_volumes_come_from_is_looked_at_when_a_claim_is_new
     a_certificate_that_somebody_injects_stays
     a_secret_that_somebody_fills_stays_filled
 }
@@ -1042,6 +1043,39 @@ async fn what_is_around_a_change_is_looked_at_and_at_rest_nothing_is(mut world: 
     let before = lists(&world);
     assert_eq!(around(&world).await.autoscalers.len(), 1);
     assert_eq!(lists(&world), before);
+}
+
+/// Classes and volumes of the cluster.
+async fn where_volumes_come_from_is_looked_at_when_a_claim_is_new(mut world: World) {
+    let name = world.namespace.clone();
+    let class = json!({"metadata": {"name": name}, "provisioner": "nobody.example"});
+    world.send(&Method::POST, "/apis/storage.k8s.io/v1/storageclasses", &class).await;
+    let volume = json!({"metadata": {"name": name}, "spec": {"storageClassName": "by-hand",
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp"}}});
+    world.send(&Method::POST, "/api/v1/persistentvolumes", &volume).await;
+    let around = async |world: &World| world.live().await.clusters[CLUSTER].around.clone();
+    world.want(&[config_map("web", &json!({}))]);
+    assert!(around(&world).await.storage.is_none());
+    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": name,
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    world.want(&[of_kind("v1", "PersistentVolumeClaim", &claim)]);
+    let found = around(&world).await.storage.unwrap();
+    assert!(found.volumes.is_empty(), "nobody needs to know of volumes where the class is there");
+    let mut missing = claim.clone();
+    missing["spec"]["storageClassName"] = json!("by-hand");
+    let mut other = of_kind("v1", "PersistentVolumeClaim", &missing);
+    other["metadata"]["name"] = json!("other");
+    world.want(&[of_kind("v1", "PersistentVolumeClaim", &claim), other]);
+    let found = around(&world).await;
+    assert!(found.unknown.is_empty(), "{found:?}");
+    let storage = found.storage.unwrap();
+    assert!(storage.classes.iter().any(|class| class.name() == name));
+    let own = storage.volumes.iter().find(|volume| volume.name() == name).unwrap();
+    assert_eq!(own.text("/spec/storageClassName"), "by-hand");
+    world.apply().await;
+    world.fresh();
+    assert!(around(&world).await.storage.is_none(), "the claim is there");
+    world.send(&Method::DELETE, &format!("/api/v1/persistentvolumes/{name}"), &Value::Null).await;
 }
 
 /// Webhooks, conversions and aggregated APIs whose authority an injector of certificates fills in.

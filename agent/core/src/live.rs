@@ -50,8 +50,19 @@ pub struct ClusterObservation {
 pub struct Surroundings {
     /// Autoscalers of the namespaces in which workloads change.
     pub autoscalers: BTreeMap<ObjectRef, Object>,
+    /// Where volumes come from; `None` when nobody needs to know, or nobody may.
+    pub storage: Option<Storage>,
     /// What could not be looked at, as a plural of the API (`horizontalpodautoscalers`), and why.
     pub unknown: BTreeMap<String, Gap>,
+}
+
+/// Where volumes of new claims come from.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    /// Storage classes.
+    pub classes: Vec<Object>,
+    /// Persistent volumes, only looked at when a class is missing: a claim is filled by one that somebody has made for it.
+    pub volumes: Vec<Object>,
 }
 
 /// Why something could not be observed. A gap is never read as "absent" (invariant).

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_core::autoscaler;
+use tidegate_core::claim;
 use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::is_same_of_ours;
-use tidegate_core::live::{Gap, Observation, Prediction, Surroundings};
+use tidegate_core::live::{Gap, Observation, Prediction, Storage, Surroundings};
 use tidegate_core::object::{Object, ObjectRef};
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Around {
 struct Asked {
     /// Namespaces whose autoscalers count; empty for all of them.
     autoscalers: BTreeSet<String>,
+    /// Claims that are not there yet.
+    claims: Vec<Value>,
 }
 
 impl Asked {
@@ -45,6 +48,9 @@ impl Asked {
             let Some(observation) = observed.get(reference) else { continue };
             let is_scaled = reference.group == "apps"
                 && matches!(reference.kind.as_str(), "Deployment" | "StatefulSet");
+            if may_claim(reference) && changes(observation) && makes_claims(object, observation) {
+                asked.claims.extend(claim::claims(&object.body()).cloned());
+            }
             if is_scaled && observation.live.is_some() && changes(observation) {
                 asked.autoscalers.insert(reference.namespace.clone());
             }
@@ -55,6 +61,17 @@ impl Asked {
         }
         asked
     }
+}
+
+fn may_claim(reference: &ObjectRef) -> bool {
+    matches!(reference.kind.as_str(), "PersistentVolumeClaim" | "StatefulSet")
+}
+
+/// Whether claims are made that are not there yet.
+fn makes_claims(object: &DesiredObject, observation: &Observation) -> bool {
+    let Some(live) = observation.live() else { return true };
+    let replicas = |object: &Object| object.integer("/spec/replicas").unwrap_or(1);
+    live.kind() == "StatefulSet" && replicas(&object.body()) > replicas(&live)
 }
 
 /// Whether an apply would change anything.
@@ -93,10 +110,33 @@ impl Cluster {
                 }
             }
         }
+        if !asked.claims.is_empty() {
+            match self.storage(&asked.claims).await {
+                Ok(storage) => found.storage = Some(storage),
+                Err((what, gap)) => {
+                    found.unknown.insert(what.to_owned(), gap);
+                }
+            }
+        }
         let until = Instant::now() + REMEMBERED_FOR;
         let around = Around { asked, until, found: found.clone() };
         *self.around.lock().unwrap_or_else(PoisonError::into_inner) = Some(around);
         found
+    }
+
+    /// Classes; and volumes, of which there may be very many, only where a class is missing.
+    async fn storage(&self, claims: &[Value]) -> Result<Storage, (&'static str, Gap)> {
+        let all = async |what, kind| -> Result<Vec<Object>, _> {
+            let found = self.all_of(kind, "").await.map_err(|gap| (what, gap))?;
+            Ok(found.into_values().collect())
+        };
+        let classes = all("storageclasses", ("storage.k8s.io/v1", "StorageClass")).await?;
+        let volumes = if claims.iter().all(|own| claim::is_made(own, classes.iter())) {
+            Vec::new()
+        } else {
+            all("persistentvolumes", ("v1", "PersistentVolume")).await?
+        };
+        Ok(Storage { classes, volumes })
     }
 
     fn known_around(&self, asked: &Asked) -> Option<Surroundings> {

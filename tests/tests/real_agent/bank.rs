@@ -16,7 +16,7 @@ use tidegate_core::plan::TaskKind;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, binaries};
 
-use super::steps::{api, delivered, inventory_is_what_exists, planned, rests};
+use super::steps::{api, delivered, inventory_is_what_exists, planned, rests, storage_class};
 
 const LI_NA: (&str, &str) = ("Li Na", "li.na@bank.example");
 /// Everybody who may be asked: two of operations, of whom one is security, and one of the business.
@@ -54,6 +54,9 @@ async fn the_bank_goes_from_its_first_push_to_a_baseline_and_on() {
     }
     let (client_a, client_b) = (room_a.client().await, room_b.client().await);
     let both = [("room-a", &client_a), ("room-b", &client_b)];
+    for (_, client) in both {
+        storage_class(client, "open-local-lvm-default", false).await;
+    }
     let mut site = bank();
     site.push(LI_NA, "The whole platform");
     site.start_agent(&[

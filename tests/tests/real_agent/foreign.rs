@@ -10,7 +10,7 @@ use tidegate_core::plan::TaskKind;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, binaries, manifests};
 
-use super::steps::{api, delivered, inventory_is_what_exists, planned, rests};
+use super::steps::{api, delivered, inventory_is_what_exists, planned, rests, storage_class};
 
 const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
 const OTTO: &str = "otto";
@@ -128,6 +128,7 @@ async fn manifests_of_others_are_delivered_as_they_are() {
         return;
     }
     let client = cluster.client().await;
+    storage_class(&client, "standard", true).await;
     let mut site = site(&source);
     std::fs::create_dir_all(site.data()).unwrap();
     // The agent finds it where the `Cluster` document says.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::{Api, DynamicObject, ListParams};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::status::{Condition, Status};
 use tidegate_core::plan::TaskKind;
 use tidegate_core::release::ReleasePhase;
@@ -140,4 +141,15 @@ pub(crate) fn api(
     } else {
         Api::namespaced_with(client.clone(), namespace, &resource)
     }
+}
+
+/// A storage class of which the fake kubelet makes the volumes.
+pub(crate) async fn storage_class(client: &Client, name: &str, is_default: bool) {
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": {
+            "storageclass.kubernetes.io/is-default-class": is_default.to_string()}},
+        "provisioner": "kubernetes.io/no-provisioner"});
+    let classes = Api::<StorageClass>::all(client.clone());
+    let class = serde_json::from_value(class).unwrap();
+    classes.create(&PostParams::default(), &class).await.unwrap();
 }

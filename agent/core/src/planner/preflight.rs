@@ -11,12 +11,15 @@ use crate::live::LiveState;
 use crate::plan::{Rollout, Wave};
 use crate::task::Basis;
 
+mod storage;
+
 /// All remarks and refusals of what is around the changes.
 pub(super) fn findings(basis: Basis<'_>, live: &LiveState, waves: &[Wave]) -> Vec<Finding> {
     let rollouts =
         || waves.iter().flat_map(|wave| &wave.steps).filter_map(|step| step.rollout.as_ref());
     let mut findings: Vec<Finding> = rollouts().flat_map(|it| moved(it, live)).collect();
     findings.extend(set_twice(basis, live));
+    findings.extend(storage::findings(basis, live));
     findings.extend(unknown(live));
     findings
 }

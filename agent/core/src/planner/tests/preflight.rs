@@ -82,3 +82,63 @@ fn what_could_not_be_looked_at_is_said_and_stops_nothing() {
     assert_eq!(codes(&report), ["PLAN/PREFLIGHT_UNKNOWN"]);
     assert_eq!(&*report.findings[0].args["reason"], "no right");
 }
+
+/// A site whose app has a claim of a class, in a cluster with these classes and volumes.
+fn claiming(spec: &Value, classes: &[Value], volumes: &[Value]) -> World {
+    let mut world = World::new(&[], &[product("iam", "iam:1")], &json!({}));
+    for object in &mut world.desired.objects {
+        if object.reference.kind == "StatefulSet" && object.reference.cluster == "room-a" {
+            let mut body = object.body();
+            let claim = json!([{"metadata": {"name": "data"}, "spec": spec}]);
+            body.set(&["spec", "volumeClaimTemplates"], claim);
+            let owner = object.owner.clone();
+            *object = DesiredObject::new(object.reference.clone(), &body, owner, None);
+        }
+    }
+    let all = |of: &[Value]| of.iter().cloned().map(Object::new).collect();
+    around(&mut world).storage =
+        Some(crate::live::Storage { classes: all(classes), volumes: all(volumes) });
+    world
+}
+
+#[test]
+fn a_claim_that_nothing_could_fill_refuses_the_plan() {
+    let class = |name: &str| json!({"metadata": {"name": name}});
+    let default = json!({"metadata": {"name": "standard",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}});
+    let volume = |class: &str, phase: &str| json!({"metadata": {"name": "pv"}, "spec": {"storageClassName": class}, "status": {"phase": phase}});
+    let told = |spec: &Value, classes: &[Value], volumes: &[Value]| {
+        let world = claiming(spec, classes, volumes);
+        let (_, report) = world.plan();
+        assert_eq!(report.is_refused(), !report.findings.is_empty());
+        codes(&report).join(" ")
+    };
+    let (fast, open) = (json!({"storageClassName": "fast"}), json!({}));
+    assert_eq!(told(&fast, &[class("fast")], &[]), "");
+    assert_eq!(told(&fast, std::slice::from_ref(&default), &[]), "PLAN/STORAGE_CLASS_MISSING");
+    assert_eq!(told(&fast, &[], &[volume("fast", "Available")]), "", "made by hand");
+    assert_eq!(told(&fast, &[], &[volume("fast", "Bound")]), "PLAN/STORAGE_CLASS_MISSING");
+    assert_eq!(told(&open, &[default], &[]), "");
+    assert_eq!(told(&open, &[class("fast")], &[]), "PLAN/NO_DEFAULT_STORAGE_CLASS");
+    assert_eq!(told(&open, &[], &[volume("", "Available")]), "");
+    assert_eq!(told(&json!({"storageClassName": ""}), &[], &[]), "", "wants none made");
+    assert_eq!(told(&json!({"storageClassName": "fast", "volumeName": "v"}), &[], &[]), "");
+}
+
+#[test]
+fn classes_that_come_with_the_documents_are_there_and_what_is_not_known_refuses_nothing() {
+    let mut world = claiming(&json!({"storageClassName": "fast"}), &[], &[]);
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}});
+    let owner = world.desired.objects[0].owner.clone();
+    let refused = |world: &World| codes(&world.plan().1).contains(&"PLAN/STORAGE_CLASS_MISSING");
+    assert!(refused(&world));
+    let unknown = around(&mut world).storage.take();
+    assert!(!refused(&world));
+    around(&mut world).storage = unknown;
+    world.desired.objects.push(object("room-b", owner.clone(), class.clone()));
+    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    assert!(refused(&world), "it comes to another cluster");
+    world.desired.objects.push(object("room-a", owner, class));
+    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    assert!(!refused(&world));
+}
