@@ -8,7 +8,7 @@ use crate::autoscaler;
 use crate::change::Action;
 use crate::ignored;
 use crate::live::LiveState;
-use crate::plan::{Rollout, Wave};
+use crate::plan::{Driver, Rollout, Wave};
 use crate::task::Basis;
 
 mod storage;
@@ -18,6 +18,7 @@ pub(super) fn findings(basis: Basis<'_>, live: &LiveState, waves: &[Wave]) -> Ve
     let rollouts =
         || waves.iter().flat_map(|wave| &wave.steps).filter_map(|step| step.rollout.as_ref());
     let mut findings: Vec<Finding> = rollouts().flat_map(|it| moved(it, live)).collect();
+    findings.extend(rollouts().filter_map(|it| unready(it, live)));
     findings.extend(set_twice(basis, live));
     findings.extend(storage::findings(basis, live));
     findings.extend(unknown(live));
@@ -43,6 +44,27 @@ fn moved(rollout: &Rollout, live: &LiveState) -> Vec<Finding> {
             finding.with("autoscaler", reference.to_string())
         })
         .collect()
+}
+
+/// Apps whose pods are to change in groups and are not all ready now. Which ones is looked at when the step begins.
+fn unready(rollout: &Rollout, live: &LiveState) -> Option<Finding> {
+    if matches!(rollout.driver, Driver::Whole | Driver::Restart) {
+        return None;
+    }
+    let there = live.observation(&rollout.workload)?.live()?;
+    let (wanted, ready) = match rollout.driver {
+        Driver::DaemonSet => {
+            (there.integer("/status/desiredNumberScheduled")?, "/status/numberReady")
+        }
+        Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
+            // Without a status its controller has not seen it yet.
+            there.integer("/status/replicas")?;
+            (there.integer("/spec/replicas").unwrap_or(1), "/status/readyReplicas")
+        }
+    };
+    let ready = there.integer(ready).unwrap_or(0);
+    let finding = || about("PLAN/PODS_NOT_READY", rollout).with("ready", ready);
+    (ready < wanted).then(|| finding().with("pods", wanted))
 }
 
 /// Autoscalers that set a number which the documents set too: each puts it back that the other one has set.

@@ -3,14 +3,29 @@
 //! What passes is waited for. What does not pass in the step's time fails the step, and a person who tries it again lets it
 //! begin as it is.
 
+use std::collections::BTreeSet;
+
 use tidegate_schema::finding::Finding;
 
 use super::rollout::Rolling;
 use super::{Decision, after, failure};
 use crate::autoscaler;
 use crate::object::Object;
-use crate::plan::Driver;
+use crate::plan::{Driver, TaskKind};
+use crate::pod::{Pod, TroubleKind};
 use crate::release::Event;
+
+/// So many pods are named.
+const NAMED: usize = 5;
+
+/// Whether a pod is not ready and may get so.
+fn is_waited_for(pod: &Pod) -> bool {
+    let is_hopeless = pod.trouble.as_ref().is_some_and(|trouble| match trouble.kind {
+        TroubleKind::Broken | TroubleKind::Image => true,
+        TroubleKind::Unschedulable => false,
+    });
+    !pod.is_ready() && !is_hopeless
+}
 
 impl Rolling<'_> {
     /// What keeps the first group from being opened; `None` when nothing does.
@@ -24,7 +39,7 @@ impl Rolling<'_> {
             return None;
         }
         let live = self.live()?;
-        let waits: Vec<Finding> = self.autoscalers(live).collect();
+        let waits: Vec<Finding> = self.autoscalers(live).chain(self.unready(live)).collect();
         if waits.is_empty() {
             return None;
         }
@@ -55,6 +70,56 @@ impl Rolling<'_> {
         moving.map(move |(reference, min, max)| {
             let reason = format!("{reference} may make it {min} to {max} pods");
             self.waiting(reason)
+        })
+    }
+
+    /// Pods that are not ready and may get so by waiting: on their way, moved to another node, not made yet.
+    ///
+    /// Never what the release may mend: when no pod is ready at all, when pods cannot get well by waiting (their container
+    /// ends again and again, their image is not to be had), when an earlier release stopped half way, or when this one goes
+    /// back or takes the app offline.
+    fn unready(&self, live: &Object) -> Option<Finding> {
+        let there: Vec<&Pod> = self.pods().iter().filter(|pod| !pod.is_terminating).collect();
+        let revisions: BTreeSet<&str> = there.iter().map(|pod| pod.revision.as_str()).collect();
+        let ready = there.iter().filter(|pod| pod.is_ready()).count();
+        if ready == 0 || revisions.len() > 1 || self.is_meant_for_trouble() {
+            return None;
+        }
+        let wanted = match self.rollout.driver {
+            Driver::DaemonSet => i64::from(self.there()),
+            Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
+                live.integer("/spec/replicas").unwrap_or(1)
+            }
+        };
+        let wanted = usize::try_from(wanted).unwrap_or(0);
+        let waiting: Vec<&str> =
+            there.iter().filter(|pod| is_waited_for(pod)).map(|pod| pod.name.as_str()).collect();
+        if waiting.is_empty() && there.len() >= wanted {
+            return None;
+        }
+        let unmade = wanted.saturating_sub(there.len());
+        let mut reason = format!("{ready} of {wanted} pods are ready");
+        if !waiting.is_empty() {
+            let more = waiting.len().saturating_sub(NAMED);
+            let named = waiting.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            reason = format!("{reason}, not ready: {named}");
+            if more > 0 {
+                reason = format!("{reason} and {more} more");
+            }
+        }
+        if unmade > 0 {
+            reason = format!("{reason}, not there: {unmade}");
+        }
+        Some(self.waiting(reason))
+    }
+
+    /// Whether the plan goes back, or takes the app out of service: then pods that are not well are no surprise.
+    fn is_meant_for_trouble(&self) -> bool {
+        let unit = &self.rollout.unit;
+        self.work.plan.content.tasks.iter().any(|task| {
+            matches!(task.kind, TaskKind::Rollback | TaskKind::TakeOffline)
+                && task.subject == unit.product
+                && task.app.as_ref().is_none_or(|app| *app == unit.app)
         })
     }
 

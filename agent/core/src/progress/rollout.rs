@@ -111,7 +111,7 @@ impl Rolling<'_> {
     }
 
     /// Pods that there are to be now: nodes of a DaemonSet come and go during a release.
-    fn there(&self) -> u32 {
+    pub(super) fn there(&self) -> u32 {
         let scheduled = match self.rollout.driver {
             Driver::DaemonSet => {
                 self.live().and_then(|live| live.integer("/status/desiredNumberScheduled"))

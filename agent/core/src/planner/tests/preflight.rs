@@ -142,3 +142,25 @@ fn classes_that_come_with_the_documents_are_there_and_what_is_not_known_refuses_
     world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     assert!(!refused(&world));
 }
+
+#[test]
+fn pods_that_are_not_all_ready_are_told_before_anybody_approves() {
+    let told = |status: &Value, after: &str| {
+        let mut world =
+            World::new(&[product("iam", "iam:1")], &[product("iam", after)], &json!({}));
+        let room = world.live.clusters.get_mut("room-a").unwrap();
+        let set = room.objects.iter_mut().find(|(it, _)| it.kind == "StatefulSet").unwrap().1;
+        let mut live = set.live().unwrap();
+        live.set(&["status"], status.clone());
+        set.live = Some(LiveObject::new(&live));
+        let (_, report) = world.plan();
+        assert!(!report.is_refused());
+        let args = |it: &Finding| format!("{} {} {}", it.code, it.args["ready"], it.args["pods"]);
+        report.findings.iter().map(args).collect::<Vec<_>>().join(", ")
+    };
+    let status = |ready: u32| json!({"replicas": 6, "readyReplicas": ready});
+    assert_eq!(told(&status(4), "iam:2"), "PLAN/PODS_NOT_READY 4 6");
+    assert_eq!(told(&json!({"replicas": 6}), "iam:2"), "PLAN/PODS_NOT_READY 0 6");
+    assert_eq!(told(&status(6), "iam:2"), "");
+    assert_eq!(told(&status(4), "iam:1"), "", "nothing of it changes");
+}

@@ -80,3 +80,72 @@ fn replicas_that_are_left_to_an_autoscaler_are_held_while_groups_are_open_and_le
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
     assert!(ignored::is_left(&world.live, "spec.replicas"));
 }
+
+fn unready(ordinals: &[u32]) -> World {
+    let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2], false);
+    world.unready = ordinals.iter().copied().collect();
+    world
+}
+
+#[test]
+fn pods_on_their_way_are_waited_for_by_name_and_the_first_group_opens_when_they_are_ready() {
+    let mut world = unready(&[1]);
+    rounds(&mut world, 20);
+    assert_eq!((opened(&world), world.waits()), (0, vec!["RELEASE/AWAIT_FIT".to_owned()]));
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
+    assert_eq!(&*decision.waits[0].args["reason"], "2 of 3 pods are ready, not ready: core-1");
+    world.unready.clear();
+    world.run();
+    assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
+}
+
+#[test]
+fn pods_that_are_not_there_are_waited_for_too() {
+    let mut world = unready(&[]);
+    world.pods.remove(&2);
+    rounds(&mut world, 5);
+    assert_eq!(opened(&world), 0);
+    let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
+    let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
+    assert_eq!(&*decision.waits[0].args["reason"], "2 of 3 pods are ready, not there: 1");
+}
+
+/// What a release may mend never keeps it from beginning.
+#[test]
+fn no_release_that_may_be_the_mend_is_kept_waiting() {
+    let begins = |mut world: World| {
+        rounds(&mut world, 20);
+        opened(&world) > 0
+    };
+    assert!(!begins(unready(&[0, 1])));
+    assert!(begins(unready(&[0, 1, 2])), "none is ready");
+    let mut broken = unready(&[]);
+    broken.broken_after = Some(2);
+    assert!(begins(broken), "one ends again and again");
+    let mut half_way = unready(&[1]);
+    half_way.pods.get_mut(&2).unwrap().0 = "between".to_owned();
+    assert!(begins(half_way), "an earlier release stopped half way");
+    let mut back = unready(&[1]);
+    back.plan.content.tasks.push(crate::plan::Task {
+        kind: crate::plan::TaskKind::Rollback,
+        subject: "iam".to_owned(),
+        app: None,
+        clusters: vec!["room-a".to_owned()],
+        from: "2".to_owned(),
+        to: "1".to_owned(),
+        operation: None,
+    });
+    assert!(begins(back), "it goes back");
+}
+
+#[test]
+fn a_group_that_was_opened_is_not_asked_again() {
+    let mut world = unready(&[]);
+    while opened(&world) == 0 {
+        world.round();
+    }
+    world.unready.insert(0);
+    rounds(&mut world, 10);
+    assert!(!world.waits().contains(&"RELEASE/AWAIT_FIT".to_owned()));
+}
