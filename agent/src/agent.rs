@@ -4,10 +4,12 @@ mod accepted;
 mod images;
 mod report;
 mod requests;
+mod retention;
 
 pub use accepted::Accepted;
 pub use images::Images;
 use report::Offered;
+pub use retention::RETENTION;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tidegate_core::approval::{VerifiedApproval, VerifiedMerge};
+use tidegate_core::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
 use tidegate_core::backoff::Backoff;
 use tidegate_core::baseline::{Baseline, Reached};
 use tidegate_core::desired::DesiredState;
@@ -45,7 +47,9 @@ use crate::cluster::Cluster;
 use crate::earlier;
 use crate::execute::{Advance, Hands, Running, fold_inventory};
 use crate::handle::{Handle, Notice, Request};
-use crate::journal::{self, Fact, InventoryChange, Journal, ReleaseRow, StoredApproval, fact};
+use crate::journal::{
+    self, Fact, InventoryChange, Journal, ReleaseRow, Signer, StoredApproval, fact,
+};
 use crate::publish::Publisher;
 use crate::reconcile::reconcile;
 use crate::source::{self, Source};
@@ -83,6 +87,8 @@ pub struct Parts {
     pub connector: Connector,
     /// How images are looked up.
     pub images: Images,
+    /// How long old records are kept.
+    pub retention: Duration,
 }
 
 impl std::fmt::Debug for Parts {
@@ -126,6 +132,8 @@ pub struct Agent {
     connection_gaps: BTreeMap<String, Gap>,
     publisher: Publisher,
     images: Images,
+    retention: Duration,
+    removed_at: Option<Timestamp>,
     inventory: Inventory,
     baseline: Option<Baseline>,
     accepted: Option<Accepted>,
@@ -183,7 +191,8 @@ impl Agent {
     ///
     /// When the journal cannot be read.
     pub async fn open(parts: Parts) -> Result<(Self, Handle)> {
-        let Parts { source, data, journal, dns, clock, interval, connector, mut images } = parts;
+        let Parts { source, data, journal, dns, clock, interval, connector, mut images, retention } =
+            parts;
         images.remember(journal.fact(fact::IMAGES).await?.unwrap_or_default());
         let publisher = Publisher::start(dns, &journal, data.join("zones.json")).await?;
         let releases = journal.releases(20).await?;
@@ -217,6 +226,8 @@ impl Agent {
             connection_gaps: BTreeMap::new(),
             publisher,
             images,
+            retention,
+            removed_at: None,
             // The agent may have been killed after a release had ended and before git had its baseline.
             is_baseline_handed_back: false,
             running: None,
@@ -345,7 +356,7 @@ impl Agent {
             self.keep_approvals().await?;
         }
         self.verify_approvals().await?;
-        self.verify_merges().await;
+        self.verify_merges().await?;
         if is_due && self.status.source.problem.is_none() && !self.is_baseline_handed_back {
             self.hand_back_baseline().await;
         }
@@ -452,6 +463,7 @@ impl Agent {
             let (verified, refused) = approve::verify(&files, &keys, self.clock.now());
             // One that is from the future now may count later.
             let is_final = refused.iter().all(|it| it.code != "APPROVAL/FROM_THE_FUTURE");
+            self.keep_signers(verified.iter().filter_map(signer)).await?;
             self.approvals = verified;
             self.verified = is_final.then_some(basis);
             self.refused_approvals = refused;
@@ -463,9 +475,9 @@ impl Agent {
 
     /// Merges since the accepted revision that say which plan they approve, verified by the keys that count; again only when
     /// commits or keys changed.
-    async fn verify_merges(&mut self) {
+    async fn verify_merges(&mut self) -> Result<()> {
         let Some(head) = self.loaded.as_ref().map(|it| it.snapshot.revision.commit.clone()) else {
-            return;
+            return Ok(());
         };
         let keys = self.merge_keys();
         let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
@@ -482,6 +494,7 @@ impl Agent {
                     let now = self.clock.now();
                     (self.merges, self.refused_merges) =
                         approve::verify_merges(&merges, &keys, now);
+                    self.keep_signers(self.merges.iter().map(merger)).await?;
                     let is_final = merges.iter().all(|merge| merge.at <= now);
                     self.verified_merges = is_final.then_some(basis);
                 }
@@ -493,6 +506,13 @@ impl Agent {
             }
         }
         self.status.findings.extend(self.refused_merges.iter().cloned());
+        Ok(())
+    }
+
+    /// Who said what is part of the record, also when keys are exchanged later.
+    async fn keep_signers(&self, signers: impl Iterator<Item = Signer>) -> Result<()> {
+        let signers: Vec<Signer> = signers.collect();
+        Ok(self.journal.keep_signers(&signers).await?)
     }
 
     /// Whose merges count, as of the accepted revision; before the first one with persons, of the revision itself.
@@ -943,6 +963,20 @@ impl earlier::Releases for Past<'_> {
         let commit = commit.to_owned();
         Box::pin(async move { self.source.snapshot(&commit).await.map_err(|error| chain(&error)) })
     }
+}
+
+/// Who approved or rejected a plan, or a wave of it; what somebody confirms is in the release's events.
+fn signer(approval: &VerifiedApproval) -> Option<Signer> {
+    let is_confirmation = matches!(approval.scope, ApprovalScope::Confirm { .. });
+    (!is_confirmation).then(|| Signer {
+        approval: approval.name.clone(),
+        plan: approval.plan.clone(),
+        person: approval.person.clone(),
+    })
+}
+
+fn merger(merge: &VerifiedMerge) -> Signer {
+    Signer { approval: merge.name(), plan: merge.plan.clone(), person: merge.by.join(", ") }
 }
 
 /// Whether a wake says that the repository may have changed.

@@ -135,7 +135,14 @@ impl Running {
         let intended = intended(approved.plan(), &desired, hands.inventory);
         let row = hands
             .journal
-            .start_release(approved.plan(), before_revision, approved.approvals(), &intended, now)
+            .start_release(
+                approved.plan(),
+                before_revision,
+                Some(site.revision.committed_at),
+                approved.approvals(),
+                &intended,
+                now,
+            )
             .await?;
         fold_inventory(hands.inventory, &intended);
         tracing::info!(release = row.id, plan = row.plan.short(), "release started");

@@ -1,5 +1,9 @@
 //! The journal: plans, releases with their events, inventory, approvals and baseline. The only place with SQL.
 
+mod retention;
+
+pub use retention::{Removed, Retention, Signer};
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,9 +13,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Row, SqlitePool};
 use tidegate_core::digest::Digest;
+use tidegate_core::history::About;
 use tidegate_core::live::{Inventory, InventoryEntry};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
@@ -180,6 +187,7 @@ impl Journal {
         let options = SqliteConnectOptions::new()
             .filename(folder.join("journal.sqlite"))
             .create_if_missing(true)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
@@ -300,6 +308,7 @@ impl Journal {
         &self,
         plan: &Plan,
         before_revision: Option<&str>,
+        committed_at: Option<Timestamp>,
         approvals: &[String],
         inventory: &[InventoryChange],
         at: Timestamp,
@@ -320,9 +329,11 @@ impl Journal {
             phase: ReleasePhase::Running,
             ended_at: None,
         };
+        let planned_at = planned_at(&mut transaction, &row.plan).await?;
+        let about = About { committed_at, planned_at, ..About::of(plan) };
         sqlx::query(
-            "INSERT INTO release (id, plan, revision, before_revision, started_at, phase)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO release (id, plan, revision, before_revision, started_at, phase, about)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(&row.id)
         .bind(row.plan.as_str())
@@ -330,6 +341,7 @@ impl Journal {
         .bind(&row.before_revision)
         .bind(at.to_string())
         .bind(write("a phase", &row.phase)?)
+        .bind(write("what a release is about", &about)?)
         .execute(&mut *transaction)
         .await
         .map_err(database(what))?;
@@ -425,20 +437,8 @@ impl Journal {
     ///
     /// When they cannot be read.
     pub async fn events(&self, release: &str) -> Result<Vec<ReleaseEvent>> {
-        let rows =
-            sqlx::query("SELECT number, at, event FROM event WHERE release = $1 ORDER BY number")
-                .bind(release)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(database("read events"))?;
-        let event = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(ReleaseEvent {
-                number: u64::try_from(row.get::<i64, _>(0)).unwrap_or(0),
-                at: time(row.get(1)),
-                event: read("an event", row.get(2))?,
-            })
-        };
-        rows.iter().map(event).collect()
+        let mut transaction = self.pool.begin().await.map_err(database("read events"))?;
+        events(&mut transaction, release).await
     }
 
     /// The latest releases, newest first.
@@ -593,6 +593,23 @@ async fn insert_event(
     Ok(())
 }
 
+async fn events(transaction: &mut Transaction<'_>, release: &str) -> Result<Vec<ReleaseEvent>> {
+    let rows =
+        sqlx::query("SELECT number, at, event FROM event WHERE release = $1 ORDER BY number")
+            .bind(release)
+            .fetch_all(&mut **transaction)
+            .await
+            .map_err(database("read events"))?;
+    let event = |row: &sqlx::sqlite::SqliteRow| {
+        Ok(ReleaseEvent {
+            number: u64::try_from(row.get::<i64, _>(0)).unwrap_or(0),
+            at: time(row.get(1)),
+            event: read("an event", row.get(2))?,
+        })
+    };
+    rows.iter().map(event).collect()
+}
+
 async fn consume(
     transaction: &mut Transaction<'_>,
     release: &str,
@@ -648,6 +665,23 @@ async fn change_inventory(
         query.execute(&mut **transaction).await.map_err(database("change the inventory"))?;
     }
     Ok(())
+}
+
+/// When a plan was first made, or when the last release ended if that was later.
+async fn planned_at(transaction: &mut Transaction<'_>, plan: &Digest) -> Result<Option<Timestamp>> {
+    let what = "read when a plan was made";
+    let made = sqlx::query("SELECT made_at FROM plan WHERE digest = $1")
+        .bind(plan.as_str())
+        .fetch_optional(&mut **transaction)
+        .await
+        .map_err(database(what))?;
+    let ended = sqlx::query("SELECT MAX(ended_at) FROM release")
+        .fetch_one(&mut **transaction)
+        .await
+        .map_err(database(what))?;
+    let made = made.map(|row| time(row.get(0)));
+    let ended = ended.get::<Option<String>, _>(0).map(|text| time(&text));
+    Ok(made.map(|made| ended.map_or(made, |ended| made.max(ended))))
 }
 
 /// Times are written by us; one that cannot be read was damaged, and the epoch shows that.

@@ -69,7 +69,8 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
     agent.mark_policy_change(site, &mut plan);
     if agent.has_nothing_to_do(&plan, &report) {
         agent.settle(site, &plan, &report, &live).await?;
-        return Ok(expiry);
+        let is_more = agent.remove_old(None).await?;
+        return Ok(if is_more { Some(now) } else { expiry });
     }
     agent.save(&plan, &report).await?;
     let evidence = agent.evidence(&plan).await?;
@@ -80,18 +81,15 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
     };
 
     // execute, record
-    match answer {
+    let (needs, next) = match answer {
         Gate::Open(approved) => {
             agent.start(*approved, &meaning, &live).await?;
-            Ok(Some(now))
+            return Ok(Some(now));
         }
-        Gate::Waiting { needs, next } => {
-            agent.wait(&plan, &report, &live, needs, next).await?;
-            Ok([next, expiry].into_iter().flatten().min())
-        }
-        Gate::Closed(why) => {
-            agent.wait(&plan, &report, &live, why, None).await?;
-            Ok(expiry)
-        }
-    }
+        Gate::Waiting { needs, next } => (needs, next),
+        Gate::Closed(why) => (why, None),
+    };
+    agent.wait(&plan, &report, &live, needs, next).await?;
+    let is_more = agent.remove_old(Some(&plan.id())).await?;
+    Ok(if is_more { Some(now) } else { [next, expiry].into_iter().flatten().min() })
 }

@@ -25,6 +25,8 @@ mod killer;
 mod process;
 #[path = "daemon/repository.rs"]
 mod repository;
+#[path = "daemon/retention.rs"]
+mod retention;
 #[path = "daemon/site.rs"]
 mod site;
 #[path = "../../tests/src/vault.rs"]

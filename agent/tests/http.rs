@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use hmac::Mac as _;
 use serde_json::{Value, json};
-use tidegate::agent::{Agent, Images, Parts};
+use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::client::{Client, Error};
 use tidegate::clock::Clock;
 use tidegate::http::{self, Options};
@@ -89,6 +89,7 @@ impl Stage {
             interval: Duration::from_secs(1),
             connector: Sandboxes::default().connector(),
             images: Images::off(),
+            retention: RETENTION,
         };
         let (agent, handle) = Agent::open(parts).await.unwrap();
         let options = Options {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tidegate::agent::{Agent, Images, Parts};
+use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::clock::Clock;
 use tidegate::handle::Handle;
 use tidegate::journal::{Journal, ReleaseRow};
@@ -57,6 +57,7 @@ async fn run(bare: &Path, data: &Path, sandboxes: &Sandboxes, wanted: fn(&Status
         interval: Duration::from_secs(1),
         connector: sandboxes.connector(),
         images: Images::off(),
+        retention: RETENTION,
     };
     let (agent, mut handle) = Agent::open(parts).await.unwrap();
     let running = tokio::spawn(agent.run());

@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use similar::TextDiff;
-use tidegate::agent::{Agent, Images, Parts};
+use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::clock::Clock;
 use tidegate::handle::Handle;
 use tidegate::journal::Journal;
@@ -243,6 +243,7 @@ async fn start(faults: &Arc<Faults>) -> (Place, Running, String) {
         interval: Duration::from_millis(500),
         connector: Arc::new(move |_, _| Some(client.clone())),
         images: Images::off(),
+        retention: RETENTION,
     };
     let (agent, handle) = Agent::open(parts).await.unwrap();
     let task = tokio::spawn(async move { agent.run().await.unwrap() });

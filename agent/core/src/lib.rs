@@ -43,6 +43,7 @@ pub mod planner;
 pub mod check;
 pub mod show;
 pub mod release;
+pub mod history;
 pub mod approval;
 pub mod pod;
 pub mod gate;

@@ -74,6 +74,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         interval: config.poll_interval,
         connector: connector(&config, args.sandbox).await?,
         images: images(&config)?,
+        retention: config.retention,
     };
     let (agent, handle) = Agent::open(parts).await.map_err(because)?;
     let control = whereabouts::new_token()

@@ -15,7 +15,7 @@ use super::preview::{Folder, ImageLookup, Loaded, load};
 use super::printer::{Format, Printer};
 use super::report::Sources;
 use super::status::{condition, failure_finding, tasks};
-use crate::agent::{Agent, Connector, Parts};
+use crate::agent::{Agent, Connector, Parts, RETENTION};
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::journal::{Journal, StoredApproval};
@@ -81,6 +81,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         interval: Duration::from_secs(5),
         connector: if args.sandbox { sandboxes.connector() } else { nothing },
         images: args.lookup.images()?,
+        retention: RETENTION,
     };
     let (agent, handle) = Agent::open(parts).await.map_err(because)?;
     let running = tokio::spawn(agent.run());

@@ -224,7 +224,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "retention",
         Takes::Duration,
         Some("400d"),
-        "How long the events of finished releases are kept; plans, approvals and outcomes stay for ever.",
+        "How long plans, and what machines did in finished releases, are kept; what people decided, what failed and how it ended stays for ever, and so does everything of the last 50 releases.",
     ),
     setting(
         "lang",

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 use super::voice::Voice;
 use super::{Error, Options, staging};
-use crate::agent::{Agent, Images, Parts};
+use crate::agent::{Agent, Images, Parts, RETENTION};
 use crate::approve::{self, Word};
 use crate::clock::Clock;
 use crate::dns::DnsServer;
@@ -111,6 +111,7 @@ impl Stage {
             interval: Duration::from_secs(5),
             connector: Arc::new(move |name, _| own.get(name).cloned()),
             images: Images::off(),
+            retention: RETENTION,
         };
         let (agent, handle) = Agent::open(parts).await.map_err(staging("start the agent"))?;
         let http = crate::http::serve_for_demo(handle.clone(), &data).await.ok();

@@ -62,7 +62,7 @@ async fn a_started_release_is_there_after_a_restart_with_approvals_and_inventory
         journal.save_plan(&plan(), &PlanReport::default(), now()).await.unwrap();
         let intend = [InventoryChange::Intend(reference(), entry.clone())];
         let row = journal
-            .start_release(&plan(), None, &["li-na-yes".to_owned()], &intend, now())
+            .start_release(&plan(), None, None, &["li-na-yes".to_owned()], &intend, now())
             .await
             .unwrap();
         let events = [Event::WaveStarted { wave: 0, approvals: vec!["zhao-min-yes".to_owned()] }];
@@ -109,7 +109,7 @@ async fn a_revision_was_delivered_by_its_last_release_that_ended_well_before() {
     let at = |minutes: i64| now() + jiff::SignedDuration::from_mins(minutes);
     let phases = [ReleasePhase::Done, ReleasePhase::RolledBack, ReleasePhase::Done];
     for (start, phase) in [0, 10, 20].into_iter().zip(phases) {
-        let row = journal.start_release(&plan(), None, &[], &[], at(start)).await.unwrap();
+        let row = journal.start_release(&plan(), None, None, &[], &[], at(start)).await.unwrap();
         journal.set_phase(&row.id, phase, &[], at(start + 5)).await.unwrap();
     }
     let delivered = async |before: i64| journal.delivered("c1", at(before)).await.unwrap();
@@ -117,4 +117,148 @@ async fn a_revision_was_delivered_by_its_last_release_that_ended_well_before() {
     assert_eq!(delivered(20).await, Some(at(0)), "not what is being released, nor what failed");
     assert_eq!(delivered(0).await, None);
     assert_eq!(journal.delivered("c2", at(30)).await.unwrap(), None);
+}
+
+/// A plan that differs from others.
+fn numbered(number: usize) -> Plan {
+    let mut plan = plan();
+    plan.content.site = format!("hz-{number}");
+    plan
+}
+
+/// A journal with 60 releases, a day apart, and 240 plans that nobody carried out, an hour apart.
+async fn with_history(journal: &Journal) -> Timestamp {
+    let hour = jiff::SignedDuration::from_hours(1);
+    for number in 0..60_i32 {
+        let plan = numbered(usize::try_from(number).unwrap());
+        let at = now() + hour * 24 * number;
+        journal.save_plan(&plan, &PlanReport::default(), at).await.unwrap();
+        let row = journal.start_release(&plan, None, None, &[], &[], at).await.unwrap();
+        let step = || "w/c/p/a".to_owned();
+        let events = [
+            Event::StepStarted { step: step() },
+            Event::GroupOpened { step: step(), group: 0, attempt: 1, already: 0 },
+            Event::Confirmed { step: step(), group: 0, by: "li-na".to_owned(), approval: None },
+            Event::GroupDone { step: step(), group: 0 },
+            Event::Done,
+        ];
+        journal.append(&row.id, &events, &[], at).await.unwrap();
+        journal.set_phase(&row.id, ReleasePhase::Done, &[], at).await.unwrap();
+    }
+    let start = now() + hour * 24 * 60;
+    for number in 0..240_i32 {
+        let plan = numbered(1000 + usize::try_from(number).unwrap());
+        journal.save_plan(&plan, &PlanReport::default(), start + hour * number).await.unwrap();
+    }
+    start + hour * 240
+}
+
+/// What is left: events of each release, how many plans of releases, how many of others.
+async fn left(journal: &Journal) -> (Vec<usize>, usize, usize) {
+    let mut events = Vec::new();
+    let (mut carried_out, mut others) = (0, 0);
+    for number in 0..60 {
+        events.push(journal.events(&format!("r{}", number + 1)).await.unwrap().len());
+        let plan = journal.plan(&numbered(number).id()).await.unwrap();
+        carried_out += usize::from(plan.is_some());
+    }
+    for number in 1000..1240 {
+        let plan = journal.plan(&numbered(number).id()).await.unwrap();
+        others += usize::from(plan.is_some());
+    }
+    (events, carried_out, others)
+}
+
+#[tokio::test]
+async fn old_records_go_and_decisions_the_latest_and_what_is_referred_to_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let end = with_history(&journal).await;
+    // Signed, and so a record: one of those of which there are too many.
+    let signer = Signer {
+        approval: "li-na-yes".to_owned(),
+        plan: numbered(1001).id().to_string(),
+        person: "li-na".to_owned(),
+    };
+    journal.keep_signers(&[signer]).await.unwrap();
+    let releases = BTreeSet::from(["r3".to_owned()]);
+    let current = numbered(1002).id();
+    let retention = Retention { before: now(), current: Some(&current), releases: &releases };
+    let remove = async |retention| {
+        while journal.remove_old(retention).await.unwrap().is_portion() {}
+        left(&journal).await
+    };
+    let whole = vec![6; 60];
+    assert_eq!(remove(retention).await, (whole, 60, 202), "nothing is old, some are too many");
+
+    let retention = Retention { before: end, ..retention };
+    let (events, carried_out, others) = remove(retention).await;
+    let thinned: Vec<usize> = (0..60).filter(|index| events[*index] == 3).collect();
+    assert_eq!(thinned, [0, 1, 3, 4, 5, 6, 7, 8, 9], "r3 is referred to, the last 50 stay");
+    assert_eq!((carried_out, others), (51, 1), "what waits now stays");
+
+    let names: Vec<Event> =
+        journal.events("r1").await.unwrap().into_iter().map(|event| event.event).collect();
+    assert!(matches!(names[..], [Event::Opened { .. }, Event::Confirmed { .. }, Event::Done]));
+    let course = journal.course("r1").await.unwrap().unwrap();
+    assert_eq!((course.steps, course.groups, course.confirmations), (1, 1, 1));
+    assert_eq!(journal.course("r3").await.unwrap(), None);
+    assert_eq!(journal.releases(100).await.unwrap().len(), 60);
+    assert_eq!(journal.remove_old(retention).await.unwrap(), Removed::default());
+    let next = journal.start_release(&plan(), None, None, &[], &[], end).await.unwrap();
+    assert_eq!(next.id, "r61");
+}
+
+#[tokio::test]
+async fn killed_between_portions_the_rest_goes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let releases = BTreeSet::new();
+    let mut journal = Journal::open(folder.path()).await.unwrap();
+    let end = with_history(&journal).await;
+    let retention = Retention { before: end, current: None, releases: &releases };
+    let mut lives = 0;
+    while journal.remove_old(retention).await.unwrap().is_portion() {
+        lives += 1;
+        // Each release is as it was, or its numbers are there.
+        for number in 1..=60 {
+            let id = format!("r{number}");
+            let is_whole = journal.events(&id).await.unwrap().len() == 6;
+            assert_eq!(is_whole, journal.course(&id).await.unwrap().is_none(), "{id}");
+        }
+        drop(journal);
+        journal = Journal::open(folder.path()).await.unwrap();
+    }
+    assert!(lives > 10, "{lives}");
+    let (events, carried_out, others) = left(&journal).await;
+    assert_eq!(events.iter().filter(|count| **count == 6).count(), 50);
+    assert_eq!((carried_out, others), (50, 0));
+}
+
+#[tokio::test]
+async fn room_is_given_back_and_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let large = |number: usize| {
+        let mut plan = numbered(number);
+        plan.authors = vec!["x".repeat(100_000)];
+        plan
+    };
+    let releases = BTreeSet::new();
+    let pages = async || -> i64 {
+        sqlx::query("PRAGMA page_count").fetch_one(&journal.pool).await.unwrap().get(0)
+    };
+    let mut sizes = Vec::new();
+    for year in 0..3_i32 {
+        let at = now() + jiff::SignedDuration::from_hours(24 * 365) * year;
+        for number in 0..40 {
+            let plan = large(usize::try_from(year).unwrap() * 100 + number);
+            journal.save_plan(&plan, &PlanReport::default(), at).await.unwrap();
+        }
+        sizes.push(pages().await);
+        let before = at + jiff::SignedDuration::from_hours(1);
+        let retention = Retention { before, current: None, releases: &releases };
+        while journal.remove_old(retention).await.unwrap().is_portion() {}
+        assert!(pages().await < 100, "{}", pages().await);
+    }
+    assert!(sizes[0] > 900 && sizes[2] < sizes[0] + 100, "{sizes:?}");
 }

@@ -37,6 +37,12 @@ impl Reader {
         row.map_or(0, |row| row.get(0))
     }
 
+    /// How many plans there are.
+    pub(crate) async fn plans(&self) -> i64 {
+        let row = sqlx::query("SELECT COUNT(*) FROM plan").fetch_one(&self.pool).await;
+        row.map_or(0, |row| row.get(0))
+    }
+
     /// The events of each release, each as often as it was recorded. Objects that were recorded together in one run and
     /// apart in another are the same, so each counts by itself.
     pub(crate) async fn events(&self) -> BTreeMap<String, BTreeMap<String, usize>> {

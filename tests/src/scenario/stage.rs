@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::Value;
-use tidegate::agent::{Agent, Images, Parts};
+use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::cli::{Terminal, typed};
 use tidegate::clock::Clock;
 use tidegate::dns::{DnsServer, ask};
@@ -140,6 +140,7 @@ impl Stage {
             interval: POLL_SOURCE,
             connector: connector(&rooms, &clock, &data),
             images: Images::off(),
+            retention: RETENTION,
         };
         let (agent, handle) = Agent::open(parts).await.map_err(text)?;
         tidegate::http::serve_for_demo(handle.clone(), &data).await.map_err(text)?;
