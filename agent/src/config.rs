@@ -359,7 +359,7 @@ fn host(text: &str) -> Option<String> {
 }
 
 /// `30s`, `5m`, `12h`, `400d`; not zero.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_core::baseline::Baseline;
 use tidegate_core::digest::Digest;
+use tidegate_core::history::{Course, Wanted};
 use tidegate_core::live::{Inventory, Tool};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
@@ -11,7 +12,7 @@ use tidegate_core::release::{Command, ReleaseEvent};
 use tidegate_schema::finding::Finding;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::journal::{self, Journal, ReleaseRow, StoredApproval, fact};
+use crate::journal::{self, Journal, ReleaseSummary, StoredApproval, fact};
 use crate::status::Status;
 use crate::wake::{Wake, Wakes};
 
@@ -150,13 +151,26 @@ impl Handle {
         self.journal.plans_of(digits).await
     }
 
-    /// The latest releases, newest first.
+    /// The latest releases that are wanted, newest first, at most so many.
     ///
     /// # Errors
     ///
     /// When the journal cannot be read.
-    pub async fn releases(&self, limit: u32) -> Result<Vec<ReleaseRow>, journal::Error> {
-        self.journal.releases(limit).await
+    pub async fn releases(
+        &self,
+        wanted: &Wanted,
+        limit: usize,
+    ) -> Result<Vec<ReleaseSummary>, journal::Error> {
+        self.journal.history(wanted, limit).await
+    }
+
+    /// How a release went, when its events are not all there any more.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn course(&self, id: &str) -> Result<Option<Course>, journal::Error> {
+        self.journal.course(id).await
     }
 
     /// One release with its events.
@@ -167,8 +181,8 @@ impl Handle {
     pub async fn release(
         &self,
         id: &str,
-    ) -> Result<Option<(ReleaseRow, Vec<ReleaseEvent>)>, journal::Error> {
-        match self.journal.release(id).await? {
+    ) -> Result<Option<(ReleaseSummary, Vec<ReleaseEvent>)>, journal::Error> {
+        match self.journal.summary(id).await? {
             Some(row) => Ok(Some((row, self.journal.events(id).await?))),
             None => Ok(None),
         }

@@ -1,7 +1,9 @@
 //! The journal: plans, releases with their events, inventory, approvals and baseline. The only place with SQL.
 
+mod history;
 mod retention;
 
+pub use history::ReleaseSummary;
 pub use retention::{Removed, Retention, Signer};
 
 use std::collections::BTreeSet;
@@ -195,7 +197,9 @@ impl Journal {
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.map_err(database("open the database"))?;
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
-        Ok(Self { pool, _lock: std::sync::Arc::new(lock) })
+        let journal = Self { pool, _lock: std::sync::Arc::new(lock) };
+        journal.complete_about().await?;
+        Ok(journal)
     }
 
     /// A single document.

@@ -161,9 +161,27 @@ async fn a_site_can_be_followed_and_steered() {
 
     let releases: Value = client.get("/api/v1/releases").await.unwrap();
     assert_eq!(releases[0]["phase"], "done");
+    assert_eq!(releases[0]["kind"], "release");
+    assert!(!releases[0]["tasks"].as_array().unwrap().is_empty());
+    let count = async |query: &str| {
+        let path = format!("/api/v1/releases?{query}");
+        client.get::<Vec<Value>>(&path).await.map(|found| found.len())
+    };
+    let product = releases[0]["products"][0].as_str().unwrap();
+    let narrow = format!("product={product}&phase=done&kind=release&since=2020-01-01T00:00:00Z");
+    assert_eq!(count(&narrow).await.unwrap(), 1);
+    for none in ["product=nobody", "phase=rolledBack", "kind=test", "until=2020-01-01T00:00:00Z"] {
+        assert_eq!(count(none).await.unwrap(), 0, "{none}");
+    }
+    for wrong in ["phase=perfect", "since=yesterday", "limit=all"] {
+        assert_eq!(code(&count(wrong).await.unwrap_err()), "HTTP/QUERY", "{wrong}");
+    }
     let id = releases[0]["id"].as_str().unwrap();
     let release: Value = client.get(&format!("/api/v1/releases/{id}")).await.unwrap();
     assert!(release["events"].as_array().unwrap().len() > 5);
+    let step = &release["timeline"]["steps"][0];
+    assert_eq!(step["outcome"], "done", "{step:#}");
+    assert_eq!(release["isThinned"], false);
     let plan = releases[0]["plan"].as_str().unwrap();
     let short = &plan["sha256:".len()..][..12];
     let shown: Value = client.get(&format!("/api/v1/plans/{short}")).await.unwrap();

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, ReleaseKind, Task};
-use crate::release::{Event, ReleaseEvent};
+use crate::release::{Event, ReleaseEvent, ReleasePhase};
 
 /// What a release was about, known when it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -145,5 +145,64 @@ pub fn stays(event: &Event) -> bool {
         | Event::WaveReady { .. }
         | Event::WaveDone { .. }
         | Event::StepRolledBack { .. } => false,
+    }
+}
+
+/// Which releases are asked for; each field narrows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those that touch this product.
+    pub product: Option<String>,
+    /// Those that stand so.
+    pub phase: Option<ReleasePhase>,
+    /// Those of this kind.
+    pub kind: Option<ReleaseKind>,
+    /// Those that started then or later.
+    pub since: Option<Timestamp>,
+    /// Those that started before.
+    pub until: Option<Timestamp>,
+}
+
+impl Wanted {
+    /// Whether a release is one of them.
+    pub fn takes(&self, about: &About, phase: ReleasePhase, started_at: Timestamp) -> bool {
+        self.product.as_ref().is_none_or(|product| about.products.contains(product))
+            && self.phase.is_none_or(|wanted| wanted == phase)
+            && self.kind.is_none_or(|kind| about.kind == Some(kind))
+            && self.since.is_none_or(|since| since <= started_at)
+            && self.until.is_none_or(|until| started_at < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_narrows() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let about = About {
+            kind: Some(ReleaseKind::Operation),
+            products: BTreeSet::from(["iam".to_owned()]),
+            ..About::default()
+        };
+        let is_taken = |wanted: &Wanted| wanted.takes(&about, ReleasePhase::Done, at(10));
+        let wanted = Wanted {
+            product: Some("iam".to_owned()),
+            phase: Some(ReleasePhase::Done),
+            kind: Some(ReleaseKind::Operation),
+            since: Some(at(10)),
+            until: Some(at(11)),
+        };
+        assert!(is_taken(&wanted) && is_taken(&Wanted::default()));
+        for other in [
+            Wanted { product: Some("web".to_owned()), ..wanted.clone() },
+            Wanted { phase: Some(ReleasePhase::Failed), ..wanted.clone() },
+            Wanted { kind: Some(ReleaseKind::Release), ..wanted.clone() },
+            Wanted { since: Some(at(11)), ..wanted.clone() },
+            Wanted { until: Some(at(10)), ..wanted.clone() },
+        ] {
+            assert!(!is_taken(&other), "{other:?}");
+        }
     }
 }

@@ -44,6 +44,7 @@ pub mod check;
 pub mod show;
 pub mod release;
 pub mod history;
+pub mod timeline;
 pub mod approval;
 pub mod pod;
 pub mod gate;

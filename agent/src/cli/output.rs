@@ -13,15 +13,17 @@ use serde_json::{Map, Value, json};
 use tidegate_core::baseline::{Baseline, BaselineDifference};
 use tidegate_core::change::{Change, ChangeSet};
 use tidegate_core::digest::Digest;
+use tidegate_core::history::Course;
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::parameter::ParameterRow;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::ReleaseEvent;
+use tidegate_core::timeline::Timeline;
 use tidegate_core::zone::ZoneData;
 use tidegate_schema::finding::{Finding, Lang, Place, Severity};
 use tidegate_schema::{json_schema, reference};
 
-use crate::journal::ReleaseRow;
+use crate::journal::ReleaseSummary;
 use crate::status::{Condition, Status};
 
 /// The version of all forms.
@@ -282,16 +284,23 @@ pub(super) struct Blockers {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ReleaseList {
     /// Newest first.
-    pub(super) releases: Vec<ReleaseRow>,
+    pub(super) releases: Vec<ReleaseSummary>,
 }
 
 /// One release.
 #[derive(Debug, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ReleaseShown {
-    /// How it stands.
-    pub(super) release: ReleaseRow,
+    /// How it stands, and what it was about.
+    pub(super) release: ReleaseSummary,
     /// What happened, in order.
     pub(super) events: Vec<ReleaseEvent>,
+    /// When its parts were under way.
+    pub(super) timeline: Timeline,
+    /// How it went, in numbers.
+    pub(super) course: Course,
+    /// Whether what machines did was removed after the retention: then `events` and `timeline` lack it.
+    pub(super) is_thinned: bool,
 }
 
 /// A command that was recorded.

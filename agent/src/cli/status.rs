@@ -213,7 +213,8 @@ pub(super) fn tasks(tasks: &[Task], printer: &Printer) -> Vec<String> {
     table(&rows).into_iter().map(|line| cut(&line, room)).collect()
 }
 
-fn verb(kind: TaskKind, printer: &Printer) -> &'static str {
+/// What a task does, in a word or two.
+pub(super) fn verb(kind: TaskKind, printer: &Printer) -> &'static str {
     let (en, zh) = match kind {
         TaskKind::Install => ("install", "安装"),
         TaskKind::Deploy => ("deploy", "部署"),
@@ -388,16 +389,23 @@ fn baseline(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
 /// How long ago something was, as people say it.
 pub(super) fn ago(at: Timestamp, now: Timestamp, printer: &Printer) -> String {
     let seconds = now.duration_since(at).as_secs();
+    if seconds < 10 {
+        return printer.say("just now", "刚刚").to_owned();
+    }
+    lasting(seconds, printer) + printer.say(" ago", "前")
+}
+
+/// Seconds in the unit that people would use.
+pub(super) fn lasting(seconds: i64, printer: &Printer) -> String {
     let (count, en, zh) = match seconds {
-        ..10 => return printer.say("just now", "刚刚").to_owned(),
-        10..120 => (seconds, "s", "秒"),
+        ..120 => (seconds.max(0), "s", "秒"),
         120..7200 => (seconds / 60, "min", "分钟"),
         7200..172_800 => (seconds / 3600, "h", "小时"),
         _ => (seconds / 86_400, "days", "天"),
     };
     match printer.lang {
-        Lang::En => format!("{count} {en} ago"),
-        Lang::Zh => format!("{count} {zh}前"),
+        Lang::En => format!("{count} {en}"),
+        Lang::Zh => format!("{count} {zh}"),
     }
 }
 

@@ -60,6 +60,12 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Finding::error("HTTP/JOURNAL"), lang)
     }
 
+    /// The query is not what the route takes.
+    pub(super) fn query(reason: impl ToString, lang: Lang) -> Self {
+        let finding = Finding::error("HTTP/QUERY").with("reason", reason);
+        Self::new(StatusCode::BAD_REQUEST, finding, lang)
+    }
+
     /// The body is not what the route takes.
     pub(super) fn body(status: StatusCode, reason: impl ToString, lang: Lang) -> Self {
         Self::new(status, Finding::error("HTTP/BODY").with("reason", reason), lang)

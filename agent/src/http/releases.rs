@@ -1,29 +1,73 @@
 //! Releases: the list, one with its events, and commands to the one under way.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::release::{Command, ReleaseEvent};
+use tidegate_core::history::{Course, Wanted};
+use tidegate_core::plan::ReleaseKind;
+use tidegate_core::release::{Command, ReleaseEvent, ReleasePhase};
+use tidegate_core::timeline::Timeline;
 
 use super::Shared;
 use super::answer::{Language, Refusal, json_body};
 use super::body::Body;
-use crate::journal::ReleaseRow;
+use crate::journal::ReleaseSummary;
 
+/// How many are listed when nobody says how many.
+const LIMIT: usize = 20;
+/// How many are listed at most.
+const MOST: usize = 1000;
+
+/// What is said of the query of lists.
+pub(super) const QUERY: &[(&str, &str)] = &[
+    ("product", "Only those that touch this product."),
+    (
+        "phase",
+        "`running`, `paused`, `failed`, `rollingBack`, `done`, `rolledBack`, `cancelled` or `superseded`.",
+    ),
+    ("kind", "`release`, `operation` or `test`."),
+    ("since", "Only those that started then or later (RFC 3339)."),
+    ("until", "Only those that started before (RFC 3339)."),
+    ("limit", "How many at most; 20 when absent, never more than 1000."),
+];
+
+/// Which releases are asked for.
 #[derive(Deserialize)]
-pub(super) struct Wanted {
-    limit: Option<u32>,
+#[serde(rename_all = "camelCase")]
+pub(super) struct Asked {
+    product: Option<String>,
+    phase: Option<ReleasePhase>,
+    kind: Option<ReleaseKind>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    fn wanted(self) -> (Wanted, usize) {
+        let Self { product, phase, kind, since, until, limit } = self;
+        (Wanted { product, phase, kind, since, until }, limit.unwrap_or(LIMIT).min(MOST))
+    }
 }
 
 /// One release with what happened.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(rename = "ReleaseWithEvents")]
 pub(super) struct Shown {
-    /// How it stands.
-    release: ReleaseRow,
+    /// How it stands, and what it was about.
+    release: ReleaseSummary,
     /// In order.
     events: Vec<ReleaseEvent>,
+    /// When its parts were under way.
+    timeline: Timeline,
+    /// How it went, in numbers.
+    course: Course,
+    /// Whether what machines did was removed after the retention: then `events` and `timeline` lack it.
+    is_thinned: bool,
 }
 
 /// A command that was recorded.
@@ -46,10 +90,11 @@ pub(super) struct Given {
 pub(super) async fn list(
     State(shared): State<Shared>,
     Language(lang): Language,
-    Query(wanted): Query<Wanted>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let limit = wanted.limit.unwrap_or(20).min(1000);
-    let releases = shared.handle.releases(limit).await;
+    let Query(asked) = asked.map_err(|error| Refusal::query(error.body_text(), lang))?;
+    let (wanted, limit) = asked.wanted();
+    let releases = shared.handle.releases(&wanted, limit).await;
     Ok(json_body(&releases.map_err(|error| Refusal::journal(&error, lang))?))
 }
 
@@ -60,7 +105,10 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let found = shared.handle.release(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
     let (release, events) = found.ok_or_else(|| Refusal::not_found("release", &id, lang))?;
-    Ok(json_body(&Shown { release, events }))
+    let course = shared.handle.course(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
+    let (timeline, is_thinned) = (Timeline::of(&events), course.is_some());
+    let course = course.unwrap_or_else(|| Course::of(&events));
+    Ok(json_body(&Shown { release, events, timeline, course, is_thinned }))
 }
 
 pub(super) async fn command(

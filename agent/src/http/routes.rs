@@ -20,7 +20,7 @@ use super::plans::Shown;
 use super::{LARGEST_BODY, Options, Shared};
 use super::{approvals, events, guard, hooks, metrics, plans, releases, site};
 use crate::handle::{Adopt, Handle};
-use crate::journal::ReleaseRow;
+use crate::journal::ReleaseSummary;
 use crate::status::Status;
 
 const TEXTS: &[&str] = &["text/plain", "text/markdown"];
@@ -102,8 +102,8 @@ pub(super) fn table() -> Table {
         .get(
             "/api/v1/releases",
             "Releases, newest first.",
-            &[("limit", "How many; 20 when absent.")],
-            Content::json::<Vec<ReleaseRow>>(),
+            releases::QUERY,
+            Content::json::<Vec<ReleaseSummary>>(),
             get(releases::list),
         )
         .get(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::change::ChangeSet;
 use tidegate_core::desired::{Layer, Owner};
+use tidegate_core::history::Wanted;
 use tidegate_core::plan::{PlanContent, ReleaseKind};
 
 use super::*;
@@ -261,4 +262,46 @@ async fn room_is_given_back_and_used_again() {
         assert!(pages().await < 100, "{}", pages().await);
     }
     assert!(sizes[0] > 900 && sizes[2] < sizes[0] + 100, "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_release_says_what_it_was_about_who_approved_and_how_long_its_plan_waited() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let at = |minutes: i64| now() + jiff::SignedDuration::from_mins(minutes);
+    let signer = |approval: &str, person: &str| Signer {
+        approval: approval.to_owned(),
+        plan: plan().id().to_string(),
+        person: person.to_owned(),
+    };
+    let signers = [signer("a", "li-na"), signer("b", "zhao-min"), signer("c", "wang-wei")];
+    journal.keep_signers(&signers).await.unwrap();
+    journal.save_plan(&plan(), &PlanReport::default(), at(0)).await.unwrap();
+    let given = ["a".to_owned(), "b".to_owned()];
+    let row =
+        journal.start_release(&plan(), None, Some(at(-5)), &given, &[], at(10)).await.unwrap();
+    journal.set_phase(&row.id, ReleasePhase::RolledBack, &[], at(12)).await.unwrap();
+    // The same plan again: it waits since the end of the first.
+    let given = ["c".to_owned()];
+    journal.start_release(&plan(), None, None, &given, &[], at(20)).await.unwrap();
+
+    let found = journal.history(&Wanted::default(), 10).await.unwrap();
+    let told: Vec<_> =
+        found.iter().map(|it| (it.release.id.as_str(), it.about.planned_at)).collect();
+    assert_eq!(told, [("r2", Some(at(12))), ("r1", Some(at(0)))]);
+    assert_eq!(found[1].approved_by, BTreeSet::from(["li-na".to_owned(), "zhao-min".to_owned()]));
+    assert_eq!(found[0].approved_by, BTreeSet::from(["wang-wei".to_owned()]));
+    assert_eq!(found[1].about.committed_at, Some(at(-5)));
+    assert_eq!(found[1].about.kind, Some(ReleaseKind::Release));
+    assert_eq!(journal.summary("r1").await.unwrap().as_ref(), Some(&found[1]));
+    let back = Wanted { phase: Some(ReleasePhase::RolledBack), ..Wanted::default() };
+    assert_eq!(journal.history(&back, 10).await.unwrap(), found[1..]);
+    assert_eq!(journal.history(&Wanted::default(), 1).await.unwrap(), found[..1]);
+
+    // A journal of before this was kept: the plan says it.
+    sqlx::query("UPDATE release SET about = NULL").execute(&journal.pool).await.unwrap();
+    drop(journal);
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let found = journal.summary("r1").await.unwrap().unwrap();
+    assert_eq!((found.about.kind, found.about.planned_at), (Some(ReleaseKind::Release), None));
 }
