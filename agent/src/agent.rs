@@ -205,6 +205,7 @@ impl Agent {
             requests: request_sender,
             notices: notices.clone(),
             journal: journal.clone(),
+            clock: clock.clone(),
             wakes: wakes.clone(),
         };
         let agent = Self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_core::baseline::Baseline;
+use tidegate_core::delivery::{self, Counted, Delivery};
 use tidegate_core::digest::Digest;
 use tidegate_core::history::{Course, Wanted};
 use tidegate_core::live::{Inventory, Tool};
@@ -12,6 +13,7 @@ use tidegate_core::release::{Command, ReleaseEvent};
 use tidegate_schema::finding::Finding;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::clock::Clock;
 use crate::journal::{self, Journal, ReleaseSummary, StoredApproval, fact};
 use crate::status::Status;
 use crate::wake::{Wake, Wakes};
@@ -100,6 +102,7 @@ pub struct Handle {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) journal: Journal,
+    pub(crate) clock: Clock,
     pub(crate) wakes: Wakes,
 }
 
@@ -164,13 +167,26 @@ impl Handle {
         self.journal.history(wanted, limit).await
     }
 
-    /// How a release went, when its events are not all there any more.
+    /// How a release went in numbers, and whether events of it were removed.
     ///
     /// # Errors
     ///
     /// When the journal cannot be read.
-    pub async fn course(&self, id: &str) -> Result<Option<Course>, journal::Error> {
+    pub async fn course(&self, id: &str) -> Result<(Course, bool), journal::Error> {
         self.journal.course(id).await
+    }
+
+    /// How delivery went, measured over the releases that are wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn delivery(&self, wanted: &Wanted) -> Result<Delivery, journal::Error> {
+        let all = self.journal.counted().await?;
+        let is_wanted = |it: &Counted| wanted.takes(&it.about, it.phase, it.started_at);
+        let now = self.clock.now();
+        let until = wanted.until.map_or(now, |until| until.min(now));
+        Ok(delivery::measure(&all, is_wanted, wanted.since, until))
     }
 
     /// One release with its events.

@@ -20,7 +20,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqlitePool};
 use tidegate_core::digest::Digest;
-use tidegate_core::history::About;
+use tidegate_core::history::{About, Course};
 use tidegate_core::live::{Inventory, InventoryEntry};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
@@ -405,10 +405,17 @@ impl Journal {
     ) -> Result<()> {
         let what = "record a phase";
         let mut transaction = self.pool.begin().await.map_err(database(what))?;
-        sqlx::query("UPDATE release SET phase = $2, ended_at = $3 WHERE id = $1")
+        let course = if phase.is_ended() {
+            let course = Course::of(&events(&mut transaction, release).await?);
+            Some(write("a course", &course)?)
+        } else {
+            None
+        };
+        sqlx::query("UPDATE release SET phase = $2, ended_at = $3, course = $4 WHERE id = $1")
             .bind(release)
             .bind(write("a phase", &phase)?)
             .bind(phase.is_ended().then(|| at.to_string()))
+            .bind(course)
             .execute(&mut *transaction)
             .await
             .map_err(database(what))?;

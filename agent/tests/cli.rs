@@ -471,6 +471,7 @@ fn what_asks_an_agent_finds_it_by_its_data_folder_and_prints_its_documented_form
         (&["why"], "Blockers"),
         (&["releases", "list"], "ReleaseList"),
         (&["releases", "show", "r1"], "Release"),
+        (&["releases", "metrics"], "Delivery"),
         (&["baseline", "show"], "Baseline"),
         (&["drift"], "Drift"),
         (&["freeze", "--reason", "quarter end"], "Frozen"),

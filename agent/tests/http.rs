@@ -170,12 +170,19 @@ async fn a_site_can_be_followed_and_steered() {
     let product = releases[0]["products"][0].as_str().unwrap();
     let narrow = format!("product={product}&phase=done&kind=release&since=2020-01-01T00:00:00Z");
     assert_eq!(count(&narrow).await.unwrap(), 1);
+    assert_eq!(count("phase=done&lang=zh").await.unwrap(), 1);
     for none in ["product=nobody", "phase=rolledBack", "kind=test", "until=2020-01-01T00:00:00Z"] {
         assert_eq!(count(none).await.unwrap(), 0, "{none}");
     }
-    for wrong in ["phase=perfect", "since=yesterday", "limit=all"] {
+    for wrong in ["phase=perfect", "since=yesterday", "limit=all", "phse=done"] {
         assert_eq!(code(&count(wrong).await.unwrap_err()), "HTTP/QUERY", "{wrong}");
     }
+    let delivery: Value = client.get("/api/v1/delivery?kind=release").await.unwrap();
+    assert_eq!(delivery["sums"]["deployments"], 1);
+    assert_eq!(delivery["releases"][0]["isFailedChange"], false);
+    assert!(delivery["sums"]["leadSeconds"].is_number(), "{delivery:#}");
+    let none: Value = client.get("/api/v1/delivery?product=nobody").await.unwrap();
+    assert!(none["sums"]["changeFailureRate"].is_null(), "{none:#}");
     let id = releases[0]["id"].as_str().unwrap();
     let release: Value = client.get(&format!("/api/v1/releases/{id}")).await.unwrap();
     assert!(release["events"].as_array().unwrap().len() > 5);

@@ -68,6 +68,7 @@ const PLACES: &[(&str, &str)] = &[
 /// Module, crate, and why it may name it all the same.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("agent", "kube", "takes ready clients of sandboxes and tests, and hands them to `cluster`"),
+    ("cli", "form_urlencoded", "writes queries of the API, as `registry` does of registries"),
     ("demo", "kube", "plays the person who changes something by hand, and hands out kubeconfigs"),
     ("sandboxes", "kube", "makes the clients of sandboxes"),
 ];

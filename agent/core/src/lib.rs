@@ -45,6 +45,7 @@ pub mod show;
 pub mod release;
 pub mod history;
 pub mod timeline;
+pub mod delivery;
 pub mod approval;
 pub mod pod;
 pub mod gate;

@@ -122,24 +122,9 @@ impl Timeline {
 
     fn take(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::StepStarted { step } => self.steps.push(StepSpan {
-                step: step.clone(),
-                outcome: Outcome::Open,
-                seconds: None,
-                segments: vec![Segment { activity: Activity::Changing, from: at, to: None }],
-                groups: Vec::new(),
-            }),
+            Event::StepStarted { step } => self.begin(step, at),
             Event::GroupOpened { step, group, attempt, .. } => {
-                let Some(step) = self.step(step) else { return };
-                step.end_group(Outcome::Failed, at);
-                turn(&mut step.segments, Activity::Changing, at);
-                step.groups.push(GroupSpan {
-                    group: *group,
-                    attempt: *attempt,
-                    outcome: Outcome::Open,
-                    seconds: None,
-                    segments: vec![Segment { activity: Activity::Changing, from: at, to: None }],
-                });
+                self.open(step, *group, *attempt, at);
             }
             Event::GroupReady { step, .. }
             | Event::GroupChecked { step, .. }
@@ -160,6 +145,12 @@ impl Timeline {
                 let Some(step) = self.step(step) else { return };
                 step.outcome = Outcome::Open;
                 turn(&mut step.segments, Activity::Changing, at);
+                // The same group goes on, unless another attempt of it is opened.
+                if let Some(group) = step.groups.last_mut() {
+                    group.outcome = Outcome::Open;
+                    group.seconds = None;
+                    turn(&mut group.segments, Activity::Changing, at);
+                }
             }
             Event::StepDone { step } => self.end(step, Outcome::Done, at),
             Event::Skipped { step, .. } => self.end(step, Outcome::Skipped, at),
@@ -179,10 +170,8 @@ impl Timeline {
             | Event::Done => {
                 for step in &mut self.steps {
                     if step.segments.last().is_some_and(|last| last.to.is_none()) {
-                        let left = match step.outcome {
-                            Outcome::Open => Outcome::Left,
-                            outcome => outcome,
-                        };
+                        let is_open = step.outcome == Outcome::Open;
+                        let left = if is_open { Outcome::Left } else { step.outcome };
                         step.end(left, at);
                     }
                 }
@@ -199,6 +188,30 @@ impl Timeline {
             | Event::Paused { .. }
             | Event::Resumed { .. } => {}
         }
+    }
+
+    fn begin(&mut self, id: &str, at: Timestamp) {
+        self.steps.push(StepSpan {
+            step: id.to_owned(),
+            outcome: Outcome::Open,
+            seconds: None,
+            segments: vec![Segment { activity: Activity::Changing, from: at, to: None }],
+            groups: Vec::new(),
+        });
+    }
+
+    /// A group is opened, or another attempt of it.
+    fn open(&mut self, id: &str, group: usize, attempt: u32, at: Timestamp) {
+        let Some(step) = self.step(id) else { return };
+        step.end_group(Outcome::Failed, at);
+        turn(&mut step.segments, Activity::Changing, at);
+        step.groups.push(GroupSpan {
+            group,
+            attempt,
+            outcome: Outcome::Open,
+            seconds: None,
+            segments: vec![Segment { activity: Activity::Changing, from: at, to: None }],
+        });
     }
 
     fn end(&mut self, id: &str, outcome: Outcome, at: Timestamp) {
@@ -222,7 +235,7 @@ impl StepSpan {
         self.end_group(outcome, at);
         self.outcome = outcome;
         close(&mut self.segments, at);
-        self.seconds = lasted(&self.segments, at);
+        self.seconds = lasted(&self.segments);
     }
 
     /// Ends the group that is open.
@@ -231,7 +244,7 @@ impl StepSpan {
         if let Some(group) = open {
             group.outcome = outcome;
             close(&mut group.segments, at);
-            group.seconds = lasted(&group.segments, at);
+            group.seconds = lasted(&group.segments);
         }
     }
 }
@@ -261,8 +274,8 @@ fn close(segments: &mut Vec<Segment>, at: Timestamp) {
     }
 }
 
-fn lasted(segments: &[Segment], at: Timestamp) -> Option<i64> {
-    Some(at.duration_since(segments.first()?.from).as_secs())
+fn lasted(segments: &[Segment]) -> Option<i64> {
+    Some(segments.last()?.to?.duration_since(segments.first()?.from).as_secs())
 }
 
 #[cfg(test)]
@@ -325,7 +338,8 @@ mod tests {
             (Activity::Watching, 3, Some(8)),
             (Activity::Asking, 8, Some(20)),
         ];
-        let [only] = &found.steps[..] else { panic!("{found:?}") };
+        assert_eq!(found.steps.len(), 1);
+        let only = &found.steps[0];
         assert_eq!(told(&only.groups[0].segments), wanted);
         assert_eq!((only.groups[0].seconds, only.groups[0].outcome), (Some(20), Outcome::Done));
         assert_eq!((only.groups[1].seconds, only.groups[1].outcome), (None, Outcome::Open));
@@ -366,9 +380,32 @@ mod tests {
                 (Activity::GoingBack, 30, Some(34)),
             ]
         );
-        let attempts: Vec<_> = only.groups.iter().map(|it| (it.attempt, it.outcome)).collect();
-        assert_eq!(attempts, [(1, Outcome::Failed), (2, Outcome::Failed)]);
+        let attempts: Vec<_> =
+            only.groups.iter().map(|it| (it.attempt, it.seconds, it.outcome)).collect();
+        assert_eq!(attempts, [(1, Some(2), Outcome::Failed), (2, Some(2), Outcome::Failed)]);
         assert_eq!((only.outcome, only.seconds), (Outcome::RolledBack, Some(34)));
+    }
+
+    #[test]
+    fn a_group_that_is_tried_again_in_the_same_attempt_goes_on() {
+        let found = timeline(vec![
+            (0, Event::StepStarted { step: step() }),
+            (0, opened(0, 1)),
+            (2, failed()),
+            (10, Event::Retried { step: step(), by: "li-na".to_owned() }),
+            (14, Event::GroupReady { step: step(), group: 0 }),
+            (15, Event::GroupDone { step: step(), group: 0 }),
+        ]);
+        let group = &found.steps[0].groups[0];
+        assert_eq!((group.seconds, group.outcome), (Some(15), Outcome::Done));
+        assert_eq!(
+            told(&group.segments),
+            [
+                (Activity::Changing, 0, Some(2)),
+                (Activity::Changing, 10, Some(14)),
+                (Activity::Watching, 14, Some(15)),
+            ]
+        );
     }
 
     #[test]

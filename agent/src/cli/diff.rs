@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let changes = &*changes;
     match printer.format {
         Format::Json => printer.json(changes),
-        Format::Text => {
+        Format::Text | Format::Csv => {
             let style = show::Style { is_full: args.full, ..printer.style() };
             printer.text(&show::changes_text(changes, style));
         }

@@ -30,10 +30,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let set = ChangeSet { changes, ..ChangeSet::default() };
     match printer.format {
         Format::Json => printer.json(&Drift { changes: set.changes }),
-        Format::Text | Format::Markdown if is_none => {
+        Format::Text | Format::Csv | Format::Markdown if is_none => {
             printer.line(printer.say("No drift.", "没有漂移。"));
         }
-        Format::Text => printer.text(&show::changes_text(&set, printer.style())),
+        Format::Text | Format::Csv => printer.text(&show::changes_text(&set, printer.style())),
         Format::Markdown => printer.text(&show::changes_markdown(&set, printer.lang, COMMENT)),
         Format::Html => printer.text(&show::changes_html(&set, printer.lang)),
     }

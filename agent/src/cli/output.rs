@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidegate_core::baseline::{Baseline, BaselineDifference};
 use tidegate_core::change::{Change, ChangeSet};
+use tidegate_core::delivery::Delivery;
 use tidegate_core::digest::Digest;
 use tidegate_core::history::Course;
 use tidegate_core::object::{Object, ObjectRef};
@@ -137,6 +138,7 @@ forms! {
     Blockers => "Blockers", ["why"];
     ReleaseList => "ReleaseList", ["releases list"];
     ReleaseShown => "Release", ["releases show"];
+    Delivery => "Delivery", ["releases metrics"];
     Recorded => "Recorded", [
         "releases confirm", "releases pause", "releases resume", "releases retry", "releases skip",
         "releases rollback", "releases cancel"

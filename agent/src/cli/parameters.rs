@@ -34,7 +34,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     });
     match printer.format {
         Format::Json => printer.json(&ParameterList { parameters: rows }),
-        Format::Text | Format::Html => {
+        Format::Text | Format::Html | Format::Csv => {
             for line in table(&cells(&rows, printer)) {
                 printer.line(line);
             }

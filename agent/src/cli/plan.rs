@@ -39,7 +39,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let (plan, report) = (&preview.plan, &preview.report);
     match printer.format {
         Format::Json => printer.json(&PlanMade { id: plan.id(), plan, report }),
-        Format::Text => {
+        Format::Text | Format::Csv => {
             let style = show::Style { is_full: args.full, ..printer.style() };
             printer.text(&show::plan_text(plan, report, style));
         }

@@ -29,6 +29,8 @@ pub(super) enum Format {
     Markdown,
     /// One page for browsers and mail: `diff`, `plan` and `drift`; elsewhere text.
     Html,
+    /// For spreadsheets: `releases metrics`; elsewhere text.
+    Csv,
 }
 
 /// Where a command line is typed: what time it is there, and where its output goes.

@@ -1,6 +1,7 @@
 //! `releases`: the list, one over time, and commands to the one under way.
 
 mod list;
+mod metrics;
 mod show;
 
 use clap::Subcommand;
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate releases list --data ../site-agent
   tidegate releases list --product iam --since 30d --phase rolledBack
+  tidegate releases metrics --since 90d --format csv
   tidegate releases show r12 --data ../site-agent
   tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
@@ -50,6 +52,13 @@ enum What {
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        #[command(flatten)]
+        which: list::Which,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// How delivery goes: each release measured (`--format csv`, `--format json`), and what is known as DORA's four keys.
+    Metrics {
         #[command(flatten)]
         which: list::Which,
         #[command(flatten)]
@@ -128,6 +137,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::List { limit, which, asking } => {
             return list::run(which, *limit, asking, printer).await;
         }
+        What::Metrics { which, asking } => return metrics::run(which, asking, printer).await,
         What::Show { id, events, asking } => {
             let path = format!("/api/v1/releases/{id}");
             let found: ReleaseShown = asking.client(printer)?.get(&path).await?;

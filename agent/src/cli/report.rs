@@ -103,7 +103,9 @@ impl Printer {
         match self.format {
             Format::Json => {}
             _ if findings.is_empty() => {}
-            Format::Text | Format::Html => self.text(&graphical(findings, sources, self)),
+            Format::Text | Format::Html | Format::Csv => {
+                self.text(&graphical(findings, sources, self));
+            }
             Format::Markdown => self.text(&markdown(findings, self.lang)),
         }
     }
@@ -118,7 +120,7 @@ impl Printer {
                 let findings = ToldFinding::all(findings, self.lang);
                 self.json_remark(&Findings { findings });
             }
-            Format::Text | Format::Markdown | Format::Html => {
+            Format::Text | Format::Markdown | Format::Html | Format::Csv => {
                 self.remark(graphical(findings, sources, self).trim_end());
             }
         }

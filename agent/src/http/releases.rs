@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tidegate_core::history::{Course, Wanted};
 use tidegate_core::plan::ReleaseKind;
@@ -34,10 +35,25 @@ pub(super) const QUERY: &[(&str, &str)] = &[
     ("limit", "How many at most; 20 when absent, never more than 1000."),
 ];
 
+/// What is said of the query of counts: the same, of all releases.
+pub(super) const FILTER: &[(&str, &str)] = &[
+    ("product", "Only those that touch this product."),
+    (
+        "phase",
+        "`running`, `paused`, `failed`, `rollingBack`, `done`, `rolledBack`, `cancelled` or `superseded`.",
+    ),
+    ("kind", "`release`, `operation` or `test`."),
+    ("since", "Only those that started then or later (RFC 3339)."),
+    ("until", "Only those that started before (RFC 3339)."),
+];
+
 /// Which releases are asked for.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Asked {
+    /// The language, which every route takes.
+    #[serde(rename = "lang")]
+    _lang: Option<IgnoredAny>,
     product: Option<String>,
     phase: Option<ReleasePhase>,
     kind: Option<ReleaseKind>,
@@ -48,7 +64,7 @@ pub(super) struct Asked {
 
 impl Asked {
     fn wanted(self) -> (Wanted, usize) {
-        let Self { product, phase, kind, since, until, limit } = self;
+        let Self { _lang: _, product, phase, kind, since, until, limit } = self;
         (Wanted { product, phase, kind, since, until }, limit.unwrap_or(LIMIT).min(MOST))
     }
 }
@@ -98,6 +114,17 @@ pub(super) async fn list(
     Ok(json_body(&releases.map_err(|error| Refusal::journal(&error, lang))?))
 }
 
+pub(super) async fn delivery(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(asked) = asked.map_err(|error| Refusal::query(error.body_text(), lang))?;
+    let (wanted, _) = asked.wanted();
+    let delivery = shared.handle.delivery(&wanted).await;
+    Ok(json_body(&delivery.map_err(|error| Refusal::journal(&error, lang))?))
+}
+
 pub(super) async fn show(
     State(shared): State<Shared>,
     Language(lang): Language,
@@ -105,9 +132,9 @@ pub(super) async fn show(
 ) -> Result<Response, Refusal> {
     let found = shared.handle.release(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
     let (release, events) = found.ok_or_else(|| Refusal::not_found("release", &id, lang))?;
-    let course = shared.handle.course(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
-    let (timeline, is_thinned) = (Timeline::of(&events), course.is_some());
-    let course = course.unwrap_or_else(|| Course::of(&events));
+    let course = shared.handle.course(&id).await;
+    let (course, is_thinned) = course.map_err(|error| Refusal::journal(&error, lang))?;
+    let timeline = Timeline::of(&events);
     Ok(json_body(&Shown { release, events, timeline, course, is_thinned }))
 }
 

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use serde_json::{Map, Value};
 use tidegate_core::baseline::Baseline;
 use tidegate_core::change::Change;
+use tidegate_core::delivery::Delivery;
 use tidegate_core::live::Inventory;
 use tidegate_schema::finding::Finding;
 
@@ -105,6 +106,13 @@ pub(super) fn table() -> Table {
             releases::QUERY,
             Content::json::<Vec<ReleaseSummary>>(),
             get(releases::list),
+        )
+        .get(
+            "/api/v1/delivery",
+            "How delivery goes, in numbers: each release measured, and sums.",
+            releases::FILTER,
+            Content::json::<Delivery>(),
+            get(releases::delivery),
         )
         .get(
             "/api/v1/releases/{id}",

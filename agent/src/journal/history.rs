@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
+use tidegate_core::delivery::Counted;
 use tidegate_core::history::{About, Wanted};
 use tidegate_core::plan::Plan;
 
@@ -91,6 +92,22 @@ impl Journal {
             about: about(&row)?,
             approved_by: rows.iter().map(|row| row.get(0)).collect(),
         }))
+    }
+
+    /// All releases with what is counted of them, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub async fn counted(&self) -> Result<Vec<Counted>> {
+        let all = self.history(&Wanted::default(), usize::MAX).await?;
+        let mut counted = Vec::with_capacity(all.len());
+        for ReleaseSummary { release, about, .. } in all.into_iter().rev() {
+            let (course, _) = self.course(&release.id).await?;
+            let ReleaseRow { id, phase, started_at, ended_at, .. } = release;
+            counted.push(Counted { id, phase, started_at, ended_at, about, course });
+        }
+        Ok(counted)
     }
 
     /// Journals of before this was kept: what plans still say of their releases.

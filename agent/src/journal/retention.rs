@@ -71,7 +71,7 @@ impl Journal {
         let current = retention.current.map(Digest::as_str).unwrap_or_default();
         let old = sqlx::query(
             "SELECT digest FROM plan WHERE digest <> $1 AND made_at < $2 AND NOT EXISTS
-             (SELECT 1 FROM release WHERE release.plan = plan.digest AND release.course IS NULL)
+             (SELECT 1 FROM release WHERE release.plan = plan.digest AND release.thinned_before IS NULL)
              ORDER BY made_at LIMIT $3",
         )
         .bind(current)
@@ -110,7 +110,7 @@ impl Journal {
         let what = "remove events";
         let mut transaction = self.pool.begin().await.map_err(database(what))?;
         let old = sqlx::query(
-            "SELECT id FROM release WHERE course IS NULL AND ended_at < $1 AND id NOT IN
+            "SELECT id FROM release WHERE thinned_before IS NULL AND ended_at < $1 AND id NOT IN
              (SELECT id FROM release ORDER BY started_at DESC, LENGTH(id) DESC, id DESC LIMIT $2)
              ORDER BY started_at LIMIT $3",
         )
@@ -125,9 +125,10 @@ impl Journal {
             old.filter(|id| !retention.releases.contains(id)).take(PORTION).collect();
         for release in &old {
             let events = super::events(&mut transaction, release).await?;
-            sqlx::query("UPDATE release SET course = $2 WHERE id = $1")
+            sqlx::query("UPDATE release SET course = $2, thinned_before = $3 WHERE id = $1")
                 .bind(release)
                 .bind(write("a course", &Course::of(&events))?)
+                .bind(retention.before.to_string())
                 .execute(&mut *transaction)
                 .await
                 .map_err(database(what))?;
@@ -144,19 +145,25 @@ impl Journal {
         Ok(old.len())
     }
 
-    /// How a release went, when its events are not all there any more.
+    /// How a release went in numbers, and whether events of it were removed.
     ///
     /// # Errors
     ///
     /// When it cannot be read.
-    pub async fn course(&self, release: &str) -> Result<Option<Course>> {
-        let row = sqlx::query("SELECT course FROM release WHERE id = $1")
+    pub async fn course(&self, release: &str) -> Result<(Course, bool)> {
+        let row = sqlx::query("SELECT course, thinned_before FROM release WHERE id = $1")
             .bind(release)
             .fetch_optional(&self.pool)
             .await
             .map_err(database("read a course"))?;
-        let text = row.and_then(|row| row.get::<Option<String>, _>(0));
-        text.map(|text| read("a course", &text)).transpose()
+        let Some(row) = row else { return Ok((Course::default(), false)) };
+        let is_thinned = row.get::<Option<String>, _>(1).is_some();
+        let course = match row.get::<Option<String>, _>(0) {
+            Some(text) => read("a course", &text)?,
+            // It has not ended, or did before this was kept.
+            None => Course::of(&self.events(release).await?),
+        };
+        Ok((course, is_thinned))
     }
 
     /// Keeps who signed what, as it was verified.

@@ -201,9 +201,15 @@ async fn old_records_go_and_decisions_the_latest_and_what_is_referred_to_stay() 
     let names: Vec<Event> =
         journal.events("r1").await.unwrap().into_iter().map(|event| event.event).collect();
     assert!(matches!(names[..], [Event::Opened { .. }, Event::Confirmed { .. }, Event::Done]));
-    let course = journal.course("r1").await.unwrap().unwrap();
+    let (course, is_thinned) = journal.course("r1").await.unwrap();
+    assert!(is_thinned && !journal.course("r3").await.unwrap().1);
     assert_eq!((course.steps, course.groups, course.confirmations), (1, 1, 1));
-    assert_eq!(journal.course("r3").await.unwrap(), None);
+    let counted = journal.counted().await.unwrap();
+    assert_eq!((counted.len(), counted[0].id.as_str(), counted[0].course.groups), (60, "r1", 1));
+    assert_eq!(
+        counted[2].course, counted[0].course,
+        "the same, whether events were removed or not"
+    );
     assert_eq!(journal.releases(100).await.unwrap().len(), 60);
     assert_eq!(journal.remove_old(retention).await.unwrap(), Removed::default());
     let next = journal.start_release(&plan(), None, None, &[], &[], end).await.unwrap();
@@ -224,7 +230,7 @@ async fn killed_between_portions_the_rest_goes_later() {
         for number in 1..=60 {
             let id = format!("r{number}");
             let is_whole = journal.events(&id).await.unwrap().len() == 6;
-            assert_eq!(is_whole, journal.course(&id).await.unwrap().is_none(), "{id}");
+            assert_eq!(is_whole, !journal.course(&id).await.unwrap().1, "{id}");
         }
         drop(journal);
         journal = Journal::open(folder.path()).await.unwrap();
