@@ -136,12 +136,13 @@ async fn main() {
     settled(&mut site, 1).await;
     println!("the first installation: {:.0?}", start.elapsed());
     let pid = site.agent().unwrap();
-    let rounds = async |site: &TestSite| site.ask::<serde_json::Value>("/api/v1/releases/r2").await;
+    let shown = async |site: &TestSite| site.ask::<serde_json::Value>("/api/v1/releases/r2").await;
     ask_for(&site, "2.0.0");
     let (start, used) = (Instant::now(), processor_time(pid));
     settled(&mut site, 2).await;
     let (wall, used) = (start.elapsed(), processor_time(pid).saturating_sub(used));
-    let events = rounds(&site).await.unwrap()["events"].as_array().map_or(0, Vec::len);
+    let shown = shown(&site).await.unwrap();
+    let events = shown.get("events").and_then(|it| it.as_array()).map_or(0, Vec::len);
     println!(
         "a release over {} pods of {} apps, five groups each, 30 s of bake: {wall:.0?}, {events} events",
         PRODUCTS * APPS * REPLICAS,
