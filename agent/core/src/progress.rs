@@ -33,6 +33,7 @@ use crate::gate::{Hold, ReleaseGate, WaveGate};
 use crate::health::{Health, health_by};
 use crate::object::{Object, ObjectRef, Propagation};
 use crate::plan::{Plan, Step, StepKind, Wave};
+use crate::pod::Pod;
 use crate::release::Event;
 use crate::zone::ZoneData;
 
@@ -167,6 +168,20 @@ pub enum Effect {
         /// Whether the content before the release is meant.
         is_before: bool,
     },
+}
+
+impl Effect {
+    /// Evicts just this pod.
+    fn evict(cluster: &str, pod: &Pod) -> Self {
+        let (namespace, name, uid) = (pod.namespace.clone(), pod.name.clone(), pod.uid.clone());
+        Self::Evict { cluster: cluster.to_owned(), namespace, name, uid }
+    }
+
+    /// Deletes just this pod.
+    fn delete_pod(cluster: &str, pod: &Pod) -> Self {
+        let (namespace, name, uid) = (pod.namespace.clone(), pod.name.clone(), pod.uid.clone());
+        Self::DeletePod { cluster: cluster.to_owned(), namespace, name, uid }
+    }
 }
 
 /// The next events, or else the next effects.

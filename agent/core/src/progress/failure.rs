@@ -47,10 +47,12 @@ pub(super) const BEYOND: &str = "RELEASE/BLAST_RADIUS_EXCEEDED";
 
 /// More pods are new than the groups that were opened have.
 pub(super) fn beyond(workload: &ObjectRef, new: u32, approved: u32) -> Failure {
-    let numbers = [("new", new.to_string()), ("approved", approved.to_string())];
-    let object = [("object", workload.to_string())];
-    let args = object.into_iter().chain(numbers).map(|(name, value)| (name.to_owned(), value));
-    Failure { code: BEYOND.to_owned(), args: args.collect(), pods: Vec::new(), job: None }
+    let args = [
+        ("object", workload.to_string()),
+        ("new", new.to_string()),
+        ("approved", approved.to_string()),
+    ];
+    Failure { code: BEYOND.to_owned(), args: arguments(args), pods: Vec::new(), job: None }
 }
 
 /// A group whose pods did not become ready.

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use tidegate_schema::finding::Finding;
 
 use super::rollout::Rolling;
-use super::{Decision, after, failure};
+use super::{Decision, failure};
 use crate::autoscaler;
+use crate::diff::replicas;
 use crate::object::Object;
 use crate::plan::{Driver, TaskKind};
 use crate::pod::{Pod, TroubleKind};
@@ -43,9 +44,7 @@ impl Rolling<'_> {
         if waits.is_empty() {
             return None;
         }
-        let starts = [Some(self.own.started_at), self.own.retry_at];
-        let since = starts.into_iter().flatten().max().unwrap_or(self.own.started_at);
-        let deadline = after(since, self.step.timeout_seconds);
+        let deadline = self.deadline();
         if self.now < deadline {
             return Some(Decision { waits, next: Some(deadline), ..Decision::default() });
         }
@@ -60,7 +59,7 @@ impl Rolling<'_> {
     /// Autoscalers that may change the number of pods while groups are open: more new pods than were approved, or the wrong
     /// ones gone.
     fn autoscalers<'a>(&'a self, live: &'a Object) -> impl Iterator<Item = Finding> + 'a {
-        let pods = u32::try_from(live.integer("/spec/replicas").unwrap_or(1)).unwrap_or(0);
+        let pods = replicas(live);
         let there = self.rollout.autoscalers.iter();
         let moving = there.filter_map(move |reference| {
             let found = self.observed.object(reference)?;
@@ -86,12 +85,11 @@ impl Rolling<'_> {
             return None;
         }
         let wanted = match self.rollout.driver {
-            Driver::DaemonSet => i64::from(self.there()),
+            Driver::DaemonSet => self.there(),
             Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
-                live.integer("/spec/replicas").unwrap_or(1)
+                replicas(live)
             }
-        };
-        let wanted = usize::try_from(wanted).unwrap_or(0);
+        } as usize;
         let waiting: Vec<&str> =
             there.iter().filter(|pod| is_waited_for(pod)).map(|pod| pod.name.as_str()).collect();
         if waiting.is_empty() && there.len() >= wanted {

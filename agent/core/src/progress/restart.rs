@@ -8,6 +8,7 @@ use tidegate_schema::finding::Finding;
 
 use super::rollout::Rolling;
 use super::{Decision, Effect, OpenGroup, held};
+use crate::diff::replicas;
 use crate::object::Object;
 use crate::plan::Group;
 use crate::pod::Pod;
@@ -63,19 +64,14 @@ impl Rolling<'_> {
             return Some(Decision::effects(effects, waiting));
         }
         let serving = self.pods().iter().filter(|pod| pod.is_ready()).count();
-        (serving < wanted(live)).then(|| Decision::wait(waiting))
+        (serving < replicas(live) as usize).then(|| Decision::wait(waiting))
     }
 
     /// A pod that serves goes when its budget lets it; one that does not is in nobody's budget, and could be held back by it
     /// for ever.
     fn removal(&self, pod: &Pod) -> Effect {
-        let cluster = self.step.cluster.clone();
-        let (namespace, name, uid) = (pod.namespace.clone(), pod.name.clone(), pod.uid.clone());
-        if pod.is_ready() {
-            Effect::Evict { cluster, namespace, name, uid }
-        } else {
-            Effect::DeletePod { cluster, namespace, name, uid }
-        }
+        let cluster = &self.step.cluster;
+        if pod.is_ready() { Effect::evict(cluster, pod) } else { Effect::delete_pod(cluster, pod) }
     }
 }
 
@@ -101,13 +97,4 @@ fn of_group<'a>(listed: &'a [String], groups: &[Group], index: usize) -> &'a [St
     let first = index.checked_sub(1).map_or(0, until);
     let last = if index + 1 >= groups.len() { listed.len() } else { until(index) };
     listed.get(first..last).unwrap_or_default()
-}
-
-/// How many pods the workload should have now.
-fn wanted(live: &Object) -> usize {
-    let number = match live.kind() {
-        "DaemonSet" => live.integer("/status/desiredNumberScheduled").unwrap_or(0),
-        _ => live.integer("/spec/replicas").unwrap_or(1),
-    };
-    usize::try_from(number).unwrap_or(0)
 }

@@ -146,12 +146,7 @@ fn recover(
         let is_on_delete = live.text("/spec/updateStrategy/type") == "OnDelete";
         let effects: Vec<Effect> = wrong
             .filter(|pod| is_on_delete || !pod.is_ready())
-            .map(|pod| Effect::DeletePod {
-                cluster: step.cluster.clone(),
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-            })
+            .map(|pod| Effect::delete_pod(&step.cluster, pod))
             .collect();
         if !effects.is_empty() {
             let finding = Finding::note("RELEASE/REVERTING").with("object", reference.to_string());

@@ -246,12 +246,7 @@ impl Rolling<'_> {
         }
         let evictions: Vec<Effect> = driver::to_evict(self.rollout.driver, live, opened, wanted)
             .into_iter()
-            .map(|pod| Effect::Evict {
-                cluster: self.step.cluster.clone(),
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-            })
+            .map(|pod| Effect::evict(&self.step.cluster, pod))
             .collect();
         if !evictions.is_empty() {
             return Some(Decision::effects(evictions, waiting));
@@ -267,8 +262,7 @@ impl Rolling<'_> {
             Driver::Whole => {
                 let is_left = ignored::is_left(desired, autoscaler::REPLICAS);
                 let says = self.live().filter(|_| is_left).unwrap_or(desired);
-                let replicas = says.integer("/spec/replicas").unwrap_or(1);
-                u32::try_from(replicas).unwrap_or(0)
+                diff::replicas(says)
             }
             Driver::DaemonSet => {
                 let there = u32::try_from(self.pods().len()).unwrap_or(u32::MAX);
@@ -353,12 +347,17 @@ impl Rolling<'_> {
         }
     }
 
-    /// Fails the step when it stands still for longer than a group may take.
-    pub(super) fn until_timeout(&self, decision: Decision) -> Decision {
+    /// When the step has taken too long, outside of groups.
+    pub(super) fn deadline(&self) -> Timestamp {
         // Groups have deadlines of their own, so the clock starts again with each that ends.
         let starts = [Some(self.own.started_at), self.own.retry_at, self.own.groups_ended_at];
         let since = starts.into_iter().flatten().max().unwrap_or(self.own.started_at);
-        let deadline = after(since, self.step.timeout_seconds);
+        after(since, self.step.timeout_seconds)
+    }
+
+    /// Fails the step when it stands still for longer than a group may take.
+    pub(super) fn until_timeout(&self, decision: Decision) -> Decision {
+        let deadline = self.deadline();
         if decision.events.is_empty() && self.now >= deadline {
             let failure = failure::timeout(&decision.waits, self.step.timeout_seconds);
             return self.fail(None, failure);
@@ -436,12 +435,7 @@ impl Rolling<'_> {
         let effects: Vec<Effect> = new
             .iter()
             .filter(is_stale)
-            .map(|pod| Effect::DeletePod {
-                cluster: self.step.cluster.clone(),
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-            })
+            .map(|pod| Effect::delete_pod(&self.step.cluster, pod))
             .collect();
         let finding = Finding::note("RELEASE/REMAKING").with("app", self.rollout.unit.to_string());
         (!effects.is_empty()).then(|| Decision::effects(effects, finding))
