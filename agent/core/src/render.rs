@@ -40,9 +40,7 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
         })
         .collect();
     units.sort();
-    let workloads: Vec<_> =
-        units.iter().map(|unit| (unit.id.clone(), unit.workload.clone())).collect();
-    autoscaler::leave_replicas(site, &workloads, &mut objects);
+    autoscaler::leave_replicas(site, &units, &mut objects);
     let rules = site.deployments.values().flat_map(|deployment| &deployment.health);
     let health: BTreeSet<_> = rules.cloned().collect();
     DesiredState {

@@ -37,8 +37,7 @@ pub(super) fn rollout(
         change.action != Action::Create && ignored::is_left(&desired.body(), autoscaler::REPLICAS);
     let is_as_it_is = is_autoscaled || desired.reference.kind == "DaemonSet";
     let total = if is_as_it_is { before } else { unit.replicas };
-    let restarts = change.action == Action::Configure
-        && change.effects.iter().any(|effect| matches!(effect, Effect::PodsRestart { .. }));
+    let restarts = change.action == Action::Configure && replaces_pods(change);
     let driver = if restarts && total > 0 { driver(desired) } else { Driver::Whole };
     let groups = if driver == Driver::Whole {
         vec![Group { pods: total, cumulative: total, confirm: false, nodes: Vec::new() }]

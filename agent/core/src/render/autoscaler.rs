@@ -6,18 +6,13 @@ use tidegate_schema::operation::Action;
 
 use super::products;
 use crate::autoscaler;
-use crate::desired::{DesiredObject, UnitId};
+use crate::desired::{DesiredObject, Unit, UnitId};
 use crate::ignored;
-use crate::object::ObjectRef;
 use crate::site::ValidSite;
 
 /// Leaves the replicas of apps to the autoscalers that the documents bring. Not while an operation scales the app: what a
 /// person asks for counts, and the autoscaler is told of in the plan.
-pub(super) fn leave_replicas(
-    site: &ValidSite,
-    units: &[(UnitId, ObjectRef)],
-    objects: &mut [DesiredObject],
-) {
+pub(super) fn leave_replicas(site: &ValidSite, units: &[Unit], objects: &mut [DesiredObject]) {
     let mut targets = BTreeMap::new();
     for object in objects.iter().filter(|object| autoscaler::is_one(&object.reference)) {
         let body = object.body();
@@ -29,7 +24,7 @@ pub(super) fn leave_replicas(
         return;
     }
     let scaled = scaled(site);
-    for (_, workload) in units.iter().filter(|(unit, _)| !scaled.contains(unit)) {
+    for Unit { workload, .. } in units.iter().filter(|unit| !scaled.contains(&unit.id)) {
         let Some(name) = targets.get(workload) else { continue };
         let Ok(index) = objects.binary_search_by(|object| object.reference.cmp(workload)) else {
             continue;

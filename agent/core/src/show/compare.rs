@@ -120,12 +120,8 @@ fn unseen(before: &Plan, after: &Plan, style: Style) -> Vec<String> {
         "a cluster was exchanged behind its name",
         "同名集群已被替换",
     );
-    let by_object = |plan: &Plan| -> BTreeMap<ObjectRef, Change> {
-        let changes = plan.content.changes.changes.iter();
-        changes.map(|change| (change.object.clone(), change.clone())).collect()
-    };
     let (old, new) = (by_object(before), by_object(after));
-    for (object, before) in &old {
+    for (object, before) in old {
         let Some(after) = new.get(object) else { continue };
         let looks_same = before.fields == after.fields && before.action == after.action;
         if looks_same && (&before.live, &before.predicted) != (&after.live, &after.predicted) {
@@ -134,4 +130,8 @@ fn unseen(before: &Plan, after: &Plan, style: Style) -> Vec<String> {
         }
     }
     lines
+}
+
+fn by_object(plan: &Plan) -> BTreeMap<&ObjectRef, &Change> {
+    plan.content.changes.changes.iter().map(|change| (&change.object, change)).collect()
 }

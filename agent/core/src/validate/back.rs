@@ -52,7 +52,13 @@ pub fn earlier_releases(snapshot: &Snapshot) -> BTreeSet<String> {
     };
     let files = snapshot.files.iter().filter(|(_, bytes)| says_so(bytes));
     let files = files.map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
-    let part = Snapshot { files, earlier: BTreeMap::new(), ..snapshot.clone() };
+    let part = Snapshot {
+        revision: snapshot.revision.clone(),
+        files,
+        folder: snapshot.folder.clone(),
+        findings: Vec::new(),
+        earlier: BTreeMap::new(),
+    };
     let documents = Documents::read(&part, &mut Vec::new());
     let release = |action: &Action| {
         if let Action::Rollback(asked) = action { Some(asked.release.clone()) } else { None }

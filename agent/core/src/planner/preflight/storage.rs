@@ -1,5 +1,7 @@
 //! Claims that would wait for ever: of a class that is not there and of which no volume is left either.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tidegate_schema::finding::Finding;
 
@@ -13,13 +15,16 @@ use crate::task::Basis;
 /// Refuses claims that nothing could ever fill. What is not known refuses nothing.
 pub(super) fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut coming = BTreeMap::new();
     for change in basis.changes.changes.iter().filter(|change| makes_claims(change)) {
         let cluster = live.clusters.get(&change.object.cluster);
         let storage = cluster.and_then(|cluster| cluster.around.storage.as_ref());
         let (Some(storage), Some(desired)) = (storage, basis.desired.object(&change.object)) else {
             continue;
         };
-        let (coming, body) = (Coming::of(basis, &change.object.cluster), desired.body());
+        let name = change.object.cluster.as_str();
+        let (coming, body) =
+            (coming.entry(name).or_insert_with(|| Coming::of(basis, name)), desired.body());
         for own in claim::claims(&body) {
             let classes = storage.classes.iter().chain(&coming.classes);
             let mut volumes = storage.volumes.iter().chain(&coming.volumes);
