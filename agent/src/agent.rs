@@ -516,31 +516,30 @@ impl Agent {
         Ok(self.journal.keep_signers(&signers).await?)
     }
 
-    /// Whose merges count, as of the accepted revision; before the first one with persons, of the revision itself.
-    fn merge_keys(&mut self) -> Keys {
-        if let Some(accepted) = self.trusted() {
-            return accepted.merge_keys.clone();
-        }
-        let Some(loaded) = self.loaded.clone() else { return Keys::new() };
-        let meaning = self.meaning(&loaded);
-        meaning.site.as_ref().map(accepted::merge_keys).unwrap_or_default()
-    }
-
     /// The accepted revision, when it knows anybody who could approve. A site that begins without persons could otherwise
     /// never get any: nobody's approval of them would count.
     fn trusted(&self) -> Option<&Accepted> {
         self.accepted.as_ref().filter(|accepted| accepted.knows_anybody())
     }
 
+    /// Whose approvals count.
+    fn keys(&mut self) -> Keys {
+        self.keys_by(|accepted| &accepted.keys, accepted::keys)
+    }
+
+    /// Whose merges count.
+    fn merge_keys(&mut self) -> Keys {
+        self.keys_by(|accepted| &accepted.merge_keys, accepted::merge_keys)
+    }
+
     /// Keys as of the accepted revision; before the first one with persons, of the revision itself, as there is nothing
     /// older to trust.
-    fn keys(&mut self) -> Keys {
+    fn keys_by(&mut self, of: fn(&Accepted) -> &Keys, of_site: fn(&ValidSite) -> Keys) -> Keys {
         if let Some(accepted) = self.trusted() {
-            return accepted.keys.clone();
+            return of(accepted).clone();
         }
         let Some(loaded) = self.loaded.clone() else { return Keys::new() };
-        let meaning = self.meaning(&loaded);
-        meaning.site.as_ref().map(accepted::keys).unwrap_or_default()
+        self.meaning(&loaded).site.as_ref().map(of_site).unwrap_or_default()
     }
 
     /// Findings of the attempted revision join those of approvals.

@@ -36,16 +36,10 @@ pub(super) const QUERY: &[(&str, &str)] = &[
 ];
 
 /// What is said of the query of counts: the same, of all releases.
-pub(super) const FILTER: &[(&str, &str)] = &[
-    ("product", "Only those that touch this product."),
-    (
-        "phase",
-        "`running`, `paused`, `failed`, `rollingBack`, `done`, `rolledBack`, `cancelled` or `superseded`.",
-    ),
-    ("kind", "`release`, `operation` or `test`."),
-    ("since", "Only those that started then or later (RFC 3339)."),
-    ("until", "Only those that started before (RFC 3339)."),
-];
+pub(super) const FILTER: &[(&str, &str)] = match QUERY {
+    [filter @ .., _limit] => filter,
+    [] => &[],
+};
 
 /// Which releases are asked for.
 #[derive(Deserialize)]

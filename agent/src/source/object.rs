@@ -206,12 +206,12 @@ pub(super) fn revision(commit: &git2::Commit<'_>) -> Revision {
     }
 }
 
-/// A name and an address as git records them.
 /// Git's time as ours; one that is out of range is the epoch.
 pub(super) fn time(time: git2::Time) -> jiff::Timestamp {
     jiff::Timestamp::from_second(time.seconds()).unwrap_or_default()
 }
 
+/// A name and an address as git records them.
 pub(super) fn identity(signature: &git2::Signature<'_>) -> Identity {
     Identity::new(
         String::from_utf8_lossy(signature.name_bytes()),
