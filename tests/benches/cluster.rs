@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tidegate::status::{Condition, Status};
 use tidegate::whereabouts::Whereabouts;
 use tidegate_sandbox::{Options, Sandbox};
 use tidegate_schema::finding::Lang;
+use tidegate_tests::measure::{build_program, processor_time};
 use tidegate_tests::program::{TestSite, program};
 use tidegate_tests::real_cluster::{self, RealCluster};
 
@@ -180,14 +181,6 @@ fn tell(what: &str, ours: Duration, theirs: Option<Duration>, goal: &str) {
     println!("{line}  (goal: {goal})");
 }
 
-/// Processor time of a process so far (proc(5), `stat`, fields 14 and 15), of which the clock ticks a hundred times a second.
-fn processor_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields.iter().skip(11).take(2).map(|it| it.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 /// Memory of a process that is in use (proc(5), `status`, `VmRSS`), in MiB.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -303,17 +296,8 @@ async fn agent(site: &mut TestSite, server: &Server) {
     tell("from a push to the plan, one app of 250 changed", start.elapsed(), None, "2 s");
 }
 
-/// Builds the program, which `cargo bench` does not.
-fn build() {
-    // As `cargo bench` built this, or everything would be built once more.
-    let profile = if cfg!(debug_assertions) { "dev" } else { "bench" };
-    // With this bench: alone it would be built with other features of its dependencies, and they once more.
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--bench", "cluster"])
-        .args(["--profile", profile])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status();
-    assert!(built.unwrap().success(), "the program is to be built");
+/// Says which program it is.
+fn tell_version() {
     println!(
         "{}",
         String::from_utf8_lossy(&Command::new(program()).arg("--version").output().unwrap().stdout)
@@ -323,7 +307,8 @@ fn build() {
 
 #[tokio::main]
 async fn main() {
-    build();
+    build_program("cluster");
+    tell_version();
     let server = match RealCluster::start_with(0) {
         Some(cluster) if cluster.has_controllers() => Server::Real(cluster),
         Some(_) | None => Server::sandbox().await,

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tidegate::status::{Condition, Status};
+use tidegate_tests::measure::{build_program, processor_time};
 use tidegate_tests::program::{TestSite, program};
 
 /// Products of ten apps.
@@ -85,25 +86,6 @@ fn ask_for(site: &TestSite, version: &str) {
     site.push(WHO, version);
 }
 
-/// User and system time of a process, by the ticks of proc(5), `stat`; a tick is 10 ms.
-fn processor_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields.iter().skip(11).take(2).map(|it| it.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// Builds the program, which `cargo bench` does not.
-fn build() {
-    let profile = if cfg!(debug_assertions) { "dev" } else { "bench" };
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--bench", "release"])
-        .args(["--profile", profile])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status();
-    assert!(built.unwrap().success(), "the program is to be built");
-}
-
 fn sandbox(kubeconfig: &Path) -> Child {
     let child = Command::new(program())
         .args(["sandbox", "--listen", "127.0.0.1:0", "--nodes", "40", "--kubeconfig"])
@@ -127,7 +109,7 @@ async fn settled(site: &mut TestSite, releases: usize) {
 
 #[tokio::main]
 async fn main() {
-    build();
+    build_program("release");
     let mut site = site();
     std::fs::create_dir_all(site.data()).unwrap();
     let mut sandbox = sandbox(&site.data().join("main.yaml"));
