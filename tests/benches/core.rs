@@ -22,6 +22,10 @@ use tidegate_core::render::render;
 use tidegate_core::site::ValidSite;
 use tidegate_core::validate::validate;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PRODUCTS: usize = 180;
 const VERSIONS: usize = 6;
 const CLUSTERS: usize = 8;

@@ -387,18 +387,18 @@ fn configuration(
     let mut change = blank(reference, action, desired, observation);
     change.effects = effects::effects(reference, action, Some(live), Some(&after), &differences);
     change.effects.extend(access::effects(reference, Some(&before), Some(&after)));
-    change.live = Some(fingerprint(live, &differences));
+    change.live = Some(fingerprint(live, &before, &differences));
     if matches!(observation.predicted, Prediction::Exact(_)) && !predicted.is_secret() {
-        change.predicted = Some(fingerprint(&predicted, &differences));
+        change.predicted = Some(fingerprint(&predicted, &after, &differences));
     }
     change.kept = kept;
     change.fields = mask::masked(secrecy, differences);
     Some(change)
 }
 
-fn fingerprint(live: &Object, differences: &[fields::Difference]) -> Digest {
+fn fingerprint(object: &Object, content: &Value, differences: &[fields::Difference]) -> Digest {
     let paths: Vec<String> = differences.iter().map(fields::Difference::path).collect();
-    ownership::fingerprint(live, paths.iter().map(String::as_str))
+    ownership::fingerprint(object, content, paths.iter().map(String::as_str))
 }
 
 /// Whether the object is still as it was when the change was approved: absent, or the same with the same fields of ours
@@ -412,7 +412,7 @@ pub fn is_as_approved(change: &Change, live: Option<&Object>) -> bool {
         (Some(_), None) => change.action == Action::Prune,
         (Some(approved), Some(live)) => {
             let paths = change.fields.iter().map(|field| field.path.as_str());
-            ownership::fingerprint(live, paths) == *approved
+            ownership::fingerprint(live, &normalise::normalised(live), paths) == *approved
         }
     }
 }
@@ -425,10 +425,11 @@ pub fn brings_others(change: &Change) -> bool {
 /// Whether the object is as applying `form` leaves it: this release has written it already, or nothing would change.
 pub fn is_written(change: &Change, live: &Object, form: &Object) -> bool {
     let paths = || change.fields.iter().map(|field| field.path.as_str());
-    let is = |predicted: &Digest| ownership::fingerprint(live, paths()) == *predicted;
+    let before = normalise::normalised(live);
+    let is = |predicted: &Digest| ownership::fingerprint(live, &before, paths()) == *predicted;
     change.predicted.as_ref().is_some_and(is) || {
         let left = ownership::overlaid(live, &ignored::sent(form, Some(live)));
-        let (before, after) = (normalise::normalised(live), normalise::normalised(&left));
+        let after = normalise::normalised(&left);
         fields::differences(is_builtin(&change.object), &before, &after).is_empty()
     }
 }
@@ -519,7 +520,7 @@ fn unwanted(
         owner: entry.owner.clone(),
         confidence: Confidence::Exact,
         drift: false,
-        live: Some(fingerprint(object, &differences)),
+        live: Some(fingerprint(object, &before, &differences)),
         fields: mask::masked(
             &Secrecy { is_secret: secrecy.is_secret || object.is_secret(), ..secrecy },
             differences,

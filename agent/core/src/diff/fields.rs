@@ -21,22 +21,7 @@ pub(super) struct Difference {
 impl Difference {
     /// The path as people write it.
     pub(super) fn path(&self) -> String {
-        let mut path = String::new();
-        for segment in &self.segments {
-            if segment.starts_with('[') {
-                path.push_str(segment);
-            } else if is_plain(segment) {
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(segment);
-            } else {
-                path.push_str("[\"");
-                path.push_str(segment);
-                path.push_str("\"]");
-            }
-        }
-        path
+        path(&self.segments)
     }
 
     /// Whether the field is inside this one.
@@ -46,6 +31,25 @@ impl Difference {
     }
 }
 
+fn path(segments: &[String]) -> String {
+    let mut path = String::new();
+    for segment in segments {
+        if segment.starts_with('[') {
+            path.push_str(segment);
+        } else if is_plain(segment) {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(segment);
+        } else {
+            path.push_str("[\"");
+            path.push_str(segment);
+            path.push_str("\"]");
+        }
+    }
+    path
+}
+
 fn is_plain(segment: &str) -> bool {
     !segment.is_empty()
         && segment.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
@@ -53,32 +57,66 @@ fn is_plain(segment: &str) -> bool {
 
 /// Compares two normalised objects. `is_builtin` says that the kind is one of Kubernetes itself, whose lists we know.
 pub(super) fn differences(is_builtin: bool, before: &Value, after: &Value) -> Vec<Difference> {
-    let mut walk = Walk { is_builtin, segments: Vec::new(), found: Vec::new() };
+    let mut walk = Walk::whole(is_builtin);
     walk.compare(Some(before), Some(after));
     walk.found
 }
 
 /// Every leaf of an object, as added.
 pub(super) fn leaves(is_builtin: bool, object: &Value) -> Vec<Difference> {
-    let mut walk = Walk { is_builtin, segments: Vec::new(), found: Vec::new() };
+    let mut walk = Walk::whole(is_builtin);
     walk.compare(None, Some(object));
     walk.found
 }
 
 /// Every leaf of an object, as removed.
 pub(super) fn removed_leaves(is_builtin: bool, object: &Value) -> Vec<Difference> {
-    let mut walk = Walk { is_builtin, segments: Vec::new(), found: Vec::new() };
+    let mut walk = Walk::whole(is_builtin);
     walk.compare(Some(object), None);
     walk.found
 }
 
-struct Walk {
+/// The leaves of an object, as removed, that are at one of these paths, on the way to it or beyond it. The rest of the
+/// object is not walked through.
+pub(super) fn removed_leaves_at(
     is_builtin: bool,
+    object: &Value,
+    at: &BTreeSet<&str>,
+) -> Vec<Difference> {
+    let mut walk = Walk { at: Some(at), ..Walk::whole(is_builtin) };
+    walk.compare(Some(object), None);
+    let Walk { mut found, .. } = walk;
+    found.retain(|leaf| meets_any(&leaf.path(), at));
+    found
+}
+
+fn meets_any(path: &str, others: &BTreeSet<&str>) -> bool {
+    others.contains(path) || others.iter().any(|other| meet(other, path))
+}
+
+/// Whether one of two paths leads to the other.
+fn meet(left: &str, right: &str) -> bool {
+    let (short, long) = if left.len() < right.len() { (left, right) } else { (right, left) };
+    long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+struct Walk<'a> {
+    is_builtin: bool,
+    /// Paths beside which nothing counts; `None` when everything does.
+    at: Option<&'a BTreeSet<&'a str>>,
     segments: Vec<String>,
     found: Vec<Difference>,
 }
 
-impl Walk {
+impl Walk<'_> {
+    fn whole(is_builtin: bool) -> Self {
+        Self { is_builtin, at: None, segments: Vec::new(), found: Vec::new() }
+    }
+
+    fn is_beside(&self) -> bool {
+        self.at.is_some_and(|at| !meets_any(&path(&self.segments), at))
+    }
+
     /// The name of the field that the walk is at, whatever element of a list it is in.
     fn field(&self) -> &str {
         self.segments.iter().rev().find(|segment| !segment.starts_with('[')).map_or("", |s| s)
@@ -124,7 +162,9 @@ impl Walk {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
             self.segments.push(name.clone());
-            self.compare(before.get(name), after.get(name));
+            if !self.is_beside() {
+                self.compare(before.get(name), after.get(name));
+            }
             self.segments.pop();
         }
     }
@@ -179,11 +219,8 @@ impl Walk {
     }
 
     fn is_same(&self, before: &Value, after: &Value) -> bool {
-        let mut walk = Self {
-            is_builtin: self.is_builtin,
-            segments: self.segments.clone(),
-            found: Vec::new(),
-        };
+        let mut walk =
+            Walk { segments: self.segments.clone(), ..Walk::whole(self.is_builtin) };
         walk.compare(Some(before), Some(after));
         walk.found.is_empty()
     }

@@ -159,27 +159,22 @@ fn shown(path: &[String]) -> String {
 /// The digest of what matters to a change: which object it is, what of it is ours, and what now stands at the paths that
 /// would change.
 ///
-/// A Secret is named by its resource version instead: a digest of a short password could be guessed.
-pub(super) fn fingerprint<'a>(live: &Object, paths: impl Iterator<Item = &'a str>) -> Digest {
+/// `content` is the object normalised. A Secret is named by its resource version instead: a digest of a short password
+/// could be guessed.
+pub(super) fn fingerprint<'a>(
+    live: &Object,
+    content: &Value,
+    paths: impl Iterator<Item = &'a str>,
+) -> Digest {
     if live.is_secret() {
         return Digest::of(&(live.uid(), live.resource_version()));
     }
     let ours = owned_fields(live).map(|owned| part(live.value(), &owned)).unwrap_or_default();
     let paths: BTreeSet<&str> = paths.collect();
     let is_builtin = super::is_builtin(&live.reference(""));
-    let leaves = fields::removed_leaves(is_builtin, &normalised(live));
-    let changing: Vec<_> = leaves
-        .into_iter()
-        .map(|leaf| (leaf.path(), leaf.before))
-        .filter(|(path, _)| paths.contains(path.as_str()) || paths.iter().any(|it| meet(it, path)))
-        .collect();
+    let leaves = fields::removed_leaves_at(is_builtin, content, &paths).into_iter();
+    let changing: Vec<_> = leaves.map(|leaf| (leaf.path(), leaf.before)).collect();
     Digest::of(&(live.uid(), ours, changing))
-}
-
-/// Whether one of two paths leads to the other.
-fn meet(left: &str, right: &str) -> bool {
-    let (short, long) = if left.len() < right.len() { (left, right) } else { (right, left) };
-    long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 /// Fields of the form that we applied which somebody else has since taken and given another value, as paths. What a
