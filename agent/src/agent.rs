@@ -936,6 +936,7 @@ impl Agent {
             facts.push(Fact::new(fact::ACCEPTED, accepted)?);
         }
         running.finish(&facts, &self.journal, now).await?;
+        self.clusters.values().for_each(Cluster::end_watch_over_pods);
         self.baseline = Some(baseline);
         if let Some(accepted) = accepted {
             self.now_follows(accepted);

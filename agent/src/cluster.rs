@@ -7,10 +7,12 @@ mod kept;
 mod kinds;
 mod look;
 mod observe;
+mod pods;
 mod tried;
 mod watch;
 
 pub use kube::Client;
+pub use pods::Told;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +34,7 @@ use api::{Answer, ApiError, Verb};
 use around::Around;
 use kept::Kept;
 use kinds::{Kinds, ServedKind, Writable};
+use pods::PodWatch;
 use tried::Tried;
 use watch::Watches;
 
@@ -104,6 +107,7 @@ pub struct Cluster {
     kept: Arc<Mutex<BTreeMap<ObjectRef, Kept>>>,
     tried: Arc<Mutex<BTreeMap<ObjectRef, Tried>>>,
     around: Arc<Mutex<Option<Around>>>,
+    pods: Arc<PodWatch>,
     identity: Arc<OnceLock<(String, String)>>,
     is_listened_to: bool,
 }
@@ -136,6 +140,7 @@ impl Cluster {
             kept: Arc::default(),
             tried: Arc::default(),
             around: Arc::default(),
+            pods: Arc::default(),
             identity: Arc::default(),
             is_listened_to: false,
         }

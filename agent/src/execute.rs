@@ -24,7 +24,7 @@ use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::site::ValidSite;
 use tidegate_schema::finding::Finding;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Told};
 use crate::journal::{self, Fact, InventoryChange, Journal, ReleaseRow};
 use crate::publish::Publisher;
 
@@ -205,11 +205,8 @@ impl Running {
             return Ok(Advance::Ended(phase));
         }
         for _ in 0..ROUNDS {
-            let observed = self.observe(hands).await;
             let gate = gate(self.wave(), &self.state);
-            let work = Work { plan: self.plan(), desired: &self.desired, before: &self.before };
-            let decision = progress::decide(work, &self.state, &observed, &gate, now());
-            let Decision { events, effects, waits, next } = decision;
+            let Decision { events, effects, waits, next } = self.decide(&gate, hands, now()).await;
             self.waits = waits;
             if !events.is_empty() {
                 self.record(events, hands, now()).await?;
@@ -296,6 +293,46 @@ impl Running {
         delivered.difference(&missed).cloned().collect()
     }
 
+    /// What comes next. What is decided is decided by pods as the server has them, what is waited for by what was seen.
+    async fn decide(&self, gate: &ReleaseGate, hands: &Hands<'_>, now: Timestamp) -> Decision {
+        let work = Work { plan: self.plan(), desired: &self.desired, before: &self.before };
+        let mut observed = self.observe(hands).await;
+        let mut counted = BTreeSet::new();
+        loop {
+            let decision = progress::decide(work, &self.state, &observed, gate, now);
+            let decided = decision.decided().into_iter();
+            let uncounted: Vec<String> =
+                decided.filter(|step| !counted.contains(*step)).map(ToOwned::to_owned).collect();
+            if uncounted.is_empty() {
+                return decision;
+            }
+            self.count_anew(&uncounted, &mut observed, hands).await;
+            counted.extend(uncounted);
+        }
+    }
+
+    /// Asks the server for the pods of steps.
+    async fn count_anew(&self, steps: &[String], observed: &mut Observed, hands: &Hands<'_>) {
+        let mut asked: BTreeMap<&str, Vec<(&ObjectRef, &Object)>> = BTreeMap::new();
+        for step in steps.iter().filter_map(|id| self.plan().step(id)) {
+            let objects = progress::looked_at(step, &self.state);
+            let shown: BTreeSet<&ObjectRef> =
+                objects.filter(|reference| observed.pods.contains_key(*reference)).collect();
+            let live = shown.into_iter().filter_map(|it| Some((it, observed.object(it)?)));
+            asked.entry(&step.cluster).or_default().extend(live);
+        }
+        let (mut found, mut gaps) = (Vec::new(), Vec::new());
+        for (name, workloads) in asked {
+            let Some(cluster) = hands.clusters.get(name) else { continue };
+            match cluster.pods(&workloads, Told::ByServer).await {
+                Ok(pods) => found.push(pods),
+                Err(gap) => gaps.push((name.to_owned(), gap)),
+            }
+        }
+        observed.pods.extend(found.into_iter().flatten());
+        observed.gaps.extend(gaps);
+    }
+
     async fn observe(&self, hands: &Hands<'_>) -> Observed {
         let mut observed = Observed {
             published: hands.publisher.digests(),
@@ -308,10 +345,7 @@ impl Running {
         let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
         let mut steps: BTreeMap<&ObjectRef, &Step> = BTreeMap::new();
         for step in progress::concerned(self.plan(), &self.state) {
-            // A restart changes no object, and looks at its workload all the same.
-            let workload = step.rollout.iter().map(|rollout| &rollout.workload);
-            let objects = step.apply.iter().chain(&step.replace).chain(&step.prune);
-            for reference in objects.chain(workload) {
+            for reference in progress::looked_at(step, &self.state) {
                 let version = self.api_version(reference, hands.inventory);
                 wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
                 steps.insert(reference, step);
@@ -685,7 +719,7 @@ async fn look(
         })
         .filter(|(reference, object)| needs_pods(reference, object))
         .collect();
-    let pods = cluster.pods(&workloads).await?;
+    let pods = cluster.pods(&workloads, Told::ByWatch).await?;
     Ok((seen, pods))
 }
 

@@ -92,12 +92,67 @@ impl Decision {
         Self::effects(vec![Effect::Delete { step, reference, propagation }], finding)
     }
 
+    /// Steps of which something is opened, ended or written: for that their pods must be seen as they are now. To wait by,
+    /// what a watch has is good enough.
+    pub fn decided(&self) -> BTreeSet<&str> {
+        let events = self.events.iter().filter_map(opened_or_ended);
+        events.chain(self.effects.iter().filter_map(written)).collect()
+    }
+
     fn and(mut self, other: Self) -> Self {
         self.events.extend(other.events);
         self.effects.extend(other.effects);
         self.waits.extend(other.waits);
         self.next = [self.next, other.next].into_iter().flatten().min();
         self
+    }
+}
+
+/// The step that an event opens or ends, or of which it opens or ends something.
+fn opened_or_ended(event: &Event) -> Option<&str> {
+    match event {
+        Event::GroupOpened { step, .. }
+        | Event::PodsListed { step, .. }
+        | Event::GroupReady { step, .. }
+        | Event::GroupDone { step, .. }
+        | Event::StepDone { step }
+        | Event::StepFailed { step, .. }
+        | Event::ActedUnattended { step, .. }
+        | Event::StepRolledBack { step } => Some(step.as_str()),
+        Event::Opened { .. }
+        | Event::WaveStarted { .. }
+        | Event::StepStarted { .. }
+        | Event::GroupChecked { .. }
+        | Event::ObjectsApplied { .. }
+        | Event::ObjectsPruned { .. }
+        | Event::ObjectsReverted { .. }
+        | Event::ConfirmationAsked { .. }
+        | Event::Confirmed { .. }
+        | Event::WaveReady { .. }
+        | Event::WaveDone { .. }
+        | Event::WaveConfirmed { .. }
+        | Event::Paused { .. }
+        | Event::Resumed { .. }
+        | Event::Retried { .. }
+        | Event::Skipped { .. }
+        | Event::RollbackStarted { .. }
+        | Event::RolledBack
+        | Event::Cancelled { .. }
+        | Event::Superseded { .. }
+        | Event::Done => None,
+    }
+}
+
+/// The step of which an effect writes an object.
+fn written(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Apply { step, .. } => Some(step.as_str()),
+        // Each of these names what was seen, and nothing else is touched by it.
+        Effect::Delete { .. }
+        | Effect::Evict { .. }
+        | Effect::DeletePod { .. }
+        | Effect::Ask { .. }
+        | Effect::Publish { .. } => None,
     }
 }
 
@@ -318,6 +373,21 @@ pub fn concerned<'a>(plan: &'a Plan, state: &'a ReleaseState) -> impl Iterator<I
         };
         is_concerned.then_some(step)
     })
+}
+
+/// Objects of such a step that [`decide`] must see: once pods change in groups all else is applied, and only the workload
+/// counts.
+pub fn looked_at<'a>(
+    step: &'a Step,
+    state: &ReleaseState,
+) -> impl Iterator<Item = &'a ObjectRef> + use<'a> {
+    let own = state.step(&step.id).filter(|_| state.rollback.is_none());
+    let is_in_groups = own.is_some_and(|own| own.open.is_some() || own.groups_done > 0);
+    let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
+    let is_counted = move |it: &&ObjectRef| !is_in_groups || Some(*it) == workload;
+    // A restart changes no object, and looks at its workload all the same.
+    let objects = step.apply.iter().chain(&step.replace).chain(&step.prune).filter(is_counted);
+    objects.chain(workload)
 }
 
 /// What [`decide`] must see beside the steps' own objects: autoscalers of apps of which no group has been opened yet.

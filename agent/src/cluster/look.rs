@@ -1,4 +1,4 @@
-//! Looking: objects and pods as they are, from the watches where they have them, else asked for with few requests.
+//! Looking: objects as they are, from the watches where they have them, else asked for with few requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,6 @@ use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 use tidegate_core::live::{Gap, LiveObject};
 use tidegate_core::object::{Object, ObjectRef};
-use tidegate_core::pod::Pod;
 use tidegate_core::progress::Seen;
 
 use super::api::{self, ApiError, Verb};
@@ -20,9 +19,6 @@ const MANY: usize = 8;
 
 /// Where there are more objects of a kind than this, they are not listed but asked for one by one.
 const PAGE: &str = "500";
-
-/// From so many workloads of one namespace on, all its pods are listed at once.
-const MANY_WORKLOADS: usize = 4;
 
 impl Cluster {
     /// Objects as they are now.
@@ -149,102 +145,8 @@ impl Cluster {
             Err(error) => Err(error),
         }
     }
-
-    /// The pods that workloads select.
-    ///
-    /// # Errors
-    ///
-    /// A gap when the server cannot say.
-    pub async fn pods(
-        &self,
-        workloads: &[(&ObjectRef, &Object)],
-    ) -> Result<BTreeMap<ObjectRef, Vec<Pod>>, Gap> {
-        let mut by_namespace: BTreeMap<&str, Vec<(&ObjectRef, &Object, Selection)>> =
-            BTreeMap::new();
-        for (reference, workload) in workloads {
-            if let Some(selection) = Selection::of(workload) {
-                let own = by_namespace.entry(workload.namespace()).or_default();
-                own.push((*reference, *workload, selection));
-            }
-        }
-        let mut lists = Vec::new();
-        for (namespace, selections) in &by_namespace {
-            if selections.len() >= MANY_WORKLOADS {
-                lists.push((*namespace, String::new(), selections.as_slice()));
-            } else {
-                lists.extend(selections.chunks(1).map(|one| {
-                    let selector = one.iter().map(|(.., selection)| selection.text()).collect();
-                    (*namespace, selector, one)
-                }));
-            }
-        }
-        let asked: Vec<BoxFuture<'_, _>> = lists
-            .into_iter()
-            .map(|(namespace, selector, selections)| {
-                async move { (self.pods_of(namespace, &selector).await, selections) }.boxed()
-            })
-            .collect();
-        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(WIDTH).collect().await;
-        let mut found = BTreeMap::new();
-        for (pods, selections) in answers {
-            let pods = pods?;
-            for (reference, workload, selection) in selections {
-                let own = pods.iter().filter(|pod| selection.has(pod, workload));
-                found.insert((*reference).clone(), own.map(Pod::of).collect());
-            }
-        }
-        Ok(found)
-    }
-
-    async fn pods_of(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, Gap> {
-        let query = match selector {
-            "" => String::new(),
-            selector => api::query(&[("labelSelector", selector)]),
-        };
-        let path = format!("/api/v1/namespaces/{namespace}/pods{query}");
-        let mut answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
-        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
-            return Ok(Vec::new());
-        };
-        Ok(items.into_iter().map(Object::new).collect())
-    }
 }
 
 fn seen(found: Option<LiveObject>) -> Seen {
     found.map_or(Seen::Absent, |object| Seen::Present(object.read()))
-}
-
-/// How a workload's pods are known: by labels, and those of a Job by their owner too, as a Job's predecessor of the same
-/// name may have pods left.
-struct Selection(BTreeMap<String, String>);
-
-impl Selection {
-    /// `None` for what has no pods.
-    fn of(workload: &Object) -> Option<Self> {
-        match workload.get("/spec/selector/matchLabels").and_then(Value::as_object) {
-            Some(labels) if !labels.is_empty() => {
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let labels = labels.iter().map(|(name, value)| (name.clone(), text(value)));
-                Some(Self(labels.collect()))
-            }
-            // A Job's selector is made by its controller; the label is what it puts on its pods.
-            _ if workload.kind() == "Job" => {
-                Some(Self([("job-name".to_owned(), workload.name().to_owned())].into()))
-            }
-            _ => None,
-        }
-    }
-
-    /// As a label selector of the API.
-    fn text(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
-    }
-
-    fn has(&self, pod: &Object, workload: &Object) -> bool {
-        let owners = pod.get("/metadata/ownerReferences").and_then(Value::as_array);
-        let is_owner =
-            |owner: &Value| owner.get("uid").and_then(Value::as_str) == Some(workload.uid());
-        self.0.iter().all(|(name, value)| pod.label(name) == Some(value))
-            && (workload.kind() != "Job" || owners.into_iter().flatten().any(is_owner))
-    }
 }

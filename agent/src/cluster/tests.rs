@@ -526,3 +526,52 @@ async fn only_fields_that_were_approved_are_taken_from_others() {
     cluster.apply(&wanted, &all, &|_| None).await.unwrap();
     assert_eq!(data(&cluster).await, json!({"a": "ours", "b": "ours"}));
 }
+
+/// A pod of the site, of a set that is called `web`.
+fn pod(name: &str) -> Object {
+    Object::new(json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web", SITE_LABEL: "hz"}},
+        "spec": {"containers": [{"name": "web", "image": "shop/web:1"}]}}))
+}
+
+#[tokio::test]
+async fn pods_are_waited_for_by_a_watch_and_counted_by_the_server() {
+    let (sandbox, cluster) = start();
+    let workload = Object::new(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web", SITE_LABEL: "hz"}}}}}));
+    let reference = workload.reference(NAME);
+    let create = async |name: &str| {
+        let path = "/api/v1/namespaces/default/pods";
+        cluster.send(Verb::Create, path, Some(pod(name).value())).await.unwrap();
+    };
+    let names = async |told: Told| -> Vec<String> {
+        let found = cluster.pods(&[(&reference, &workload)], told).await.unwrap();
+        found[&reference].iter().map(|pod| pod.name.clone()).collect()
+    };
+    create("web-0").await;
+    assert_eq!(names(Told::ByWatch).await, ["web-0"]);
+    let before = sandbox.requests().total();
+    create("web-1").await;
+    while names(Told::ByWatch).await.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sandbox.requests().total() - before, 1, "the pod that was made, and no list");
+    assert_eq!(names(Told::ByServer).await, ["web-0", "web-1"]);
+    assert_eq!(sandbox.requests().total() - before, 2);
+    // A watch that cannot be taken up again leaves the list.
+    sandbox.fault(Fault::Refuse {
+        matching: Matching { verb: Some("watch".to_owned()), ..Matching::default() },
+        code: 403,
+        reason: "Forbidden".to_owned(),
+        message: "no".to_owned(),
+        times: 100,
+    });
+    sandbox.fault(Fault::DropWatches);
+    create("web-2").await;
+    while names(Told::ByWatch).await.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    cluster.end_watch_over_pods();
+}

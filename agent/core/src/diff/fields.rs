@@ -219,8 +219,7 @@ impl Walk<'_> {
     }
 
     fn is_same(&self, before: &Value, after: &Value) -> bool {
-        let mut walk =
-            Walk { segments: self.segments.clone(), ..Walk::whole(self.is_builtin) };
+        let mut walk = Walk { segments: self.segments.clone(), ..Walk::whole(self.is_builtin) };
         walk.compare(Some(before), Some(after));
         walk.found.is_empty()
     }

@@ -1,0 +1,295 @@
+//! Pods of workloads: watched while a release is under way, and listed where something is decided by them.
+//!
+//! A release looks at its pods twice a second, and there may be thousands. A watch costs what changes. It may lag, or stand
+//! still without anybody noticing, so it is for waiting: what opens or ends anything is decided by a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::Value;
+use tidegate_core::live::Gap;
+use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
+use tidegate_core::pod::Pod;
+use tokio::sync::watch as signal;
+
+use super::api::{self, Verb};
+use super::{Cluster, WIDTH};
+
+/// From so many workloads of one namespace on, all its pods are listed at once.
+const MANY_WORKLOADS: usize = 4;
+
+/// How long a watch may take to have seen everything; pods are listed until then.
+const FIRST_SYNC: Duration = Duration::from_secs(10);
+
+/// By whom pods are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By the watch, where it has them: to wait by.
+    ByWatch,
+    /// By the server, now: to decide by.
+    ByServer,
+}
+
+/// One pod, with what it is found by.
+#[derive(Clone)]
+struct Known {
+    labels: BTreeMap<String, String>,
+    owners: BTreeSet<String>,
+    pod: Pod,
+}
+
+impl Known {
+    fn of(object: &Object) -> Self {
+        let labels = object.get("/metadata/labels").and_then(Value::as_object);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = labels.into_iter().flatten().map(|(name, value)| (name.clone(), text(value)));
+        let owners = object.get("/metadata/ownerReferences").and_then(Value::as_array);
+        let owners = owners.into_iter().flatten().filter_map(|owner| owner.get("uid")).map(text);
+        Self { labels: labels.collect(), owners: owners.collect(), pod: Pod::of(object) }
+    }
+}
+
+/// By namespace and name.
+type Pods = BTreeMap<String, BTreeMap<String, Known>>;
+
+/// The watch over the site's pods, while there is one.
+#[derive(Default)]
+pub(super) struct PodWatch(Mutex<Option<Watching>>);
+
+struct Watching {
+    /// `None` while the watch has not seen everything.
+    seen: Arc<Mutex<Option<Pods>>>,
+    tried: signal::Receiver<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl PodWatch {
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Watches, if nobody does yet, and waits until everything was seen or cannot be.
+    async fn seen(&self, client: &kube::Client, site: &str) -> Arc<Mutex<Option<Pods>>> {
+        let (seen, mut tried) = {
+            let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let watching = own.get_or_insert_with(|| watch(client.clone(), site));
+            (Arc::clone(&watching.seen), watching.tried.clone())
+        };
+        // Slow to start: pods are listed then.
+        let _is_in_time = tokio::time::timeout(FIRST_SYNC, tried.wait_for(|tried| *tried)).await;
+        seen
+    }
+}
+
+fn watch(client: kube::Client, site: &str) -> Watching {
+    let resource = ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        plural: "pods".to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let config = watcher::Config::default().labels(&format!("{SITE_LABEL}={site}"));
+    let seen = Arc::new(Mutex::new(None));
+    let (tried_sender, tried) = signal::channel(false);
+    let own_seen = Arc::clone(&seen);
+    let task = tokio::spawn(async move {
+        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut building = Pods::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if fold(&own_seen, &mut building, event) {
+                        tried_sender.send_replace(true);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the watch over pods broke; they are listed until it is taken up again");
+                    *own_seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    tried_sender.send_replace(true);
+                }
+            }
+        }
+    });
+    Watching { seen, tried, task }
+}
+
+/// Folds one event; says whether everything has been seen by now.
+fn fold(
+    seen: &Mutex<Option<Pods>>,
+    building: &mut Pods,
+    event: watcher::Event<DynamicObject>,
+) -> bool {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = |object: &DynamicObject| {
+        let metadata = &object.metadata;
+        (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    };
+    let put = |pods: &mut Pods, object: DynamicObject| {
+        let (namespace, name) = key(&object);
+        if let Ok(value) = serde_json::to_value(object) {
+            pods.entry(namespace).or_default().insert(name, Known::of(&Object::new(value)));
+        }
+    };
+    match event {
+        watcher::Event::Init => building.clear(),
+        watcher::Event::InitApply(object) => put(building, object),
+        watcher::Event::InitDone => *seen = Some(std::mem::take(building)),
+        watcher::Event::Apply(object) => {
+            if let Some(pods) = seen.as_mut() {
+                put(pods, object);
+            }
+        }
+        watcher::Event::Delete(object) => {
+            let (namespace, name) = key(&object);
+            if let Some(pods) = seen.as_mut().and_then(|pods| pods.get_mut(&namespace)) {
+                pods.remove(&name);
+            }
+        }
+    }
+    seen.is_some()
+}
+
+impl Cluster {
+    /// The pods that workloads select.
+    ///
+    /// # Errors
+    ///
+    /// A gap when the server cannot say.
+    pub async fn pods(
+        &self,
+        workloads: &[(&ObjectRef, &Object)],
+        told: Told,
+    ) -> Result<BTreeMap<ObjectRef, Vec<Pod>>, Gap> {
+        let mut found = BTreeMap::new();
+        let mut asked: BTreeMap<&str, Vec<Asked<'_>>> = BTreeMap::new();
+        for (reference, workload) in workloads {
+            let Some(selection) = Selection::of(workload) else { continue };
+            let one = Asked { reference, workload, selection };
+            let known = if told == Told::ByWatch && one.is_watched(self.watches.site()) {
+                self.watched(&one).await
+            } else {
+                None
+            };
+            match known {
+                Some(pods) => {
+                    found.insert((*reference).clone(), pods);
+                }
+                None => asked.entry(workload.namespace()).or_default().push(one),
+            }
+        }
+        let mut lists = Vec::new();
+        for (namespace, workloads) in &asked {
+            if workloads.len() >= MANY_WORKLOADS {
+                lists.push((*namespace, String::new(), workloads.as_slice()));
+            } else {
+                lists.extend(workloads.chunks(1).map(|one| {
+                    let selector = one.iter().map(|one| one.selection.text()).collect();
+                    (*namespace, selector, one)
+                }));
+            }
+        }
+        let sent: Vec<BoxFuture<'_, _>> = lists
+            .into_iter()
+            .map(|(namespace, selector, workloads)| {
+                async move { (self.pods_of(namespace, &selector).await, workloads) }.boxed()
+            })
+            .collect();
+        let answers: Vec<_> = futures::stream::iter(sent).buffer_unordered(WIDTH).collect().await;
+        for (pods, workloads) in answers {
+            let pods: Vec<Known> = pods?.iter().map(Known::of).collect();
+            found.extend(workloads.iter().map(|one| (one.reference.clone(), one.own(&pods))));
+        }
+        Ok(found)
+    }
+
+    /// Pods are not looked at for now.
+    pub fn end_watch_over_pods(&self) {
+        self.pods.end();
+    }
+
+    /// A workload's pods as the watch has them; `None` while it has not seen everything.
+    async fn watched(&self, one: &Asked<'_>) -> Option<Vec<Pod>> {
+        let seen = self.pods.seen(&self.client, self.watches.site()).await;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let pods = seen.as_ref()?.get(one.workload.namespace());
+        Some(pods.map(|pods| one.own(pods.values())).unwrap_or_default())
+    }
+
+    async fn pods_of(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, Gap> {
+        let query = match selector {
+            "" => String::new(),
+            selector => api::query(&[("labelSelector", selector)]),
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/pods{query}");
+        let mut answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
+        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
+            return Ok(Vec::new());
+        };
+        Ok(items.into_iter().map(Object::new).collect())
+    }
+}
+
+/// A workload whose pods are asked for.
+struct Asked<'a> {
+    reference: &'a ObjectRef,
+    workload: &'a Object,
+    selection: Selection,
+}
+
+impl Asked<'_> {
+    /// Whether its pods carry the site's label: those of apps do, those of plain manifests most often do not.
+    fn is_watched(&self, site: &str) -> bool {
+        let labels = self.workload.get("/spec/template/metadata/labels");
+        labels.and_then(|it| it.get(SITE_LABEL)).and_then(Value::as_str) == Some(site)
+    }
+
+    fn own<'k>(&self, pods: impl IntoIterator<Item = &'k Known>) -> Vec<Pod> {
+        let own = pods.into_iter().filter(|pod| self.selection.has(pod, self.workload));
+        own.map(|known| known.pod.clone()).collect()
+    }
+}
+
+/// How a workload's pods are known: by labels, and those of a Job by their owner too, as a Job's predecessor of the same
+/// name may have pods left.
+struct Selection(BTreeMap<String, String>);
+
+impl Selection {
+    /// `None` for what has no pods.
+    fn of(workload: &Object) -> Option<Self> {
+        match workload.get("/spec/selector/matchLabels").and_then(Value::as_object) {
+            Some(labels) if !labels.is_empty() => {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let labels = labels.iter().map(|(name, value)| (name.clone(), text(value)));
+                Some(Self(labels.collect()))
+            }
+            // A Job's selector is made by its controller; the label is what it puts on its pods.
+            _ if workload.kind() == "Job" => {
+                Some(Self([("job-name".to_owned(), workload.name().to_owned())].into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// As a label selector of the API.
+    fn text(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn has(&self, pod: &Known, workload: &Object) -> bool {
+        self.0.iter().all(|(name, value)| pod.labels.get(name) == Some(value))
+            && (workload.kind() != "Job" || pod.owners.contains(workload.uid()))
+    }
+}
