@@ -1,6 +1,7 @@
 //! The agent of one site: what its loop holds between rounds, and what each round's steps do with it.
 
 mod accepted;
+mod held;
 mod images;
 mod report;
 mod requests;
@@ -27,6 +28,7 @@ use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate
 use tidegate_core::live::{
     ClusterObservation, Gap, Inventory, InventoryEntry, LiveState, Surroundings,
 };
+use tidegate_core::object::ObjectRef;
 use tidegate_core::pin;
 use tidegate_core::plan::{Plan, PlanReport, Risk};
 use tidegate_core::progress::{self, ReleaseState};
@@ -55,6 +57,11 @@ use crate::reconcile::reconcile;
 use crate::source::{self, Source};
 use crate::status::{Condition, Status};
 use crate::wake::{Pace, Wake, Wakes};
+
+/// During a release the loop rests after a round so many times as long as the round took, while nothing but clusters
+/// changes: with thousands of pods something changes all the time, and a twentieth of the time is enough for it.
+const REST: u32 = 19;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What ends a round, or the agent.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +159,8 @@ pub struct Agent {
     consumed: BTreeSet<String>,
     freezes: Vec<Finding>,
     is_baseline_handed_back: bool,
+    /// Autoscalers that an ended release has left held.
+    held: Vec<ObjectRef>,
     offered: Option<Offered>,
     status: Status,
     statuses: watch::Sender<Arc<Status>>,
@@ -215,6 +224,7 @@ impl Agent {
             consumed: journal.consumed().await?,
             freezes: journal.fact::<Vec<Finding>>(fact::FREEZE).await?.unwrap_or_default(),
             offered: journal.fact(fact::REVERT).await?,
+            held: journal.fact(fact::HELD).await?.unwrap_or_default(),
             resumable: releases.iter().find(|row| !row.phase.is_ended()).cloned(),
             status: Status { releases, ..Status::default() },
             source,
@@ -268,15 +278,20 @@ impl Agent {
             if reasons.iter().any(|reason| concerns_source(*reason)) {
                 self.fetched_at = None;
             }
+            let began = tokio::time::Instant::now();
             let next = reconcile(&mut self).await?;
+            let rest = began.elapsed().saturating_mul(REST).min(LONGEST_REST);
             self.watch_clusters();
             let polled = pace.after(self.status.source.problem.is_none());
             wait = self.until(next, polled);
+            if self.is_releasing() {
+                self.wakes.rest(rest).await;
+            }
         }
     }
 
     /// How long to wait: to the instant at which time alone changes the answer, and never longer than the poll. While
-    /// pods move they are looked at each second, as their own troubles wake nobody.
+    /// pods move they are looked at each second, as those of plain manifests wake nobody.
     fn until(&self, next: Option<Timestamp>, polled: Duration) -> Duration {
         let now = self.clock.now();
         let until_next = next.map(|next| {
@@ -285,7 +300,7 @@ impl Agent {
         });
         let is_moving =
             self.running.as_ref().is_some_and(|it| it.row.phase != ReleasePhase::Failed);
-        let pods = is_moving.then_some(Duration::from_millis(500));
+        let pods = is_moving.then_some(Duration::from_secs(1));
         [until_next, pods].into_iter().flatten().fold(polled, Duration::min)
     }
 
@@ -785,6 +800,7 @@ impl Agent {
                 baseline.remember(&row.id, now, &carried_out);
                 facts.push(Fact::new(fact::BASELINE, baseline)?);
             }
+            facts.extend(self.take_over_held(&state)?);
             self.journal.set_phase(&row.id, phase, &facts, now).await?;
             return Ok(());
         };
@@ -935,6 +951,7 @@ impl Agent {
         if let Some(accepted) = &accepted {
             facts.push(Fact::new(fact::ACCEPTED, accepted)?);
         }
+        facts.extend(self.take_over_held(&running.state)?);
         running.finish(&facts, &self.journal, now).await?;
         self.clusters.values().for_each(Cluster::end_watch_over_pods);
         self.baseline = Some(baseline);

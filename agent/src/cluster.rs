@@ -342,6 +342,34 @@ impl Cluster {
         Ok(Object::new(answer.map_err(ApiError::failure)?.body))
     }
 
+    /// Patches an object as it is now (JSON patch, RFC 6902); nothing is sent when there is nothing to patch. Being gone is
+    /// success. The patch must name the version that it was made of.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or why it could not be asked.
+    pub async fn patch(
+        &self,
+        reference: &ObjectRef,
+        api_version: &str,
+        patch: &(dyn Fn(&Object) -> Option<Value> + Sync),
+    ) -> Result<(), EffectFailure> {
+        let kind = self.kinds.readable(api_version, &reference.kind).await.map_err(transient)?;
+        let Some(kind) = kind else { return Ok(()) };
+        let live = self.look_anew(reference, &kind).await.map_err(ApiError::failure)?;
+        let Some(patch) = live.as_ref().and_then(patch) else { return Ok(()) };
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        let path = path + &api::query(&[("fieldManager", FIELD_MANAGER)]);
+        match self.send(Verb::Patch, &path, Some(&patch)).await {
+            Ok(answer) => {
+                self.watches.learn(&Object::new(answer.body));
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
     /// Deletes an object while its uid is still this one; its dependents follow in the background. Being gone already is
     /// success.
     ///

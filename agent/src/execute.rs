@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tidegate_core::autoscaler;
 use tidegate_core::backoff::Backoff;
 use tidegate_core::desired::{Check, DesiredObject, DesiredState};
@@ -450,12 +451,34 @@ impl Running {
                 Effect::Publish { zones, is_before } => {
                     self.publish(&zones, is_before, hands).await
                 }
+                Effect::Hold { reference, pods } => {
+                    let patch = |live: &Object| Some(autoscaler::hold(live, pods));
+                    self.patch(reference, &patch, hands, now).await
+                }
+                Effect::LetGo { reference } => {
+                    self.patch(reference, &autoscaler::let_go, hands, now).await
+                }
             };
         }
         is_progress |= self.apply(writes, hands, now).await?;
         is_progress |= self.delete(deletions, hands, now).await;
         is_progress |= self.ask(questions, hands, now).await;
         Ok(is_progress)
+    }
+
+    /// Patches an autoscaler as it is now.
+    async fn patch(
+        &mut self,
+        reference: ObjectRef,
+        patch: &(dyn Fn(&Object) -> Option<Value> + Sync),
+        hands: &Hands<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(cluster) = hands.clusters.get(&reference.cluster) else { return false };
+        let known = self.desired.object(&reference).map(|it| it.api_version.as_str());
+        let version = known.unwrap_or(autoscaler::API_VERSION);
+        let result = cluster.patch(&reference, version, patch).await;
+        self.note(reference, result, now)
     }
 
     /// Asks pods side by side, and remembers what they answered.
@@ -630,9 +653,10 @@ impl Running {
 
     fn is_due(&self, effect: &Effect, now: Timestamp) -> bool {
         let retry = match effect {
-            Effect::Apply { reference, .. } | Effect::Delete { reference, .. } => {
-                self.retries.get(&key(reference))
-            }
+            Effect::Apply { reference, .. }
+            | Effect::Delete { reference, .. }
+            | Effect::Hold { reference, .. }
+            | Effect::LetGo { reference } => self.retries.get(&key(reference)),
             Effect::Evict { uid, .. } | Effect::DeletePod { uid, .. } => self.retries.get(uid),
             Effect::Publish { .. } | Effect::Ask { .. } => None,
         };

@@ -155,6 +155,9 @@ pub mod fact {
     pub const ACCEPTED: &str = "accepted";
     /// Why nothing may start.
     pub const FREEZE: &str = "freeze";
+    /// Autoscalers that a release has left held, as it ended before it could let them go (a list of
+    /// [`tidegate_core::object::ObjectRef`]).
+    pub const HELD: &str = "held";
     /// What registries said of images ([`tidegate_core::pin::Answers`]).
     pub const IMAGES: &str = "images";
     /// The release that was last answered by a branch that takes its documents back.

@@ -44,6 +44,9 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         }
     }
 
+    // What an ended release has left behind it takes along before anything else is looked at.
+    agent.let_go_of_autoscalers().await?;
+
     // look up (IO: registries, and only for what is new or was asked for long ago)
     let meaning = agent.look_up_images(&loaded).await?;
     let Some(site) = &meaning.site else { return agent.go_on_without_revision().await };

@@ -9,6 +9,7 @@ use tidegate_core::change::Change;
 use tidegate_core::digest::Digest;
 use tidegate_core::live::Gap;
 use tidegate_core::plan::Task;
+use tidegate_core::progress::ProductProgress;
 use tidegate_core::snapshot::Revision;
 use tidegate_schema::finding::Finding;
 
@@ -169,6 +170,8 @@ pub struct ReleaseStatus {
     pub done: usize,
     /// Steps in all.
     pub steps: usize,
+    /// How far it is with each product, in the plan's order.
+    pub products: Vec<ProductProgress>,
     /// Steps that failed, with why.
     pub failures: Vec<StepFailure>,
 }
@@ -218,6 +221,7 @@ mod tests {
             ("waits", json!([finding])),
             ("done", json!(1)),
             ("steps", json!(2)),
+            ("products", json!([])),
             (
                 "failures",
                 json!([{"step": "s", "failure": {"code": "A/B", "args": {}, "pods": []}}]),

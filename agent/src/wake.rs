@@ -71,6 +71,7 @@ struct Shared {
     pending: Mutex<BTreeSet<Wake>>,
     arrived: Notify,
     is_waiting: AtomicBool,
+    is_resting: AtomicBool,
 }
 
 impl Wakes {
@@ -105,9 +106,23 @@ impl Wakes {
         }
     }
 
-    /// Whether the loop waits, and nothing is pending for which it would run.
+    /// Rests, unless somebody asks for something: what changes in clusters can wait for so long, and comes all at once then.
+    pub async fn rest(&self, time: Duration) {
+        let deadline = tokio::time::Instant::now() + time;
+        self.shared.is_resting.store(true, Ordering::Release);
+        while self.pending().iter().all(|reason| *reason == Wake::ClusterChanged) {
+            let arrived = self.shared.arrived.notified();
+            if tokio::time::timeout_at(deadline, arrived).await.is_err() {
+                break;
+            }
+        }
+        self.shared.is_resting.store(false, Ordering::Release);
+    }
+
+    /// Whether the loop waits, and nothing is pending for which it would run before time passes.
     pub fn is_quiet(&self) -> bool {
-        self.shared.is_waiting.load(Ordering::Acquire) && self.pending().is_empty()
+        let is_waiting = self.shared.is_waiting.load(Ordering::Acquire);
+        self.shared.is_resting.load(Ordering::Acquire) || (is_waiting && self.pending().is_empty())
     }
 
     /// Whether a stop was asked for; long work looks at it between steps.
@@ -161,6 +176,20 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_puts_changes_of_clusters_off_and_nothing_else() {
+        let wakes = Wakes::new();
+        let began = tokio::time::Instant::now();
+        wakes.wake(Wake::ClusterChanged);
+        wakes.rest(Duration::from_secs(1)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        wakes.wake(Wake::Requested);
+        wakes.rest(Duration::from_secs(1)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        let both = BTreeSet::from([Wake::ClusterChanged, Wake::Requested]);
+        assert_eq!(wakes.next(LONG).await, both);
+    }
 
     #[tokio::test]
     async fn reasons_are_collected_and_taken_at_once() {

@@ -30,7 +30,6 @@ mod renamed;
 mod stranger;
 mod zones;
 
-pub(crate) use effects::replicas;
 pub use in_place::is_in_place;
 pub use stranger::handed_over;
 

@@ -97,6 +97,8 @@ impl Course {
                 | Event::ConfirmationAsked { .. }
                 | Event::GroupDone { .. }
                 | Event::StepDone { .. }
+                | Event::AutoscalerHeld { .. }
+                | Event::AutoscalerLetGo { .. }
                 | Event::WaveReady { .. }
                 | Event::WaveDone { .. }
                 | Event::Paused { .. }
@@ -138,6 +140,8 @@ pub fn stays(event: &Event) -> bool {
         | Event::GroupChecked { .. }
         | Event::ObjectsApplied { .. }
         | Event::ObjectsPruned { .. }
+        | Event::AutoscalerHeld { .. }
+        | Event::AutoscalerLetGo { .. }
         | Event::ObjectsReverted { .. }
         | Event::ConfirmationAsked { .. }
         | Event::GroupDone { .. }

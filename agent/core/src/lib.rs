@@ -17,6 +17,7 @@ pub mod order;
 pub mod definition;
 pub mod ignored;
 pub mod autoscaler;
+pub mod need;
 pub mod claim;
 pub mod secrecy;
 pub mod served;

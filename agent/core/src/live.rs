@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::Owner;
 use crate::digest::Digest;
+use crate::need::Need;
 use crate::object::{Object, ObjectRef, StoredObject};
 
 /// What was observed of all clusters.
@@ -52,6 +53,10 @@ pub struct Surroundings {
     pub autoscalers: BTreeMap<ObjectRef, Object>,
     /// Where volumes come from; `None` when nobody needs to know, or nobody may.
     pub storage: Option<Storage>,
+    /// Quotas of the namespaces in which pods become more or larger.
+    pub quotas: BTreeMap<ObjectRef, Object>,
+    /// What is free for pods on each node that takes any pod, by requests; `None` when nobody needs to know, or nobody may.
+    pub free: Option<BTreeMap<String, Need>>,
     /// What could not be looked at, as a plural of the API (`horizontalpodautoscalers`), and why.
     pub unknown: BTreeMap<String, Gap>,
 }

@@ -284,6 +284,16 @@ impl Object {
         self.group() == "apps" && matches!(self.kind(), "Deployment" | "StatefulSet" | "DaemonSet")
     }
 
+    /// Pods that a workload asks for; a `DaemonSet` as many as nodes fit. Absent `replicas` means 1 (Kubernetes API).
+    pub fn replicas(&self) -> u32 {
+        let count = if self.kind() == "DaemonSet" {
+            self.integer("/status/desiredNumberScheduled").unwrap_or(0)
+        } else {
+            self.integer("/spec/replicas").unwrap_or(1)
+        };
+        u32::try_from(count).unwrap_or(0)
+    }
+
     /// Whether values inside must never be shown: the core `Secret`.
     pub fn is_secret(&self) -> bool {
         self.kind() == "Secret" && self.group().is_empty()

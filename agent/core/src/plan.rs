@@ -308,7 +308,7 @@ pub struct Rollout {
     pub unattended: Vec<UnattendedRule>,
     /// Checks after each group.
     pub checks: Vec<Check>,
-    /// Autoscalers of the workload, whoever made them: no group is opened while one of them may move the number of pods.
+    /// Autoscalers of the workload, whoever made them: they are held at the number of pods before the first group is opened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub autoscalers: Vec<ObjectRef>,
 }

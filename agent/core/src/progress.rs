@@ -6,9 +6,11 @@
 mod check;
 mod command;
 mod failure;
+mod hold;
 mod observed;
 mod objects;
 mod preflight;
+mod products;
 mod restart;
 mod rollback;
 mod rollout;
@@ -18,6 +20,7 @@ mod terms;
 pub use check::{Answer, Answers, Verdict};
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
+pub use products::{ProductProgress, ProductState, products};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
 pub use terms::{Basis, Takes, Terms, Version};
 
@@ -123,6 +126,8 @@ fn opened_or_ended(event: &Event) -> Option<&str> {
         | Event::WaveStarted { .. }
         | Event::StepStarted { .. }
         | Event::GroupChecked { .. }
+        | Event::AutoscalerHeld { .. }
+        | Event::AutoscalerLetGo { .. }
         | Event::ObjectsApplied { .. }
         | Event::ObjectsPruned { .. }
         | Event::ObjectsReverted { .. }
@@ -151,6 +156,8 @@ fn written(effect: &Effect) -> Option<&str> {
         Effect::Delete { .. }
         | Effect::Evict { .. }
         | Effect::DeletePod { .. }
+        | Effect::Hold { .. }
+        | Effect::LetGo { .. }
         | Effect::Ask { .. }
         | Effect::Publish { .. } => None,
     }
@@ -202,6 +209,18 @@ pub enum Effect {
         name: String,
         /// Its uid: a pod made meanwhile is left alone.
         uid: String,
+    },
+    /// Hold an autoscaler at a number of pods ([`crate::autoscaler::hold`]).
+    Hold {
+        /// The autoscaler.
+        reference: ObjectRef,
+        /// The number.
+        pods: u32,
+    },
+    /// Give an autoscaler its bounds back ([`crate::autoscaler::let_go`]).
+    LetGo {
+        /// The autoscaler.
+        reference: ObjectRef,
     },
     /// Ask a pod whether a check of its app holds.
     Ask {
@@ -270,7 +289,9 @@ fn next(
     let waves = work.plan.content.waves.iter().enumerate();
     let open =
         waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
-    let Some((index, wave)) = open else { return Decision::event(Event::Done) };
+    let Some((index, wave)) = open else {
+        return hold::let_all_go(state, observed).unwrap_or_else(|| Decision::event(Event::Done));
+    };
     match state.wave(index) {
         None => start_wave(index, wave, state, &gate.wave),
         Some(started) if wave_is_complete(wave, state) => {
@@ -390,18 +411,24 @@ pub fn looked_at<'a>(
     objects.chain(workload)
 }
 
-/// What [`decide`] must see beside the steps' own objects: autoscalers of apps of which no group has been opened yet.
+/// What [`decide`] must see beside the steps' own objects: autoscalers of apps of which no group has been opened yet, and
+/// those that are held and to be let go.
 pub fn around<'a>(
     plan: &'a Plan,
     state: &'a ReleaseState,
 ) -> impl Iterator<Item = &'a ObjectRef> + 'a {
-    let is_before = |step: &&Step| {
-        let own = state.step(&step.id);
-        state.rollback.is_none()
-            && own.is_some_and(|own| own.groups_done == 0 && own.open.is_none())
+    let groups = |step: &Step| step.rollout.as_ref().map_or(0, |rollout| rollout.groups.len());
+    let of_step = move |step: &'a Step| {
+        let own = state.step(&step.id)?;
+        let rollout = step.rollout.as_ref()?;
+        let is_running = state.rollback.is_none() && own.status == StepStatus::Running;
+        let is_before = is_running && own.groups_done == 0 && own.open.is_none();
+        let is_after = is_running && !is_before && own.groups_done >= groups(step);
+        let is_to_be_let_go = is_after || own.is_complete() || state.rollback.is_some();
+        let before = rollout.autoscalers.iter().filter(move |_| is_before);
+        Some(before.chain(own.held.iter().filter(move |_| is_to_be_let_go)))
     };
-    let rollouts = concerned(plan, state).filter(is_before);
-    rollouts.filter_map(|step| step.rollout.as_ref()).flat_map(|rollout| &rollout.autoscalers)
+    plan.steps().filter_map(move |(_, step)| of_step(step)).flatten()
 }
 
 /// Whether [`decide`] must see the pods of a live object of such a step: while they change in groups, go back, or are not

@@ -155,6 +155,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pods: Vec<String>,
     },
+    /// An autoscaler is held at the number of pods that there are, while they change in groups.
+    AutoscalerHeld {
+        /// Id of the step.
+        step: String,
+        /// The autoscaler.
+        autoscaler: ObjectRef,
+    },
+    /// An autoscaler has its bounds back, or is gone.
+    AutoscalerLetGo {
+        /// Id of the step.
+        step: String,
+        /// The autoscaler.
+        autoscaler: ObjectRef,
+    },
     /// All steps of a wave are done; its bake time runs from here.
     WaveReady {
         /// Index of the wave.
@@ -363,6 +377,8 @@ impl Event {
             | Self::StepDone { .. }
             | Self::StepFailed { .. }
             | Self::ActedUnattended { .. }
+            | Self::AutoscalerHeld { .. }
+            | Self::AutoscalerLetGo { .. }
             | Self::WaveReady { .. }
             | Self::WaveDone { .. }
             | Self::Paused { .. }

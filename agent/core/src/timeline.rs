@@ -182,6 +182,8 @@ impl Timeline {
             | Event::ObjectsApplied { .. }
             | Event::ObjectsPruned { .. }
             | Event::ActedUnattended { .. }
+            | Event::AutoscalerHeld { .. }
+            | Event::AutoscalerLetGo { .. }
             | Event::WaveReady { .. }
             | Event::WaveDone { .. }
             | Event::WaveConfirmed { .. }

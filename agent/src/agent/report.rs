@@ -6,7 +6,7 @@ use tidegate_core::change::Change;
 use tidegate_core::diff::TERMINATING;
 use tidegate_core::live::{Gap, LiveState};
 use tidegate_core::plan::{Plan, PlanReport};
-use tidegate_core::progress::{ReleaseState, StepStatus};
+use tidegate_core::progress::{self, ReleaseState, StepStatus};
 use tidegate_core::release::ReleasePhase;
 use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Identity;
@@ -167,6 +167,7 @@ impl Agent {
                 row: running.row.clone(),
                 waits: running.waits.clone(),
                 done,
+                products: progress::products(running.plan(), &running.state),
                 steps,
                 failures: failures.collect(),
             }

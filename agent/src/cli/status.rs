@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use owo_colors::{AnsiColors, OwoColorize as _};
 use tidegate_core::plan::{Task, TaskKind};
+use tidegate_core::progress::{ProductProgress, ProductState};
 use tidegate_schema::finding::{Finding, Lang};
 
 use super::asking::Asking;
@@ -257,6 +258,7 @@ fn release(page: &mut Page<'_>, status: &Status, now: Timestamp) {
         };
         let line = format!("{} {phase}  {bar}  {steps}  {}", release.row.id.bold(), since.dimmed());
         page.section("Release", "发布", vec![line]);
+        page.section("Products", "产品", products(&release.products, printer));
         for failure in &release.failures {
             let finding = failure_finding(&failure.failure);
             let mut lines = vec![format!("{} {}", "✗".red(), failure.step)];
@@ -279,6 +281,53 @@ fn release(page: &mut Page<'_>, status: &Status, now: Timestamp) {
         let line = format!("{} {}  {}", last.id.bold(), phase(last.phase, printer), at.dimmed());
         page.section("Last", "上次发布", vec![line]);
     }
+}
+
+/// How far a release of several products is: how many are where, and those that people look at now.
+fn products(products: &[ProductProgress], printer: &Printer) -> Vec<String> {
+    if products.len() < 2 {
+        return Vec::new();
+    }
+    let count = |state| products.iter().filter(|it| it.state == state).count();
+    let of = products.len();
+    let parts = [
+        (ProductState::Done, "done", "完成"),
+        (ProductState::RolledBack, "rolled back", "已回退"),
+        (ProductState::UnderWay, "under way", "进行中"),
+        (ProductState::Failed, "failed", "失败"),
+        (ProductState::ToCome, "to come", "待开始"),
+    ];
+    let told = parts.into_iter().filter(|(state, ..)| count(*state) > 0);
+    let told = told.map(|(state, en, zh)| match printer.lang {
+        Lang::En => format!("{} {en}", count(state)),
+        Lang::Zh => format!("{zh} {}", count(state)),
+    });
+    let told = told.collect::<Vec<_>>().join(" · ");
+    let first = match printer.lang {
+        Lang::En => format!("{of}: {told}"),
+        Lang::Zh => format!("共 {of}：{told}"),
+    };
+    let open = products
+        .iter()
+        .filter(|it| matches!(it.state, ProductState::UnderWay | ProductState::Failed));
+    let lines = open.map(|it| {
+        let mark = if it.state == ProductState::Failed {
+            "✗".red().to_string()
+        } else {
+            "▸".cyan().to_string()
+        };
+        let name = if it.product.is_empty() {
+            printer.say("the site itself", "站点自身")
+        } else {
+            &it.product
+        };
+        let steps = match printer.lang {
+            Lang::En => format!("{} of {} steps", it.done, it.steps),
+            Lang::Zh => format!("步骤 {}/{}", it.done, it.steps),
+        };
+        format!("{mark} {}  {}", padded(name, 24), steps.dimmed())
+    });
+    std::iter::once(first).chain(lines).collect()
 }
 
 /// What a release waits for, without that a step failed: its failure is told by itself.

@@ -11,6 +11,7 @@ use tidegate_core::claim;
 use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::is_same_of_ours;
 use tidegate_core::live::{Gap, Observation, Prediction, Storage, Surroundings};
+use tidegate_core::need::{self, Need};
 use tidegate_core::object::{Object, ObjectRef};
 use tokio::time::Instant;
 
@@ -37,6 +38,8 @@ struct Asked {
     autoscalers: BTreeSet<String>,
     /// Claims that are not there yet.
     claims: Vec<Value>,
+    /// Namespaces in which pods become more or larger.
+    growing: BTreeSet<String>,
 }
 
 impl Asked {
@@ -51,16 +54,35 @@ impl Asked {
             if may_claim(reference) && changes(observation) && makes_claims(object, observation) {
                 asked.claims.extend(claim::claims(&object.body()).cloned());
             }
-            if is_scaled && observation.live.is_some() && changes(observation) {
-                asked.autoscalers.insert(reference.namespace.clone());
+            if is_scaled && changes(observation) {
+                let live = observation.live();
+                if !need::growth(&object.body(), live.as_ref()).is_empty() {
+                    asked.growing.insert(reference.namespace.clone());
+                }
+                if live.is_some() {
+                    asked.autoscalers.insert(reference.namespace.clone());
+                }
             }
         }
         // Few requests: of many namespaces all are asked for at once.
-        if asked.autoscalers.len() > MANY {
-            asked.autoscalers = BTreeSet::from([String::new()]);
+        for namespaces in [&mut asked.autoscalers, &mut asked.growing] {
+            if namespaces.len() > MANY {
+                *namespaces = BTreeSet::from([String::new()]);
+            }
         }
         asked
     }
+}
+
+/// Whether a node is ready, and keeps nobody away.
+fn takes_any_pod(node: &Object) -> bool {
+    let is_ready =
+        node.condition("Ready").and_then(|it| it.get("status")?.as_str()) == Some("True");
+    let is_closed = node.get("/spec/unschedulable") == Some(&Value::Bool(true));
+    let taints = node.get("/spec/taints").and_then(Value::as_array);
+    let keeps_away =
+        |taint: &Value| taint.get("effect").and_then(Value::as_str) != Some("PreferNoSchedule");
+    is_ready && !is_closed && !taints.into_iter().flatten().any(keeps_away)
 }
 
 fn may_claim(reference: &ObjectRef) -> bool {
@@ -70,8 +92,7 @@ fn may_claim(reference: &ObjectRef) -> bool {
 /// Whether claims are made that are not there yet.
 fn makes_claims(object: &DesiredObject, observation: &Observation) -> bool {
     let Some(live) = observation.live() else { return true };
-    let replicas = |object: &Object| object.integer("/spec/replicas").unwrap_or(1);
-    live.kind() == "StatefulSet" && replicas(&object.body()) > replicas(&live)
+    live.kind() == "StatefulSet" && object.body().replicas() > live.replicas()
 }
 
 /// Whether an apply would change anything.
@@ -118,10 +139,46 @@ impl Cluster {
                 }
             }
         }
+        for namespace in &asked.growing {
+            match self.all_of(("v1", "ResourceQuota"), namespace).await {
+                Ok(objects) => found.quotas.extend(objects),
+                Err(gap) => {
+                    found.unknown.entry("resourcequotas".to_owned()).or_insert(gap);
+                }
+            }
+        }
+        if !asked.growing.is_empty() {
+            match self.free().await {
+                Ok(free) => found.free = Some(free),
+                Err((what, gap)) => {
+                    found.unknown.insert(what.to_owned(), gap);
+                }
+            }
+        }
         let until = Instant::now() + REMEMBERED_FOR;
         let around = Around { asked, until, found: found.clone() };
         *self.around.lock().unwrap_or_else(PoisonError::into_inner) = Some(around);
         found
+    }
+
+    /// What is free on nodes that take any pod.
+    async fn free(&self) -> Result<BTreeMap<String, Need>, (&'static str, Gap)> {
+        let all = async |what, kind| -> Result<Vec<Object>, _> {
+            let found = self.all_of(("v1", kind), "").await.map_err(|gap| (what, gap))?;
+            Ok(found.into_values().collect())
+        };
+        let nodes = all("nodes", "Node").await?;
+        let nodes = nodes.iter().filter(|node| takes_any_pod(node));
+        let mut free: BTreeMap<String, Need> =
+            nodes.map(|node| (node.name().to_owned(), Need::of_node(node))).collect();
+        for pod in all("pods", "Pod").await? {
+            let has_ended = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
+            let spec = pod.get("/spec").filter(|_| !has_ended);
+            if let Some((room, spec)) = free.get_mut(pod.text("/spec/nodeName")).zip(spec) {
+                *room = room.without(&Need::of_pod(spec));
+            }
+        }
+        Ok(free)
     }
 
     /// Classes; and volumes, of which there may be very many, only where a class is missing.

@@ -80,10 +80,15 @@ impl PodWatch {
     }
 
     /// Watches, if nobody does yet, and waits until everything was seen or cannot be.
-    async fn seen(&self, client: &kube::Client, site: &str) -> Arc<Mutex<Option<Pods>>> {
+    async fn seen(
+        &self,
+        client: &kube::Client,
+        site: &str,
+        changed: Arc<signal::Sender<u64>>,
+    ) -> Arc<Mutex<Option<Pods>>> {
         let (seen, mut tried) = {
             let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let watching = own.get_or_insert_with(|| watch(client.clone(), site));
+            let watching = own.get_or_insert_with(|| watch(client.clone(), site, changed));
             (Arc::clone(&watching.seen), watching.tried.clone())
         };
         // Slow to start: pods are listed then.
@@ -92,7 +97,7 @@ impl PodWatch {
     }
 }
 
-fn watch(client: kube::Client, site: &str) -> Watching {
+fn watch(client: kube::Client, site: &str, changed: Arc<signal::Sender<u64>>) -> Watching {
     let resource = ApiResource {
         group: String::new(),
         version: "v1".to_owned(),
@@ -113,6 +118,7 @@ fn watch(client: kube::Client, site: &str) -> Watching {
                 Ok(event) => {
                     if fold(&own_seen, &mut building, event) {
                         tried_sender.send_replace(true);
+                        changed.send_modify(|count| *count += 1);
                     }
                 }
                 Err(error) => {
@@ -222,7 +228,7 @@ impl Cluster {
 
     /// A workload's pods as the watch has them; `None` while it has not seen everything.
     async fn watched(&self, one: &Asked<'_>) -> Option<Vec<Pod>> {
-        let seen = self.pods.seen(&self.client, self.watches.site()).await;
+        let seen = self.pods.seen(&self.client, self.watches.site(), self.watches.changed()).await;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let pods = seen.as_ref()?.get(one.workload.namespace());
         Some(pods.map(|pods| one.own(pods.values())).unwrap_or_default())

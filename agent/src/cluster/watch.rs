@@ -76,6 +76,11 @@ impl Watches {
         &self.site
     }
 
+    /// To say that something changed.
+    pub(super) fn changed(&self) -> Arc<signal::Sender<u64>> {
+        Arc::clone(&self.changed)
+    }
+
     pub(super) fn changes(&self) -> signal::Receiver<u64> {
         self.changed.subscribe()
     }

@@ -32,7 +32,7 @@ use tidegate_schema::site::Access;
 use tower::Service as _;
 
 use super::plain::{Plain, keys, ports};
-use super::step::{Edit, Fault, Merged, Pods, Push, Scenario, Step, Wait, Word};
+use super::step::{Edit, Fault, Merged, Pods, Push, Scenario, Show, Step, Wait, Word};
 use crate::canary;
 
 /// Every scenario begins on a Monday morning.
@@ -281,6 +281,7 @@ impl Stage {
             Step::Fault(fault) => self.disturb(fault).await,
             Step::Pods(place) => self.pods(place),
             Step::Objects(place) => self.objects(place),
+            Step::Show(show) => self.show(show),
             Step::Resolve(name) => {
                 let found = ask(self.dns, name).await.map_err(text)?;
                 self.quote(&format!("\n$ dig +short {name}\n{}", found.join("\n")));
@@ -604,6 +605,23 @@ impl Stage {
         let Pods { cluster, namespace } = place;
         let lines = lines.join("\n");
         self.quote(&format!("\n$ kubectl --context {cluster} -n {namespace} get pods\n{lines}"));
+        Ok(())
+    }
+
+    fn show(&mut self, show: &Show) -> Result<()> {
+        let Show { cluster, kind, namespace, name, at } = show;
+        let place = Pods { cluster: cluster.clone(), namespace: namespace.clone() };
+        let found = self.found(&place)?;
+        let object = found.iter().find(|it| it.kind() == kind && it.name() == name);
+        let value = |pointer: &String| {
+            let value = object.and_then(|object| object.get(pointer)).unwrap_or(&Value::Null);
+            format!("{pointer}: {value}")
+        };
+        let lines = at.iter().map(value).collect::<Vec<_>>().join("\n");
+        let kind = kind.to_lowercase();
+        self.quote(&format!(
+            "\n$ kubectl --context {cluster} -n {namespace} get {kind} {name} -o jsonpath\n{lines}"
+        ));
         Ok(())
     }
 

@@ -64,6 +64,8 @@ pub(super) enum Step {
     Pods(Pods),
     /// Shows the objects of a namespace that are neither pods nor made by controllers.
     Objects(Pods),
+    /// Some fields of an object.
+    Show(Show),
     /// Asks the agent's DNS server for the addresses of a name.
     Resolve(String),
 }
@@ -141,6 +143,18 @@ pub(super) struct Word {
     /// Why.
     #[serde(default)]
     pub(super) reason: Option<String>,
+}
+
+/// Some fields of an object.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Show {
+    pub(super) cluster: String,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// JSON pointers (RFC 6901).
+    pub(super) at: Vec<String>,
 }
 
 /// What is waited for.

@@ -91,6 +91,27 @@ fn address_changes(reference: &ObjectRef, action: Action, differences: &[Differe
         }
 }
 
+/// Whether a field decides how many pods change at once.
+fn holds_pods(difference: &Difference) -> bool {
+    const HOLDS: [&str; 3] = ["strategy", "updateStrategy", "minReadySeconds"];
+    HOLDS.iter().any(|field| difference.is_under(&["spec", field]))
+}
+
+/// Pods that are not of the template that the workload has already: a release was stopped half way, and what it held
+/// together would let them all go at once.
+fn left_old(live: &Object) -> u32 {
+    let updated = match live.kind() {
+        "DaemonSet" => "/status/updatedNumberScheduled",
+        _ => "/status/updatedReplicas",
+    };
+    let is_seen =
+        live.integer("/status/observedGeneration") == live.integer("/metadata/generation");
+    let updated = live.integer(updated).unwrap_or(0);
+    // Without a status nobody has counted.
+    let is_counted = is_seen && live.get("/status/observedGeneration").is_some();
+    if is_counted { live.replicas().saturating_sub(u32::try_from(updated).unwrap_or(0)) } else { 0 }
+}
+
 fn pods(
     action: Action,
     live: Option<&Object>,
@@ -98,17 +119,20 @@ fn pods(
     differences: &[Difference],
 ) -> Vec<Effect> {
     let Some(live) = live else { return Vec::new() };
-    let from = replicas(live);
+    let from = live.replicas();
     match action {
         Action::Prune => vec![Effect::PodsScale { from, to: 0 }],
         Action::Configure | Action::Replace => {
-            let to = after.map_or(from, |after| replicas(&Object::new(after.clone())));
+            let to = after.map_or(from, |after| Object::new(after.clone()).replicas());
             let to = if live.kind() == "DaemonSet" { from } else { to };
             let mut effects = Vec::new();
             let restarts = action == Action::Replace
                 || differences.iter().any(|difference| difference.is_under(&["spec", "template"]));
+            let left_old = if differences.iter().any(holds_pods) { left_old(live) } else { 0 };
             if restarts {
                 effects.push(Effect::PodsRestart { pods: from.min(to) });
+            } else if left_old.min(to) > 0 {
+                effects.push(Effect::PodsRestart { pods: left_old.min(to) });
             }
             if from != to {
                 effects.push(Effect::PodsScale { from, to });
@@ -120,14 +144,4 @@ fn pods(
         }
         Action::Create | Action::Move | Action::Keep => Vec::new(),
     }
-}
-
-/// Pods that a workload asks for; a `DaemonSet` as many as nodes fit. Absent `replicas` means 1 (Kubernetes API).
-pub(crate) fn replicas(workload: &Object) -> u32 {
-    let count = if workload.kind() == "DaemonSet" {
-        workload.integer("/status/desiredNumberScheduled").unwrap_or(0)
-    } else {
-        workload.integer("/spec/replicas").unwrap_or(1)
-    };
-    u32::try_from(count).unwrap_or(0)
 }

@@ -1032,6 +1032,20 @@ fn bindings_say_who_gains_and_who_loses() {
 }
 
 #[test]
+fn pods_that_a_stopped_release_has_left_old_go_in_groups_when_what_holds_them_goes() {
+    let template = json!({"spec": {"containers": [{"name": "w", "image": "b"}]}});
+    let mut held =
+        deployment(&json!({"replicas": 3, "minReadySeconds": 9_000_000, "template": template}));
+    held["metadata"]["generation"] = json!(4);
+    held["status"] = json!({"observedGeneration": 4, "replicas": 3, "updatedReplicas": 1});
+    let free = deployment(&json!({"replicas": 3, "minReadySeconds": 0, "template": template}));
+    let effects = |held: &Value| compared(held, &free).changes[0].effects.clone();
+    assert_eq!(effects(&held), [Effect::PodsRestart { pods: 2 }]);
+    held["status"]["updatedReplicas"] = json!(3);
+    assert_eq!(effects(&held), [Effect::NoPodRestarts]);
+}
+
+#[test]
 fn effects_of_workloads_and_services() {
     let spec = |replicas: u32, image: &str| {
         deployment(

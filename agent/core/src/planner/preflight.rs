@@ -1,6 +1,6 @@
 //! What people are told before they approve: what a step would wait for, or fail on, as the cluster is now.
 //!
-//! Absent: room on nodes, quotas of pods to come, claims of ephemeral volumes.
+//! Absent: claims of ephemeral volumes.
 
 use tidegate_schema::finding::Finding;
 
@@ -11,6 +11,7 @@ use crate::live::LiveState;
 use crate::plan::{Driver, Rollout, Wave};
 use crate::task::Basis;
 
+mod room;
 mod storage;
 
 /// All remarks and refusals of what is around the changes.
@@ -21,6 +22,7 @@ pub(super) fn findings(basis: Basis<'_>, live: &LiveState, waves: &[Wave]) -> Ve
     findings.extend(rollouts().filter_map(|it| unready(it, live)));
     findings.extend(set_twice(basis, live));
     findings.extend(storage::findings(basis, live));
+    findings.extend(room::findings(basis, live));
     findings.extend(unknown(live));
     findings
 }
@@ -39,7 +41,7 @@ fn moved(rollout: &Rollout, live: &LiveState) -> Vec<Finding> {
     moving
         .map(|(reference, found)| {
             let (min, max) = autoscaler::bounds(found);
-            let finding = about("PLAN/AUTOSCALER_MOVES_PODS", rollout).with("min", min);
+            let finding = about("PLAN/AUTOSCALER_HELD", rollout).with("min", min);
             let finding = finding.with("max", max).with("pods", rollout.replicas);
             finding.with("autoscaler", reference.to_string())
         })

@@ -7,11 +7,10 @@ use tidegate_schema::scalar::Duration;
 use crate::autoscaler;
 use crate::change::{Action, Change, Effect};
 use crate::desired::{DesiredObject, Unit};
-use crate::diff::replicas;
 use crate::group::{Strategy, groups, remarks};
 use crate::ignored;
 use crate::live::{LiveState, Observation};
-use crate::object::ObjectRef;
+use crate::object::{Object, ObjectRef};
 use crate::plan::{Driver, Group, OnFailure, Rollout, UnattendedRule};
 use crate::validate::policy::strategy;
 
@@ -30,8 +29,11 @@ pub(super) fn rollout(
     findings: &mut Vec<Finding>,
 ) -> Rollout {
     let there = live.observation(&change.object).and_then(Observation::live);
-    let before =
-        if change.action == Action::Create { 0 } else { there.as_ref().map_or(0, replicas) };
+    let before = if change.action == Action::Create {
+        0
+    } else {
+        there.as_ref().map_or(0, Object::replicas)
+    };
     // The documents' number is the first one only, where an autoscaler sets it from then on.
     let is_autoscaled =
         change.action != Action::Create && ignored::is_left(&desired.body(), autoscaler::REPLICAS);
@@ -94,7 +96,7 @@ pub(super) fn restart(
     findings: &mut Vec<Finding>,
 ) -> Rollout {
     let there = live.observation(&unit.workload).and_then(Observation::live);
-    let total = there.as_ref().map_or(0, replicas);
+    let total = there.as_ref().map_or(0, Object::replicas);
     let groups = grouped(unit, total, policy, Asks::WhenWanted, findings);
     Rollout {
         unit: unit.id.clone(),

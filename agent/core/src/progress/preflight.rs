@@ -9,8 +9,6 @@ use tidegate_schema::finding::Finding;
 
 use super::rollout::Rolling;
 use super::{Decision, failure};
-use crate::autoscaler;
-use crate::diff::replicas;
 use crate::object::Object;
 use crate::plan::{Driver, TaskKind};
 use crate::pod::{Pod, TroubleKind};
@@ -40,36 +38,23 @@ impl Rolling<'_> {
             return None;
         }
         let live = self.live()?;
-        let waits: Vec<Finding> = self.autoscalers(live).chain(self.unready(live)).collect();
-        if waits.is_empty() {
+        let held = self.hold(live).unwrap_or_default();
+        let unready = self.unready(live).map(Decision::wait).unwrap_or_default();
+        let decision = held.and(unready);
+        if decision.waits.is_empty() && decision.events.is_empty() {
             return None;
         }
         let deadline = self.deadline();
-        if self.now < deadline {
-            return Some(Decision { waits, next: Some(deadline), ..Decision::default() });
+        if self.now < deadline || !decision.events.is_empty() {
+            return Some(decision.and(Decision { next: Some(deadline), ..Decision::default() }));
         }
+        let waits = decision.waits;
         let reasons = waits.iter().filter_map(|wait| wait.args.get("reason").cloned());
         let reason = reasons.collect::<Vec<_>>().join("; ");
         let seconds = self.step.timeout_seconds;
         // Nothing of the app has changed: there is nothing to go back from, whatever the policy says.
         let failure = failure::not_fit(&self.rollout.workload, seconds, reason);
         Some(Decision::event(Event::StepFailed { step: self.id(), group: None, failure }))
-    }
-
-    /// Autoscalers that may change the number of pods while groups are open: more new pods than were approved, or the wrong
-    /// ones gone.
-    fn autoscalers<'a>(&'a self, live: &'a Object) -> impl Iterator<Item = Finding> + 'a {
-        let pods = replicas(live);
-        let there = self.rollout.autoscalers.iter();
-        let moving = there.filter_map(move |reference| {
-            let found = self.observed.object(reference)?;
-            let (min, max) = autoscaler::bounds(found);
-            autoscaler::may_move(found, pods).then_some((reference, min, max))
-        });
-        moving.map(move |(reference, min, max)| {
-            let reason = format!("{reference} may make it {min} to {max} pods");
-            self.waiting(reason)
-        })
     }
 
     /// Pods that are not ready and may get so by waiting: on their way, moved to another node, not made yet.
@@ -87,7 +72,7 @@ impl Rolling<'_> {
         let wanted = match self.rollout.driver {
             Driver::DaemonSet => self.there(),
             Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
-                replicas(live)
+                live.replicas()
             }
         } as usize;
         let waiting: Vec<&str> =
@@ -121,7 +106,7 @@ impl Rolling<'_> {
         })
     }
 
-    fn waiting(&self, reason: String) -> Finding {
+    pub(super) fn waiting(&self, reason: String) -> Finding {
         let finding = Finding::note("RELEASE/AWAIT_FIT");
         let finding = finding.with("app", self.rollout.unit.to_string());
         finding.with("step", self.id()).with("reason", reason)

@@ -8,7 +8,6 @@ use tidegate_schema::finding::Finding;
 
 use super::rollout::Rolling;
 use super::{Decision, Effect, OpenGroup, held};
-use crate::diff::replicas;
 use crate::object::Object;
 use crate::plan::Group;
 use crate::pod::Pod;
@@ -64,7 +63,7 @@ impl Rolling<'_> {
             return Some(Decision::effects(effects, waiting));
         }
         let serving = self.pods().iter().filter(|pod| pod.is_ready()).count();
-        (serving < replicas(live) as usize).then(|| Decision::wait(waiting))
+        (serving < live.replicas() as usize).then(|| Decision::wait(waiting))
     }
 
     /// A pod that serves goes when its budget lets it; one that does not is in nobody's budget, and could be held back by it

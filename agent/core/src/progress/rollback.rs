@@ -5,6 +5,7 @@
 
 use tidegate_schema::finding::Finding;
 
+use super::hold;
 use super::objects::run;
 use super::state::Rollback;
 use super::terms::Terms;
@@ -30,7 +31,8 @@ pub(super) fn decide(
             return revert(work, step, own, observed);
         }
     }
-    Decision::event(Event::RolledBack)
+    // A rollback of one product leaves steps of others that somebody skipped.
+    hold::let_all_go(state, observed).unwrap_or_else(|| Decision::event(Event::RolledBack))
 }
 
 /// A rollback of one product takes back that product and whatever is not done; of everything, all that was started.
@@ -69,7 +71,8 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
         let finding = Finding::note("RELEASE/PUBLISHING").with("zones", step.zones.join(", "));
         return Decision::effects(vec![publish], finding);
     }
-    Decision::event(Event::StepRolledBack { step: step.id.clone() })
+    hold::let_go(&step.id, own, observed)
+        .unwrap_or_else(|| Decision::event(Event::StepRolledBack { step: step.id.clone() }))
 }
 
 /// What the step may have changed, last first. Of a step that is done that is what it recorded. While a step was under way

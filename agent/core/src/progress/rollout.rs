@@ -262,7 +262,7 @@ impl Rolling<'_> {
             Driver::Whole => {
                 let is_left = ignored::is_left(desired, autoscaler::REPLICAS);
                 let says = self.live().filter(|_| is_left).unwrap_or(desired);
-                diff::replicas(says)
+                says.replicas()
             }
             Driver::DaemonSet => {
                 let there = u32::try_from(self.pods().len()).unwrap_or(u32::MAX);
@@ -339,7 +339,10 @@ impl Rolling<'_> {
             return self.until_timeout(self.apply(desired, true, waiting));
         }
         match self.live().map(health) {
-            Some(Health::Healthy) => Decision::event(Event::StepDone { step: self.id() }),
+            Some(Health::Healthy) => match self.let_go() {
+                Some(decision) => self.until_timeout(decision),
+                None => Decision::event(Event::StepDone { step: self.id() }),
+            },
             Some(Health::Progressing(why) | Health::Failed(why)) => {
                 self.until_timeout(Decision::wait(waiting.with("reason", why)))
             }

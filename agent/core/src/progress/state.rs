@@ -111,6 +111,8 @@ pub struct StepState {
     pub unattended: BTreeMap<String, u32>,
     /// Whether a person has let its groups begin although its pods were not fit for it.
     pub is_let_begin: bool,
+    /// Autoscalers that are held, or about to be.
+    pub held: BTreeSet<ObjectRef>,
     /// New pods that may be there whatever groups are open: they were new before, or a person has let them pass by a retry.
     pub passed: u32,
     /// When it ended.
@@ -176,6 +178,11 @@ impl ReleaseState {
     /// A step that started.
     pub fn step(&self, id: &str) -> Option<&StepState> {
         self.steps.get(id)
+    }
+
+    /// Autoscalers that are still held.
+    pub fn held(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.steps.values().flat_map(|step| &step.held)
     }
 
     /// How the release stands.
@@ -270,6 +277,8 @@ impl ReleaseState {
             | Event::StepDone { step }
             | Event::StepFailed { step, .. }
             | Event::ActedUnattended { step, .. }
+            | Event::AutoscalerHeld { step, .. }
+            | Event::AutoscalerLetGo { step, .. }
             | Event::Retried { step, .. }
             | Event::Skipped { step, .. }
             | Event::StepRolledBack { step } => {
@@ -302,6 +311,7 @@ impl StepState {
             remake: BTreeSet::new(),
             unattended: BTreeMap::new(),
             is_let_begin: false,
+            held: BTreeSet::new(),
             passed: 0,
             done_at: None,
         }
@@ -339,6 +349,12 @@ impl StepState {
             Event::ObjectsPruned { objects, .. } => self.pruned.extend(objects.iter().cloned()),
             Event::ObjectsReverted { objects, .. } => {
                 self.reverted.extend(objects.iter().cloned());
+            }
+            Event::AutoscalerHeld { autoscaler, .. } => {
+                self.held.insert(autoscaler.clone());
+            }
+            Event::AutoscalerLetGo { autoscaler, .. } => {
+                self.held.remove(autoscaler);
             }
             Event::StepDone { .. } => self.end(StepStatus::Done, at),
             Event::Skipped { .. } => self.end(StepStatus::Skipped, at),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::approval::{ApprovalScope, VerifiedApproval};
+use crate::autoscaler;
 use crate::change::{ChangeSet, Confidence};
 use crate::desired::{DesiredObject, Layer, Owner, UnitId};
 use crate::digest::Digest;
@@ -167,6 +168,8 @@ struct World {
     asked: Vec<String>,
     /// Other objects that are there.
     others: Vec<Object>,
+    /// Whether the server lets nobody patch.
+    is_patch_refused: bool,
     /// Pods that run and do not serve, by ordinal.
     unready: BTreeSet<u32>,
 }
@@ -197,6 +200,7 @@ impl World {
             answers: Answers::new(),
             asked: Vec::new(),
             others: Vec::new(),
+            is_patch_refused: false,
             unready: BTreeSet::new(),
         };
         for ordinal in 0..total {
@@ -333,7 +337,39 @@ impl World {
                 let answer = Answer { verdict: self.verdict.clone(), at: self.now };
                 self.answers.insert((uid, check.name), answer);
             }
+            Effect::Hold { reference, pods } => {
+                self.patch(&reference, |it| Some(autoscaler::hold(it, pods)));
+            }
+            Effect::LetGo { reference } => self.patch(&reference, autoscaler::let_go),
             Effect::Delete { .. } | Effect::Publish { .. } => panic!("not in this world"),
+        }
+    }
+
+    /// Does as the server with a JSON patch of simple paths, unless it does not let anybody.
+    fn patch(&mut self, reference: &ObjectRef, patch: impl Fn(&Object) -> Option<Value>) {
+        if self.is_patch_refused {
+            // What is refused is tried again after a while.
+            self.now += SignedDuration::from_secs(1);
+            return;
+        }
+        for other in &mut self.others {
+            let is_meant = other.reference("room-a") == *reference;
+            let Some(patch) = patch(other).filter(|_| is_meant) else { continue };
+            for step in patch.as_array().unwrap() {
+                let path = step["path"].as_str().unwrap().replace("~1", "\u{1}");
+                let path: Vec<String> =
+                    path.split('/').skip(1).map(|it| it.replace('\u{1}', "/")).collect();
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                if step["op"] == "remove" {
+                    let (last, parent) = path.split_last().unwrap();
+                    let mut value = other.clone().into_value();
+                    let parent = format!("/{}", parent.join("/"));
+                    value.pointer_mut(&parent).unwrap().as_object_mut().unwrap().remove(*last);
+                    *other = Object::new(value);
+                } else {
+                    other.set(&path, step["value"].clone());
+                }
+            }
         }
     }
 
@@ -374,6 +410,9 @@ impl World {
         let new = u32::try_from(self.pods.values().filter(|(it, _)| it == "new").count()).unwrap();
         let rollout = self.plan.content.waves[0].steps[0].rollout.as_ref().unwrap();
         let own = state.step(STEP);
+        if own.is_some_and(|own| own.status == StepStatus::Skipped) {
+            return;
+        }
         let opened = own.map_or(0, |own| own.groups_done + usize::from(own.open.is_some()));
         let allowed = opened.checked_sub(1).map_or(0, |index| rollout.groups[index].cumulative);
         assert!(

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ignored;
+use crate::need::Need;
 use crate::object::ObjectRef;
 
 fn autoscaler(min: u32, max: u32) -> (ObjectRef, Object) {
@@ -32,7 +33,7 @@ fn an_autoscaler_that_may_move_pods_is_told_with_its_numbers_and_is_part_of_the_
     around(&mut world).autoscalers.extend([autoscaler(3, 9)]);
     let (plan, report) = world.plan();
     assert!(!report.is_refused());
-    assert_eq!(codes(&report), ["PLAN/AUTOSCALER_MOVES_PODS", "PLAN/REPLICAS_SET_TWICE"]);
+    assert_eq!(codes(&report), ["PLAN/AUTOSCALER_HELD", "PLAN/REPLICAS_SET_TWICE"]);
     assert_eq!((&*report.findings[0].args["min"], &*report.findings[0].args["max"]), ("3", "9"));
     assert_ne!(plan.id(), bare);
     let named: Vec<usize> = rollouts(&plan).iter().map(|it| it.autoscalers.len()).collect();
@@ -163,4 +164,60 @@ fn pods_that_are_not_all_ready_are_told_before_anybody_approves() {
     assert_eq!(told(&json!({"replicas": 6}), "iam:2"), "PLAN/PODS_NOT_READY 0 6");
     assert_eq!(told(&status(6), "iam:2"), "");
     assert_eq!(told(&status(4), "iam:1"), "", "nothing of it changes");
+}
+
+fn small() -> (ObjectRef, Object) {
+    let body = Object::new(json!({"apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "small", "namespace": "iam"},
+        "status": {"hard": {"pods": "8", "limits.cpu": "100"}, "used": {"pods": "6"}}}));
+    (body.reference("room-a"), body)
+}
+
+/// A larger size of the app: eight pods more.
+fn scaled() -> World {
+    let mut world = upgraded();
+    let workload = world.desired.objects.iter().position(|it| it.reference.kind == "StatefulSet");
+    let object = &mut world.desired.objects[workload.unwrap()];
+    let mut body = object.body();
+    let spec = json!({"requests": {"cpu": "1", "memory": "2Gi"}});
+    body.set(&["spec", "replicas"], json!(14));
+    body.set(
+        &["spec", "template", "spec", "containers"],
+        json!([{"name": "a", "resources": spec}]),
+    );
+    *object = DesiredObject::new(object.reference.clone(), &body, object.owner.clone(), None);
+    world
+}
+
+#[test]
+fn more_pods_than_a_quota_has_left_are_told() {
+    let mut world = scaled();
+    around(&mut world).quotas.extend([small()]);
+    let (_, report) = world.plan();
+    assert_eq!(codes(&report), ["PLAN/QUOTA_EXCEEDED"]);
+    let args = &report.findings[0].args;
+    assert_eq!((&*args["resource"], &*args["more"], &*args["left"]), ("pods", "8", "2"));
+    assert!(!report.is_refused());
+}
+
+#[test]
+fn pods_that_find_no_node_are_told_with_what_one_needs() {
+    let node = |cpu: &str, pods: &str| {
+        Need::of_node(&Object::new(json!({"status": {"allocatable":
+            {"cpu": cpu, "memory": "64Gi", "pods": pods}}})))
+    };
+    let mut world = scaled();
+    let free = |nodes: &[Need]| {
+        nodes.iter().enumerate().map(|(index, free)| (format!("n{index}"), free.clone())).collect()
+    };
+    around(&mut world).free = Some(free(&[node("8", "110"), node("8", "110")]));
+    assert_eq!(codes(&world.plan().1), [""; 0]);
+    around(&mut world).free = Some(free(&[node("3500m", "110"), node("9", "2")]));
+    let (_, report) = world.plan();
+    assert_eq!(codes(&report), ["PLAN/NO_ROOM"]);
+    let args = &report.findings[0].args;
+    assert_eq!((&*args["pods"], &*args["cpu"], &*args["memory"]), ("3", "1", "2Gi"));
+    // What nobody could look at is no good answer, and no bad one.
+    around(&mut world).free = None;
+    assert_eq!(codes(&world.plan().1), [""; 0]);
 }

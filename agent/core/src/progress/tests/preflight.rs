@@ -29,9 +29,61 @@ fn rounds(world: &mut World, count: usize) {
     }
 }
 
+fn bounds(world: &World) -> (u32, u32) {
+    autoscaler::bounds(&world.others[0])
+}
+
 #[test]
-fn no_group_is_opened_while_an_autoscaler_may_move_pods_and_all_go_when_it_is_held() {
+fn an_autoscaler_is_held_while_groups_are_open_and_let_go_when_the_app_is_done() {
     let mut world = governed(2, 9);
+    while world.state().phase(&world.plan) != ReleasePhase::Done {
+        let is_new = world.pods.values().any(|(revision, _)| revision == "new");
+        let is_done = world.state().step(STEP).is_some_and(|own| own.groups_done == 2);
+        assert!(!is_new || is_done || bounds(&world) == (3, 3), "{:?}", bounds(&world));
+        world.round();
+    }
+    assert_eq!(bounds(&world), (2, 9));
+    assert!(!autoscaler::is_held(&world.others[0]));
+    assert_eq!(world.count(|event| matches!(event, Event::AutoscalerHeld { .. })), 1);
+}
+
+#[test]
+fn going_back_lets_an_autoscaler_go_and_so_does_a_waiver() {
+    for ask in [
+        Command::Rollback { product: None, reason: "r".to_owned() },
+        Command::Skip { step: STEP.to_owned(), reason: "r".to_owned() },
+    ] {
+        let mut world = governed(2, 9);
+        world.broken = Some("new".to_owned());
+        while world.state().phase(&world.plan) != ReleasePhase::Failed {
+            world.round();
+        }
+        assert_eq!((opened(&world), bounds(&world)), (1, (3, 3)));
+        let events = command(&world.plan, &world.state(), &ask, "wang-wei").unwrap();
+        world.record(events);
+        world.run();
+        assert!(world.state().phase(&world.plan).is_ended(), "{ask:?}: {:?}", world.waits());
+        assert_eq!(bounds(&world), (2, 9), "{ask:?}");
+        assert!(!autoscaler::is_held(&world.others[0]));
+    }
+}
+
+#[test]
+fn what_a_cancelled_release_has_held_is_known() {
+    let mut world = governed(2, 9);
+    rounds(&mut world, 8);
+    assert_eq!(bounds(&world), (3, 3));
+    let ask = Command::Cancel { reason: "r".to_owned() };
+    let events = command(&world.plan, &world.state(), &ask, "wang-wei").unwrap();
+    world.record(events);
+    let own = world.others[0].reference("room-a");
+    assert_eq!(world.state().held().collect::<Vec<_>>(), [&own]);
+}
+
+#[test]
+fn no_group_is_opened_while_an_autoscaler_cannot_be_held() {
+    let mut world = governed(2, 9);
+    world.is_patch_refused = true;
     rounds(&mut world, 20);
     assert_eq!((opened(&world), world.waits()), (0, vec!["RELEASE/AWAIT_FIT".to_owned()]));
     assert!(world.pods.values().all(|(revision, _)| revision == "old"));
@@ -43,6 +95,7 @@ fn no_group_is_opened_while_an_autoscaler_may_move_pods_and_all_go_when_it_is_he
 #[test]
 fn in_the_end_the_step_fails_without_going_back_and_a_person_lets_it_begin() {
     let mut world = governed(2, 9);
+    world.is_patch_refused = true;
     let rollout = world.plan.content.waves[0].steps[0].rollout.as_mut().unwrap();
     rollout.on_failure = OnFailure::Rollback;
     rounds(&mut world, 80);
