@@ -3,6 +3,7 @@
 pub mod access;
 mod apply;
 pub mod clock;
+pub mod conduct;
 pub mod control;
 pub mod controller;
 mod custom;
@@ -41,6 +42,7 @@ mod world;
 mod write;
 
 pub use access::User;
+pub use conduct::Conduct;
 pub use fault::{Fault, Matching, Requests};
-pub use sandbox::{Options, Sandbox};
+pub use sandbox::{Options, Sandbox, completed};
 pub use server::ApiService;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::access::{Credentials, User};
 use crate::clock::Clock;
+use crate::conduct::Conduct;
 use crate::control::Write;
 use crate::fault::{Fault, Requests};
 use crate::world::World;
@@ -44,6 +45,8 @@ pub struct Options {
     pub tokens: Vec<(String, User)>,
     /// How many changes are kept for watches; older watches get 410.
     pub history: usize,
+    /// Whether it starts without the objects of a fresh cluster, to be filled by [`Sandbox::seed`] as a copy of another one.
+    pub is_bare: bool,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             version: "1.29".to_owned(),
             tokens: Vec::new(),
             history: 20_000,
+            is_bare: false,
         }
     }
 }
@@ -106,7 +110,11 @@ impl Sandbox {
             state::load(path, &mut world.store)
                 .map_err(|source| Error::State { path: path.clone(), source })?;
         }
-        world.settle(options.nodes, clock.now());
+        if options.is_bare {
+            custom::refresh(&mut world);
+        } else {
+            world.settle(options.nodes, clock.now());
+        }
         let revision = world.store.revision();
         let inner = Arc::new(Inner {
             world: Mutex::new(world),
@@ -163,6 +171,27 @@ impl Sandbox {
         }
         custom::refresh(&mut world);
         self.inner.announce(&world);
+    }
+
+    /// The objects of a kind, by namespace and name.
+    pub fn of_kind(&self, group: &str, kind: &str) -> Vec<Arc<Value>> {
+        self.inner.world().store.of_kind(group, kind, None).cloned().collect()
+    }
+
+    /// The newest revision of its objects: it rises with every change.
+    pub fn revision(&self) -> u64 {
+        self.inner.world().store.revision()
+    }
+
+    /// When a controller or a kubelet will look at something again, if nothing changes until then.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.inner.world().controllers.next()
+    }
+
+    /// From now on these pods behave so, whatever the words of their images say; of several that say something of a pod the
+    /// last one counts. Pods that came with a status stay as they are.
+    pub fn conduct(&self, conducts: Vec<Conduct>) {
+        self.inner.world().controllers.conducts = conducts;
     }
 
     /// Makes something go wrong.
@@ -234,6 +263,27 @@ impl Inner {
             Err(error) => tracing::warn!(path = %path.display(), %error, "state not saved"),
         }
     }
+}
+
+/// An object as an older server has it, with what this one gives every object of its kind: without that, the first change of it
+/// would seem to bring these fields. Its pod template stays, as the pods that there are were made from it.
+pub fn completed(mut value: Value) -> Value {
+    let template = value.pointer("/spec/template").cloned();
+    let (group, kind) =
+        (object::group(&value).to_owned(), object::text(&value, "/kind").to_owned());
+    crate::defaults::fill(&group, &kind, &mut value);
+    let is_service = group.is_empty() && kind == "Service";
+    if is_service
+        && object::text(&value, "/spec/type") != "ExternalName"
+        && let Some(spec) = value.get_mut("spec")
+    {
+        object::set_default(spec, "ipFamilies", serde_json::json!(["IPv4"]));
+        object::set_default(spec, "ipFamilyPolicy", "SingleStack");
+    }
+    if let (Some(template), Some(place)) = (template, value.pointer_mut("/spec/template")) {
+        *place = template;
+    }
+    value
 }
 
 /// One round of quotas, garbage collection and controllers over what has changed since the last; says when time alone would

@@ -18,6 +18,8 @@ use super::pass::Pass;
 use super::pod::{is_ready, phase};
 use life::{Course, Glance, Role, State, glance};
 
+use crate::conduct::Conduct;
+
 pub(crate) use image::fails_checks;
 pub use log::logs;
 
@@ -109,7 +111,8 @@ fn tend(pass: &mut Pass<'_>, pod: &Value, node: &Value) {
         return;
     }
     let obstacle = status::obstacle(pass, pod);
-    let containers = containers(pod, bound, pass.now, obstacle.is_some());
+    let conduct = pass.conduct(pod);
+    let containers = containers(pod, &conduct, bound, pass.now, obstacle.is_some());
     for container in &containers {
         if let Some(changes) = container.glance.changes {
             pass.wake(changes);
@@ -175,7 +178,13 @@ fn renewals(pod: &Value) -> Value {
 }
 
 /// All containers of a pod at `now`, the init containers first.
-fn containers(pod: &Value, bound: Timestamp, now: Timestamp, is_held: bool) -> Vec<Container<'_>> {
+fn containers<'pod>(
+    pod: &'pod Value,
+    conduct: &Conduct,
+    bound: Timestamp,
+    now: Timestamp,
+    is_held: bool,
+) -> Vec<Container<'pod>> {
     let policy = text(pod, "spec/restartPolicy");
     let renewals = renewals(pod);
     let mut begins = Some(bound);
@@ -184,7 +193,8 @@ fn containers(pod: &Value, bound: Timestamp, now: Timestamp, is_held: bool) -> V
         let is_sidecar = text(spec, "restartPolicy") == "Always";
         let role = if is_sidecar { Role::Service } else { Role::Init };
         let restarts = is_sidecar || policy != "Never";
-        let glance = look(spec, role, restarts, begins.filter(|_| !is_held), now);
+        let behaviour = image::behaviour(text(spec, "image"));
+        let glance = look(spec, behaviour, role, restarts, begins.filter(|_| !is_held), now);
         begins = match glance.state {
             State::Ended(run) if run.code == 0 => Some(run.finished),
             State::Running { since, .. } if is_sidecar => Some(since),
@@ -202,7 +212,8 @@ fn containers(pod: &Value, bound: Timestamp, now: Timestamp, is_held: bool) -> V
         let note = at(&renewals, text(spec, "name"));
         let renewed = time(note, "at").filter(|_| text(note, "image") == text(spec, "image"));
         let begins = begins.filter(|_| !is_held).map(|begins| renewed.unwrap_or(begins));
-        let mut glance = look(spec, role, policy != "Never", begins, now);
+        let behaviour = image::behaviour(text(spec, "image")).under(conduct);
+        let mut glance = look(spec, behaviour, role, policy != "Never", begins, now);
         if renewed.is_some() {
             glance.restarts += number(note, "restarts").unwrap_or(0);
         }
@@ -213,6 +224,7 @@ fn containers(pod: &Value, bound: Timestamp, now: Timestamp, is_held: bool) -> V
 
 fn look(
     spec: &Value,
+    behaviour: image::Behaviour,
     role: Role,
     restarts: bool,
     begins: Option<Timestamp>,
@@ -222,13 +234,8 @@ fn look(
         return Glance { state: State::Creating, restarts: 0, last: None, changes: None };
     };
     let delay = number(spec, "readinessProbe/initialDelaySeconds").unwrap_or(0);
-    let course = Course {
-        behaviour: image::behaviour(text(spec, "image")),
-        role,
-        begins,
-        restarts,
-        probe_delay: SignedDuration::from_secs(delay),
-    };
+    let course =
+        Course { behaviour, role, begins, restarts, probe_delay: SignedDuration::from_secs(delay) };
     glance(&course, now)
 }
 

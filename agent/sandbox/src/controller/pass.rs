@@ -12,6 +12,7 @@ use super::object::{
 };
 use super::pod::phase;
 use super::wake::{Controllers, Look, Read};
+use crate::conduct::Conduct;
 use crate::control::{ObjectKey, Write};
 use crate::store::{Index, Store, label};
 
@@ -143,6 +144,11 @@ impl<'round> Pass<'round> {
             Some(rarest) => self.indexed(rarest),
             None => self.in_namespace("", "Pod", namespace),
         }
+    }
+
+    /// How a pod is to behave, whatever its images say.
+    pub(super) fn conduct(&self, pod: &Value) -> Conduct {
+        Conduct::of(&self.controllers.conducts, pod)
     }
 
     /// The nodes and their pods, for the scheduler to try things out in.

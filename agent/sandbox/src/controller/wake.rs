@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::scheduler::Places;
+use crate::conduct::Conduct;
 use crate::control::{ObjectKey, Round};
 use crate::store::{Change, Index, Store};
 
@@ -62,6 +63,8 @@ pub(crate) struct Controllers {
     readers: BTreeMap<Read, BTreeSet<Look>>,
     times: BTreeSet<(Timestamp, Look)>,
     pub(super) places: Places,
+    /// How single pods behave, whatever their images say.
+    pub(crate) conducts: Vec<Conduct>,
     looks: u64,
 }
 
@@ -73,6 +76,7 @@ impl Default for Controllers {
             readers: BTreeMap::new(),
             times: BTreeSet::new(),
             places: Places::default(),
+            conducts: Vec::new(),
             looks: 0,
         }
     }
@@ -161,6 +165,11 @@ impl Controllers {
         if !fresh.reads.is_empty() || fresh.next.is_some() {
             self.noted.insert(look, fresh);
         }
+    }
+
+    /// When time alone makes it somebody's turn.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.times.first().map(|(time, _)| *time)
     }
 
     /// How often a controller has looked at something since the start.

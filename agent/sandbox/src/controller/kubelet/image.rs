@@ -1,5 +1,7 @@
 //! What an image's name makes a container do.
 
+use crate::conduct::Conduct;
+
 /// How a container behaves once it is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -23,6 +25,16 @@ pub(super) struct Behaviour {
     pub(super) fate: Fate,
     /// `slow-10s`: seconds until ready, or until a job's pod ends.
     pub(super) slow: Option<i64>,
+}
+
+impl Behaviour {
+    /// The same, but for what the pod's conduct says.
+    pub(super) fn under(self, conduct: &Conduct) -> Self {
+        Self {
+            fate: if conduct.is_never_ready { Fate::NeverReady } else { self.fate },
+            slow: conduct.takes.or(self.slow),
+        }
+    }
 }
 
 /// `check-fail`: becomes ready, and answers every question with an error.

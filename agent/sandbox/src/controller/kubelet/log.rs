@@ -7,6 +7,7 @@ use super::super::object::{at, items, number, stamp, text};
 use super::image::{Fate, behaviour};
 use super::life::{Run, State};
 use super::{Container, bound_at, containers};
+use crate::conduct::Conduct;
 
 /// Invents the log of a pod's containers at `now`, oldest line first; the lines of a container that was never
 /// started are absent. With several containers the lines follow each other container by container.
@@ -14,7 +15,7 @@ pub fn logs(pod: &Value, now: Timestamp) -> Vec<String> {
     let bound = bound_at(pod).or_else(|| at(pod, "status/startTime").as_str()?.parse().ok());
     let Some(bound) = bound else { return Vec::new() };
     let mut lines = Vec::new();
-    for container in containers(pod, bound, now, false) {
+    for container in containers(pod, &Conduct::default(), bound, now, false) {
         write(&container, &mut lines);
     }
     lines

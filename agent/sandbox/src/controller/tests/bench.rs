@@ -16,7 +16,7 @@ use crate::store::Store;
 /// A cluster for one test.
 pub(super) struct Bench {
     store: Store,
-    controllers: Controllers,
+    pub(super) controllers: Controllers,
     pub(super) now: Timestamp,
     count: u64,
     pub(super) events: Vec<(String, String, String)>,
@@ -203,6 +203,7 @@ impl Bench {
         let mut store = self.store.clone();
         store.show_all();
         let mut controllers = Controllers::default();
+        controllers.conducts.clone_from(&self.controllers.conducts);
         for change in store.take_unseen() {
             controllers.follow(&change);
         }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, workload};
+use crate::conduct::Conduct;
 use crate::controller::logs;
 use crate::controller::object::{at, condition, items, name, number, set, text};
 
@@ -36,6 +37,34 @@ fn look(bench: &Bench) -> String {
     let reason = text(status, "state/waiting/reason");
     let restarts = number(status, "restartCount").unwrap();
     format!("{} {reason} {ready} {restarts}", text(&pod, "status/phase")).replace("  ", " ")
+}
+
+#[test]
+fn a_conduct_says_more_than_an_image_and_nothing_of_other_pods() {
+    let life = |conducts: Vec<Conduct>| -> Vec<String> {
+        let mut bench = Bench::new(1);
+        bench.controllers.conducts = conducts;
+        bench.create(pod("one", "app:slow-10s", &json!({})));
+        let mut before = 0.0;
+        let mut look = |moment: f64| {
+            bench.advance(moment - before);
+            before = moment;
+            look(&bench)
+        };
+        vec![look(9.0), look(11.0), look(39.0), look(41.0)]
+    };
+    let mark = |value: &str| [("app".to_owned(), value.to_owned())].into();
+    let takes = |value, takes| Conduct { labels: mark(value), takes, ..Conduct::default() };
+    let (unready, ready) = ("Running unready 0".to_owned(), "Running ready 0".to_owned());
+    let as_its_image = vec![unready.clone(), ready.clone(), ready.clone(), ready.clone()];
+    assert_eq!(life(Vec::new()), as_its_image);
+    assert_eq!(life(vec![takes("two", Some(40))]), as_its_image);
+    let slow = vec![unready.clone(), unready.clone(), unready.clone(), ready];
+    assert_eq!(life(vec![takes("one", Some(1)), takes("one", Some(40))]), slow);
+    let broken = Conduct { is_never_ready: true, ..takes("one", None) };
+    assert_eq!(life(vec![takes("one", Some(1)), broken.clone()]), vec![unready; 4]);
+    let others = Conduct { annotations: mark("new"), ..broken };
+    assert_eq!(life(vec![others]), as_its_image);
 }
 
 #[test]
