@@ -5,6 +5,7 @@ mod agent;
 mod apply;
 mod approve;
 mod asking;
+mod bars;
 mod baseline;
 mod compare;
 mod completions;
@@ -22,6 +23,7 @@ mod plan;
 mod preview;
 mod printer;
 mod reference;
+mod rehearse;
 mod releases;
 mod render;
 mod report;
@@ -84,6 +86,7 @@ enum Command {
     Diff(diff::Args),
     Plan(plan::Args),
     Compare(compare::Args),
+    Rehearse(rehearse::Args),
     Groups(groups::Args),
     Approve(approve::ApproveArgs),
     Reject(approve::RejectArgs),
@@ -114,6 +117,7 @@ impl Command {
             Self::Diff(args) => diff::run(&args, printer).await,
             Self::Plan(args) => plan::run(&args, printer).await,
             Self::Compare(args) => compare::run(&args, printer).await,
+            Self::Rehearse(args) => rehearse::run(&args, printer).await,
             Self::Groups(args) => groups::run(&args, printer),
             Self::Approve(args) => approve::approve(&args, printer).await,
             Self::Reject(args) => approve::reject(&args, printer).await,

@@ -3,6 +3,7 @@
 mod api;
 mod around;
 mod ask;
+mod copy;
 mod kept;
 mod kinds;
 mod look;
@@ -11,6 +12,7 @@ mod pods;
 mod tried;
 mod watch;
 
+pub use copy::{Copied, Wanted};
 pub use kube::Client;
 pub use pods::Told;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_core::baseline::Baseline;
+use tidegate_core::baseline::{Baseline, Export};
 use tidegate_core::delivery::{self, Counted, Delivery};
 use tidegate_core::digest::Digest;
 use tidegate_core::history::{Course, Wanted};
@@ -211,6 +211,15 @@ impl Handle {
     /// When the journal cannot be read.
     pub async fn baseline(&self) -> Result<Option<Baseline>, journal::Error> {
         self.journal.fact(fact::BASELINE).await
+    }
+
+    /// What the site has reached, with what another agent needs to go on from it.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn export(&self) -> Result<Option<Export>, journal::Error> {
+        self.journal.export().await
     }
 
     /// The objects that are ours.

@@ -19,6 +19,7 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Row, SqlitePool};
+use tidegate_core::baseline::{Carried, Export};
 use tidegate_core::digest::Digest;
 use tidegate_core::history::{About, Course};
 use tidegate_core::live::{Inventory, InventoryEntry};
@@ -65,6 +66,9 @@ pub enum Error {
 }
 
 type Result<T> = std::result::Result<T, Error>;
+
+/// The database's name in a data folder.
+const FILE: &str = "journal.sqlite";
 
 fn database(what: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
     move |source| Error::Database { what, source }
@@ -190,7 +194,7 @@ impl Journal {
         // Synchronous writes: an event that was recorded before its effect must survive a power failure, not only the
         // process.
         let options = SqliteConnectOptions::new()
-            .filename(folder.join("journal.sqlite"))
+            .filename(folder.join(FILE))
             .create_if_missing(true)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
@@ -203,6 +207,35 @@ impl Journal {
         let journal = Self { pool, _lock: std::sync::Arc::new(lock) };
         journal.complete_about().await?;
         Ok(journal)
+    }
+
+    /// Copies the journal of a data folder into another folder, as it is at this instant. The agent that works with it may go
+    /// on, and nothing is written there. `false` when the folder has none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or the copy cannot be written.
+    pub async fn copy(from: &Path, to: &Path) -> Result<bool> {
+        let path = from.join(FILE);
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let what = "copy";
+        std::fs::create_dir_all(to)
+            .map_err(|source| Error::Folder { path: to.to_owned(), source })?;
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        let pool = pool.map_err(database(what))?;
+        let target = to.join(FILE).display().to_string();
+        let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&pool).await;
+        copied.map_err(database(what))?;
+        pool.close().await;
+        Ok(true)
+    }
+
+    /// Writes everything to the file and ends.
+    pub async fn close(self) {
+        self.pool.close().await;
     }
 
     /// A single document.
@@ -282,6 +315,19 @@ impl Journal {
             .await
             .map_err(database("read a plan"))?;
         row.map(|row| Ok((read("a plan", row.get(0))?, read("a plan", row.get(1))?))).transpose()
+    }
+
+    /// The plan that was made last.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn latest_plan(&self) -> Result<Option<Digest>> {
+        let row = sqlx::query("SELECT digest FROM plan ORDER BY made_at DESC LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(database("read plans"))?;
+        Ok(row.and_then(|row| Digest::parse(row.get::<String, _>(0).as_str())))
     }
 
     /// The plans whose digest begins with some hexadecimal digits, at most two: enough to know whether it is one.
@@ -443,6 +489,45 @@ impl Journal {
         let mut transaction = self.pool.begin().await.map_err(database(what))?;
         change_inventory(&mut transaction, changes).await?;
         transaction.commit().await.map_err(database(what))
+    }
+
+    /// Takes up what another agent had reached: single documents, what is ours, and the approvals that are used up, in one
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, then nothing is.
+    pub async fn take_up(
+        &self,
+        facts: &[Fact],
+        inventory: &[InventoryChange],
+        consumed: &[String],
+    ) -> Result<()> {
+        let what = "take up a baseline";
+        let mut transaction = self.pool.begin().await.map_err(database(what))?;
+        change_inventory(&mut transaction, inventory).await?;
+        consume(&mut transaction, "imported", consumed).await?;
+        for fact in facts {
+            sqlx::query(SET_FACT)
+                .bind(fact.name)
+                .bind(&fact.value)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(what))?;
+        }
+        transaction.commit().await.map_err(database(what))
+    }
+
+    /// What the site has reached, with what another agent needs to go on from it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn export(&self) -> Result<Option<Export>> {
+        let Some(baseline) = self.fact(fact::BASELINE).await? else { return Ok(None) };
+        let carried =
+            Carried { inventory: self.inventory().await?, consumed: self.consumed().await? };
+        Ok(Some(Export::new(baseline, carried)))
     }
 
     /// All events of a release, in order.

@@ -18,6 +18,7 @@ pub mod journal;
 pub mod publish;
 pub mod reconcile;
 pub mod registry;
+pub mod rehearse;
 pub mod sandboxes;
 pub mod secret;
 pub mod signature;

@@ -110,6 +110,7 @@ impl PublicKeyLine {
 }
 
 /// A new key pair.
+#[derive(Clone)]
 pub struct KeyPair {
     /// The private key in OpenSSH's form, without a passphrase.
     pub private: crate::secret::Secret,

@@ -31,6 +31,7 @@ mod mirror;
 mod object;
 mod repository;
 mod revert;
+mod scratch;
 mod walk;
 
 pub use append::{Append, Signer};
@@ -41,6 +42,7 @@ pub use history::{Merge, SignedCommit};
 pub use location::{Location, Unusable};
 pub use repository::{clone_repository, commit_all, init_bare_repository, init_repository, push};
 pub use revert::Revert;
+pub use scratch::{Scratch, lay_out, scratch};
 pub use walk::{IGNORE_FILE, Limits};
 
 use mirror::Mirror;

@@ -23,6 +23,10 @@ mod journal;
 mod killer;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/reflow.rs"]
+mod reflow;
+#[path = "daemon/rehearse.rs"]
+mod rehearse;
 #[path = "daemon/repository.rs"]
 mod repository;
 #[path = "daemon/retention.rs"]

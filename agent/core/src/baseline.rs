@@ -36,6 +36,9 @@ pub struct Baseline {
     /// Operations that are done once (restart, rerunTask, test) and were carried out, by name: never again for the same app.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<String, CarriedOut>,
+    /// How it came to an agent that did not deliver it; releases since then build on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
 }
 
 /// What was done for an operation.
@@ -108,6 +111,8 @@ pub struct BaselineApp {
 
 mod advance;
 mod differences;
+mod export;
 
 pub use advance::Reached;
 pub use differences::{BaselineDifference, Level};
+pub use export::{Carried, Export, Imported};

@@ -47,6 +47,7 @@ pub mod release;
 pub mod history;
 pub mod timeline;
 pub mod delivery;
+pub mod rehearsal;
 pub mod approval;
 pub mod pod;
 pub mod gate;

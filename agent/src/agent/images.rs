@@ -47,6 +47,16 @@ impl Images {
         }
     }
 
+    /// What earlier runs have found out counts, and no registry is asked.
+    pub fn remembered(lookup: Lookup) -> Self {
+        Self { lookup, ..Self::off() }
+    }
+
+    /// What is known of images.
+    pub fn answers(&self) -> &Answers {
+        &self.known
+    }
+
     /// Registries are asked for what is new, and for everything after each interval.
     pub fn looked_up(registries: Registries, lookup: Lookup, interval: Duration) -> Self {
         Self { lookup, interval, registries: Some(registries), ..Self::off() }
@@ -54,7 +64,7 @@ impl Images {
 
     /// What earlier runs have found out.
     pub(super) fn remember(&mut self, known: Answers) {
-        if self.registries.is_some() {
+        if self.lookup != Lookup::Off {
             self.known = known;
         }
     }

@@ -22,6 +22,11 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// The agent's data folder, when it is on this machine.
+    pub(super) fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
     /// The agent; nothing has been asked of it yet.
     pub(super) fn client(&self, printer: &Printer) -> Result<Client, Failure> {
         let token = std::env::var("TIDEGATE_TOKEN").ok().and_then(|token| Secret::new(&token));

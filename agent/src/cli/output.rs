@@ -18,6 +18,7 @@ use tidegate_core::history::Course;
 use tidegate_core::object::{Object, ObjectRef};
 use tidegate_core::parameter::ParameterRow;
 use tidegate_core::plan::{Plan, PlanReport};
+use tidegate_core::rehearsal::Rehearsal;
 use tidegate_core::release::ReleaseEvent;
 use tidegate_core::timeline::Timeline;
 use tidegate_core::zone::ZoneData;
@@ -135,6 +136,8 @@ forms! {
     Signed => "Signed", ["approve", "reject"];
     Status => "Status", ["status", "apply"];
     PlansCompared => "PlansCompared", ["compare"];
+    Rehearsal => "Rehearsal", ["rehearse"];
+    NotRehearsed => "NotRehearsed", ["rehearse"];
     Blockers => "Blockers", ["why"];
     ReleaseList => "ReleaseList", ["releases list"];
     ReleaseShown => "Release", ["releases show"];
@@ -145,6 +148,7 @@ forms! {
     ];
     BaselineShown => "Baseline", ["baseline show"];
     BaselineChanges => "BaselineChanges", ["baseline diff"];
+    BaselineTakenUp => "BaselineTakenUp", ["baseline import"];
     Drift => "Drift", ["drift"];
     Frozen => "Frozen", ["freeze", "unfreeze"];
     Adopted => "Adopted", ["adopt"];
@@ -273,6 +277,15 @@ pub(super) struct PlansCompared {
     pub(super) text: String,
 }
 
+/// Why there was nothing to rehearse.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NotRehearsed {
+    /// Whether the plan is refused; else there is nothing to do.
+    pub(super) is_refused: bool,
+    /// Why.
+    pub(super) findings: Vec<ToldFinding>,
+}
+
 /// Why a site is not as its documents say.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Blockers {
@@ -319,6 +332,15 @@ pub(super) struct BaselineShown {
     pub(super) digest: Digest,
     /// The baseline.
     pub(super) baseline: Baseline,
+}
+
+/// A baseline that an agent goes on from.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BaselineTakenUp {
+    /// Digest of the level.
+    pub(super) digest: Digest,
+    /// Objects that are the site's.
+    pub(super) objects: usize,
 }
 
 /// What was delivered between two baselines.
@@ -498,7 +520,7 @@ Why a command failed, and remarks beside its output, go to standard error as one
 and field names never change with the language. Exit codes are [in the overview](index.md#exit-codes).
 
 Three commands print something else, which has a form of its own: `schema KIND` a JSON Schema, `baseline export` the baseline as the agent
-hands it back to the branch `tidegate/baseline`, `completions` a script.
+hands it back to the branch `tidegate/baseline`, with what a new agent needs beside it (`carried`) and a digest of all that (`exportDigest`), `completions` a script.
 
 | command | kind |
 | --- | --- |

@@ -83,9 +83,14 @@ pub(super) struct ImageLookup {
 }
 
 impl ImageLookup {
+    /// What is done about images whose registry does not say.
+    pub(super) fn lookup(&self) -> Lookup {
+        config::lookup(&self.how).unwrap_or(Lookup::Try)
+    }
+
     /// Asks nothing yet.
     pub(super) fn images(&self) -> Result<Images, Failure> {
-        let lookup = config::lookup(&self.how).unwrap_or(Lookup::Try);
+        let lookup = self.lookup();
         if lookup == Lookup::Off {
             return Ok(Images::off());
         }
@@ -127,7 +132,8 @@ pub(super) async fn load(folder: &Folder, printer: &Printer) -> Result<Loaded, F
     read(Source::folder(&folder.path).await?, printer)
 }
 
-fn read(snapshot: Snapshot, printer: &Printer) -> Result<Loaded, Failure> {
+/// What files say. What is wrong with them is shown with its source; errors end the command.
+pub(super) fn read(snapshot: Snapshot, printer: &Printer) -> Result<Loaded, Failure> {
     let now = printer.now();
     let (site, findings) = validate(&snapshot, now);
     let is_refused = findings.iter().any(Finding::is_error);
@@ -266,30 +272,43 @@ async fn observe(
     now: Timestamp,
 ) -> LiveState {
     let sandboxes = Sandboxes::copied(data);
-    let connect = sandboxes.connector();
     let mut live = LiveState::default();
-    for (name, document) in &site.clusters {
-        let access = &document.spec.access;
-        let served = match access {
-            Access::Sandbox(_) => Sandboxes::served(name, data).await,
-            Access::Kubeconfig(_) | Access::InCluster(_) => None,
-        };
-        let folder = data.unwrap_or(Path::new("."));
-        let cluster = match served.or_else(|| connect(name, access)) {
-            Some(client) => Ok(Some(Cluster::of_client(name, &site.name, client))),
-            None => Cluster::connect(name, &site.name, access, folder).await,
-        };
+    for name in site.clusters.keys() {
+        let cluster = connect(site, name, &sandboxes, data).await;
         let own: Vec<_> =
             desired.objects.iter().filter(|object| &object.reference.cluster == name).collect();
         let ours: Vec<_> = inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
         let observation = match cluster {
-            Ok(Some(cluster)) => cluster.observe(&own, &ours, now).await,
-            Ok(None) => unobserved("the sandbox did not start".to_owned(), now),
-            Err(error) => unobserved(chain(&error), now),
+            Ok(cluster) => cluster.observe(&own, &ours, now).await,
+            Err(reason) => unobserved(reason, now),
         };
         live.clusters.insert(name.clone(), observation);
     }
     live
+}
+
+/// A cluster of a site for reading it: as its document says, or the sandbox that an agent of this folder serves or has kept.
+pub(super) async fn connect(
+    site: &ValidSite,
+    name: &str,
+    sandboxes: &Sandboxes,
+    data: Option<&Path>,
+) -> Result<Cluster, String> {
+    let Some(document) = site.clusters.get(name) else { return Err(String::new()) };
+    let access = &document.spec.access;
+    let served = match access {
+        Access::Sandbox(_) => Sandboxes::served(name, data).await,
+        Access::Kubeconfig(_) | Access::InCluster(_) => None,
+    };
+    if let Some(client) = served.or_else(|| sandboxes.connector()(name, access)) {
+        return Ok(Cluster::of_client(name, &site.name, client));
+    }
+    let folder = data.unwrap_or(Path::new("."));
+    match Cluster::connect(name, &site.name, access, folder).await {
+        Ok(Some(cluster)) => Ok(cluster),
+        Ok(None) => Err("the sandbox did not start".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 fn unobserved(message: String, now: Timestamp) -> ClusterObservation {

@@ -113,6 +113,11 @@ impl Printer {
         Self { format, lang, width: terminal.width, terminal: terminal.clone() }
     }
 
+    /// The same on so many columns.
+    pub(super) fn with_width(&self, width: usize) -> Self {
+        Self { width, ..self.clone() }
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.terminal.clock.now()

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Map, Value};
-use tidegate_core::baseline::Baseline;
+use tidegate_core::baseline::{Baseline, Export};
 use tidegate_core::change::Change;
 use tidegate_core::delivery::Delivery;
 use tidegate_core::live::Inventory;
@@ -134,6 +134,13 @@ pub(super) fn table() -> Table {
             &[],
             Content::json::<Baseline>(),
             get(site::baseline),
+        )
+        .get(
+            "/api/v1/baseline/export",
+            "What the site has reached, with what another agent needs to go on from it.",
+            &[],
+            Content::json::<Export>(),
+            get(site::export),
         )
         .get(
             "/api/v1/inventory",

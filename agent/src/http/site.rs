@@ -65,6 +65,16 @@ pub(super) async fn baseline(
     Ok(json_body(&baseline))
 }
 
+pub(super) async fn export(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+) -> Result<Response, Refusal> {
+    let export = shared.handle.export().await;
+    let export = export.map_err(|error| Refusal::journal(&error, lang))?;
+    let export = export.ok_or_else(|| Refusal::not_found("baseline", "current", lang))?;
+    Ok(json_body(&export))
+}
+
 pub(super) async fn inventory(
     State(shared): State<Shared>,
     Language(lang): Language,

@@ -73,7 +73,7 @@ async fn the_bank_goes_from_its_first_push_to_a_baseline_and_on() {
     inventory_is_what_exists(&site, "hangzhou", &both).await;
     rests(&mut site, &[room_a, room_b]).await;
 
-    upgrade(&mut site, &client_a, &client_b).await;
+    upgrade(&mut site, &rooms, &client_a, &client_b).await;
     drift(&mut site, &client_a).await;
     removal(&mut site, &client_b).await;
     inventory_is_what_exists(&site, "hangzhou", &both).await;
@@ -83,7 +83,12 @@ async fn the_bank_goes_from_its_first_push_to_a_baseline_and_on() {
 }
 
 /// iam 2.42.0 to 2.43.1: half of a room's pods, a person's confirmation, the rest; then the other room.
-async fn upgrade(site: &mut TestSite, client_a: &Client, client_b: &Client) {
+async fn upgrade(
+    site: &mut TestSite,
+    rooms: &[RealCluster; 2],
+    client_a: &Client,
+    client_b: &Client,
+) {
     let confirmed = Arc::new(Mutex::new(BTreeSet::new()));
     let mut watching = Vec::new();
     for (room, client) in [("room-a", client_a), ("room-b", client_b)] {
@@ -92,6 +97,7 @@ async fn upgrade(site: &mut TestSite, client_a: &Client, client_b: &Client) {
     site.edit("solutions/platform.yaml", "version: 2.42.0", "version: 2.43.1");
     site.push(LI_NA, "iam: 2.43.1");
     let plan = planned(site, TaskKind::Deploy).await;
+    rehearsed(site, rooms, &plan);
     for person in ["wang-wei", "zhao-min"] {
         site.approve(person, &plan);
     }
@@ -116,6 +122,36 @@ async fn upgrade(site: &mut TestSite, client_a: &Client, client_b: &Client) {
     for revisions in watching {
         revisions.were_kept().await;
     }
+}
+
+/// Before anybody approves: copies of real control planes give the same plan, to the digest, and it comes to its end on them.
+fn rehearsed(site: &TestSite, rooms: &[RealCluster; 2], plan: &str) {
+    let [room_a, room_b] = rooms;
+    let given = |name: &str, room: &RealCluster| format!("{name}={}", room.kubeconfig().display());
+    let (room_a, room_b) = (given("room-a", room_a), given("room-b", room_b));
+    let clusters = ["--kubeconfig", &room_a, "--kubeconfig", &room_b];
+    let how = ["rehearse", plan, "--format", "json", "--image-lookup", "off"];
+    let told = site.must(&[&how[..], &clusters].concat());
+    let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(found["plan"], plan, "{:#} {}", found["limits"], found["differs"]["text"]);
+    assert_eq!(found["run"]["phase"], "done", "{:#}", found["run"]["failures"]);
+    let limits = found["limits"].as_array().unwrap();
+    let is_said = |code: &str| limits.iter().any(|it| it["code"] == code);
+    assert!(!is_said("REHEARSAL/RESTLESS_COPY") && !is_said("REHEARSAL/NOT_COPIED"), "{limits:#?}");
+    for room in ["room-a", "room-b"] {
+        let pods = found["run"]["pods"][format!("{room}/iam/iamcore")].as_array().unwrap();
+        let most: Vec<(u64, u64)> = pods
+            .iter()
+            .map(|it| (it["old"].as_u64().unwrap(), it["new"].as_u64().unwrap()))
+            .collect();
+        assert_eq!((most.first(), most.last()), (Some(&(4, 0)), Some(&(0, 4))), "{most:?}");
+        assert!(most.contains(&(2, 2)), "{most:?}");
+    }
+    assert_eq!(
+        found["failing"]["run"]["phase"], "failed",
+        "{:#}",
+        found["failing"]["run"]["reactions"]
+    );
 }
 
 /// What a watch tells of the new pods of `iamcore` in one room.

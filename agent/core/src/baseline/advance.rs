@@ -84,6 +84,7 @@ impl Baseline {
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
             operations: BTreeMap::new(),
+            imported: None,
         });
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;

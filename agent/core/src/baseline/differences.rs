@@ -37,6 +37,16 @@ pub enum Level {
     Zone,
 }
 
+impl BaselineDifference {
+    /// The product that it is about; grants and zones are the site's.
+    pub fn product(&self) -> Option<&str> {
+        match self.level {
+            Level::Product | Level::App => self.path.split('/').next(),
+            Level::Grant | Level::Zone => None,
+        }
+    }
+}
+
 type Lines = BTreeMap<(Level, String), String>;
 
 impl Baseline {
