@@ -21,8 +21,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tidegate_core::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
 use tidegate_core::backoff::Backoff;
-use tidegate_core::baseline::{Baseline, Reached};
+use tidegate_core::baseline::{Baseline, Reached, to_drain};
 use tidegate_core::desired::DesiredState;
+use tidegate_core::diff::{is_left_behind, taken_up_by};
 use tidegate_core::digest::Digest;
 use tidegate_core::gate::{self, ApprovedPlan, Evidence, GatePolicy, release_gate};
 use tidegate_core::live::{
@@ -600,9 +601,14 @@ impl Agent {
             let ours: Vec<_> =
                 self.inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
             let (cluster, gap) = (self.clusters.get(name), self.connection_gaps.get(name));
+            let drained = to_drain(desired, self.baseline.as_ref(), name);
             async move {
                 let observation = match cluster {
-                    Some(cluster) => cluster.observe(&own, &ours, now).await,
+                    Some(cluster) => {
+                        let mut observation = cluster.observe(&own, &ours, now).await;
+                        cluster.add_nodes(&drained, &mut observation).await;
+                        observation
+                    }
                     None => unobserved(gap.cloned(), now),
                 };
                 (name.clone(), observation)
@@ -613,29 +619,46 @@ impl Agent {
     }
 
     /// An agent that was killed between an apply and its record leaves an intention behind, and an object that says whose
-    /// it is. When the release did not come back to it, it is recorded here: it could never be pruned otherwise.
+    /// it is. When the release did not come back to it, it is recorded here: it could never be pruned otherwise. So is which
+    /// claim it was that a set has left behind.
     ///
     /// # Errors
     ///
     /// When the journal cannot be written.
-    pub async fn complete_inventory(&mut self, live: &LiveState) -> Result<()> {
-        let applied: Vec<InventoryChange> = self
+    pub async fn complete_inventory(
+        &mut self,
+        desired: &DesiredState,
+        live: &LiveState,
+    ) -> Result<()> {
+        let mut changes: Vec<InventoryChange> = self
             .inventory
             .entries
             .iter()
             .filter(|(_, entry)| entry.uid.is_none())
             .filter_map(|(reference, entry)| {
                 let found = live.observation(reference)?.live()?;
-                let uid = found.is_applied_by_us().then(|| found.uid().to_owned())?;
+                let is_ours = found.is_applied_by_us() || is_left_behind(reference, entry);
+                let uid = is_ours.then(|| found.uid().to_owned())?;
                 let entry = InventoryEntry { uid: Some(uid), ..entry.clone() };
                 Some(InventoryChange::Applied(reference.clone(), entry))
             })
             .collect();
-        if !applied.is_empty() {
-            self.journal.change_inventory(&applied).await?;
-            fold_inventory(&mut self.inventory, &applied);
+        changes.extend(self.taken_up(desired, live));
+        if !changes.is_empty() {
+            self.journal.change_inventory(&changes).await?;
+            fold_inventory(&mut self.inventory, &changes);
         }
         Ok(())
+    }
+
+    /// Claims that were left behind and belong again to a set that is there: it is enough to know of that.
+    fn taken_up(&self, desired: &DesiredState, live: &LiveState) -> Vec<InventoryChange> {
+        let entries = self.inventory.entries.iter();
+        let left = entries.filter(|(reference, entry)| is_left_behind(reference, entry));
+        let is_there = |set| live.observation(set).is_some_and(|it| it.live.is_some());
+        let taken =
+            left.filter(|(reference, _)| taken_up_by(reference, desired).is_some_and(is_there));
+        taken.map(|(reference, _)| InventoryChange::Remove(reference.clone())).collect()
     }
 
     /// A change of policies, persons or groups is a risk of its own: the old policy says yes to the new one.

@@ -17,6 +17,7 @@ mod failure;
 mod freeze;
 mod groups;
 mod init;
+mod orphans;
 mod output;
 mod parameters;
 mod plan;
@@ -93,6 +94,7 @@ enum Command {
     Apply(apply::Args),
     Agent(Box<agent::Args>),
     Status(status::Args),
+    Orphans(orphans::Args),
     Why(why::Args),
     Releases(releases::Args),
     Baseline(baseline::Args),
@@ -124,6 +126,7 @@ impl Command {
             Self::Apply(args) => apply::run(&args, printer).await,
             Self::Agent(args) => Box::pin(agent::run(&args, printer)).await,
             Self::Status(args) => status::run(&args, printer).await,
+            Self::Orphans(args) => orphans::run(&args, printer).await,
             Self::Why(args) => why::run(&args, printer).await,
             Self::Releases(args) => releases::run(&args, printer).await,
             Self::Baseline(args) => baseline::run(&args, printer).await,

@@ -10,6 +10,7 @@ mod look;
 mod observe;
 mod pods;
 mod tried;
+mod unmarked;
 mod watch;
 
 pub use copy::{Copied, Wanted};
@@ -38,6 +39,7 @@ use kept::Kept;
 use kinds::{Kinds, ServedKind, Writable};
 use pods::PodWatch;
 use tried::Tried;
+use unmarked::Unmarked;
 use watch::Watches;
 
 /// Requests side by side to one API server.
@@ -107,6 +109,7 @@ pub struct Cluster {
     watches: Arc<Watches>,
     verified: Arc<Mutex<BTreeMap<ObjectRef, Verified>>>,
     kept: Arc<Mutex<BTreeMap<ObjectRef, Kept>>>,
+    unmarked: Arc<Unmarked>,
     tried: Arc<Mutex<BTreeMap<ObjectRef, Tried>>>,
     around: Arc<Mutex<Option<Around>>>,
     pods: Arc<PodWatch>,
@@ -140,6 +143,7 @@ impl Cluster {
             client,
             verified: Arc::default(),
             kept: Arc::default(),
+            unmarked: Arc::default(),
             tried: Arc::default(),
             around: Arc::default(),
             pods: Arc::default(),
@@ -264,6 +268,7 @@ impl Cluster {
             self.kinds.forget_all();
         }
         self.watches.learn(&applied);
+        self.unmarked.forget(&reference);
         Ok(applied)
     }
 

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tidegate_core::autoscaler;
 use tidegate_core::backoff::Backoff;
+use tidegate_core::change::Action;
 use tidegate_core::desired::{Check, DesiredObject, DesiredState};
 use tidegate_core::diff::PRUNE_ANNOTATION;
 use tidegate_core::gate::{ApprovedPlan, ReleaseGate};
@@ -385,7 +386,12 @@ impl Running {
         for reference in progress::around(self.plan(), &self.state) {
             let Some(cluster) = hands.clusters.get(&reference.cluster) else { continue };
             let known = self.desired.object(reference).map(|it| it.api_version.as_str());
-            match cluster.get(reference, known.unwrap_or(autoscaler::API_VERSION)).await {
+            let usual = match (reference.group.as_str(), reference.kind.as_str()) {
+                ("apps", _) => "apps/v1",
+                ("", _) => "v1",
+                _ => autoscaler::API_VERSION,
+            };
+            match cluster.get(reference, known.unwrap_or(usual)).await {
                 Ok(seen) => {
                     observed.objects.insert(reference.clone(), seen);
                 }
@@ -597,6 +603,9 @@ impl Running {
                 let adopted = known.and_then(|known| known.adopted.clone());
                 let entry = InventoryEntry { adopted, ..entry(desired, Some(applied)) };
                 changes.push(InventoryChange::Applied(reference.clone(), entry));
+            } else if reference.is_node() {
+                // Nothing of it is ours any more.
+                changes.push(InventoryChange::Remove(reference.clone()));
             }
         }
         if !events.is_empty() {
@@ -676,9 +685,7 @@ impl Running {
     fn forget_failures(&mut self, event: &Event) {
         if let Event::Retried { step, .. } = event {
             let step = self.approved.plan().step(step);
-            let objects = step.into_iter().flat_map(|step| {
-                step.apply.iter().chain(&step.replace).chain(&step.prune).cloned()
-            });
+            let objects = step.into_iter().flat_map(|step| step.objects().cloned());
             for reference in objects.collect::<Vec<_>>() {
                 self.failures.remove(&reference);
                 self.retries.remove(&key(&reference));
@@ -798,12 +805,26 @@ fn entry(desired: &DesiredObject, applied: Option<&Object>) -> InventoryEntry {
 
 /// What the plan will apply and the inventory does not know yet, or knows under another owner.
 fn intended(plan: &Plan, desired: &DesiredState, inventory: &Inventory) -> Vec<InventoryChange> {
+    let is_new = |reference: &ObjectRef| !inventory.entries.contains_key(reference);
     let wanted = plan.steps().flat_map(|(_, step)| step.apply.iter().chain(&step.replace));
-    wanted
+    let wanted = wanted
         .filter_map(|reference| desired.object(reference))
-        .filter(|object| !inventory.entries.contains_key(&object.reference))
-        .map(|object| InventoryChange::Intend(object.reference.clone(), entry(object, None)))
-        .collect()
+        .map(|object| (&object.reference, entry(object, None)));
+    // What the server made for a set that goes, and leaves behind: from now on nobody else tells of it.
+    let left = plan.content.changes.changes.iter().filter(|it| it.action == Action::Keep);
+    let left = left.map(|change| {
+        let entry = InventoryEntry {
+            api_version: "v1".to_owned(),
+            uid: None,
+            applied: None,
+            owner: change.owner.clone(),
+            kept: true,
+            adopted: None,
+        };
+        (&change.object, entry)
+    });
+    let new = wanted.chain(left).filter(|(reference, _)| is_new(reference));
+    new.map(|(reference, entry)| InventoryChange::Intend(reference.clone(), entry)).collect()
 }
 
 /// What is no longer ours after these events: what a rollback found there is.

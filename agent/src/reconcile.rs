@@ -54,7 +54,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
 
     // observe (IO: reads and dry runs only)
     let live = agent.observe(site, desired).await;
-    agent.complete_inventory(&live).await?;
+    agent.complete_inventory(desired, &live).await?;
 
     // diff, plan, gate (pure)
     let changes = diff(desired, &live, agent.inventory(), agent.published());
@@ -70,6 +70,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         &loaded.authors,
     );
     agent.mark_policy_change(site, &mut plan);
+    agent.note_orphans(&plan, (desired, site), &live);
     if agent.has_nothing_to_do(&plan, &report) {
         agent.settle(site, &plan, &report, &live).await?;
         let is_more = agent.remove_old(None).await?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::change::Change;
 use tidegate_core::digest::Digest;
 use tidegate_core::live::Gap;
+use tidegate_core::orphan::Orphan;
 use tidegate_core::plan::Task;
 use tidegate_core::progress::ProductProgress;
 use tidegate_core::snapshot::Revision;
@@ -39,6 +40,9 @@ pub struct Status {
     pub releases: Vec<ReleaseRow>,
     /// Changes that nobody declared.
     pub drift: Vec<Change>,
+    /// What was kept of products that are gone.
+    #[serde(default)]
+    pub orphans: Vec<Orphan>,
     /// What the site has reached.
     pub baseline: Option<BaselineStatus>,
     /// Zones that are served: name to serial; 0 for forwarded ones.
@@ -247,7 +251,7 @@ mod tests {
                 "id": digest, "revision": "c", "tasks": [], "waves": [], "isRefused": false,
                 "findings": [], "waits": [finding], "next": at,
             },
-            "release": release, "releases": [row], "drift": [],
+            "release": release, "releases": [row], "drift": [], "orphans": [],
             "baseline": {"digest": digest, "revision": "c", "recordedAt": at, "products": {}},
             "zones": {"z": 1}, "freezes": [finding],
         })

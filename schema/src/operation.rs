@@ -41,7 +41,7 @@ pub enum Action {
     Scale(Scale),
     /// Changes CPU and memory, whatever the solution says, as long as the document is there.
     Resize(Resize),
-    /// Removes a product that no solution holds any more.
+    /// Removes a product that no solution holds any more: first it goes offline, then its objects are deleted.
     Uninstall(Uninstall),
     /// Runs a task again although its inputs are the same, once.
     RerunTask(AppTarget),
@@ -49,8 +49,8 @@ pub enum Action {
     Test(AppsTarget),
     /// Keeps new pods off nodes, as long as the document is there.
     Cordon(NodesTarget),
-    /// Keeps new pods off nodes and moves the others away.
-    Drain(NodesTarget),
+    /// Keeps new pods off nodes as long as the document is there, and moves the others away, once.
+    Drain(Drain),
     /// Goes back to what an earlier successful release delivered, as long as the document is there.
     Rollback(Rollback),
 }
@@ -117,28 +117,30 @@ pub struct Resize {
     pub clusters: Vec<Name>,
 }
 
-/// Removes a product.
+/// Removes a product that no solution wants any more, for a reason that is told, and keeps some of it. Without such a document
+/// it is removed too, and keeps what holds data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Uninstall {
     /// The product.
     pub product: Name,
-    /// What is kept (YL-134).
+    /// From these clusters. Default: from all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Name>,
+    /// What is kept, as long as the document is there (YL-134).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retain: Vec<Retained>,
 }
 
-/// What is kept when a product is removed.
+/// What is kept of a product that is removed, beside what holds data and does not say that it may go.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Retained {
-    /// Database schemas.
-    Databases,
-    /// Load balancers and their records.
+    /// Services of the type `LoadBalancer`, so that their addresses stay.
     LoadBalancers,
-    /// Volumes.
+    /// Claims and volumes, also those that say `tidegate.dev/prune: enabled`.
     Volumes,
 }
 
@@ -151,6 +153,23 @@ pub struct NodesTarget {
     /// The nodes.
     #[schemars(length(min = 1))]
     pub nodes: Vec<String>,
+}
+
+/// Nodes of a cluster that are emptied, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Drain {
+    /// The cluster.
+    pub cluster: Name,
+    /// The nodes, in this order.
+    #[schemars(length(min = 1))]
+    pub nodes: Vec<String>,
+    /// Whether pods with an `emptyDir` go too, whose data is lost. As for `kubectl drain`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete_empty_dir_data: bool,
+    /// Whether pods go too that nobody makes anew. As for `kubectl drain`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// Holds products, or apps of one, as an earlier successful release delivered them (YL-141), as long as the document is there.

@@ -13,6 +13,8 @@ mod bank;
 mod groups;
 #[path = "real_agent/foreign.rs"]
 mod foreign;
+#[path = "real_agent/nodes.rs"]
+mod nodes;
 #[path = "real_agent/operations.rs"]
 mod operations;
 #[path = "real_agent/steps.rs"]

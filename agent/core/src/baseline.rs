@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Asked, UnitId, UnitKind};
+use crate::desired::{Asked, DesiredState, UnitId, UnitKind};
 use crate::digest::Digest;
 use crate::zone::PublishedZone;
 
@@ -39,6 +39,22 @@ pub struct Baseline {
     /// How it came to an agent that did not deliver it; releases since then build on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
+    /// Products that were uninstalled and of which something was kept, by product and cluster, until they are installed there
+    /// again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uninstalled: BTreeMap<String, BTreeMap<String, Uninstalled>>,
+}
+
+/// How a product left a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Uninstalled {
+    /// Its version until then.
+    pub version: String,
+    /// The release that removed it.
+    pub release: String,
+    /// When that release ended.
+    pub at: Timestamp,
 }
 
 /// What was done for an operation.
@@ -64,6 +80,15 @@ impl Baseline {
     pub fn has_carried_out(&self, asked: &Asked) -> bool {
         self.operations.get(&asked.operation).is_some_and(|done| done.apps.contains(&asked.unit))
     }
+}
+
+/// Nodes of a cluster that operations ask to be emptied and that were not: what is on them is to be looked at.
+pub fn to_drain(desired: &DesiredState, known: Option<&Baseline>, cluster: &str) -> Vec<String> {
+    let is_open = |asked: &&Asked| {
+        let is_done = known.is_some_and(|it| it.has_carried_out(asked));
+        asked.unit.is_node() && asked.unit.cluster == cluster && !is_done
+    };
+    desired.asked.iter().filter(is_open).map(|asked| asked.unit.app.clone()).collect()
 }
 
 /// One delivered product.

@@ -41,8 +41,10 @@ fn every_change_is_in_one_step(plan: &Plan, notes: &mut Vec<String>) {
     let mut times: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
     let mut zones: BTreeMap<&String, usize> = BTreeMap::new();
     for (_, step) in plan.steps() {
-        for object in step.apply.iter().chain(&step.replace).chain(&step.prune) {
-            *times.entry(object).or_default() += 1;
+        for object in step.objects() {
+            // What goes offline is deleted by another step.
+            let is_counted = !step.offline.contains(object);
+            *times.entry(object).or_default() += usize::from(is_counted);
             if object.cluster != step.cluster {
                 notes.push(format!("{object:?} is in step {} of another cluster", step.id));
             }
@@ -92,7 +94,7 @@ fn groups_add_up(step: &Step, rollout: &Rollout, notes: &mut Vec<String>) {
                 group.cumulative
             ));
         }
-        if group.pods == 0 && rollout.driver != Driver::Whole {
+        if group.pods == 0 && !matches!(rollout.driver, Driver::Whole | Driver::Drain) {
             notes.push(format!("step {}: group {} is empty", step.id, index + 1));
         }
     }
@@ -109,7 +111,8 @@ fn groups_add_up(step: &Step, rollout: &Rollout, notes: &mut Vec<String>) {
 fn requirements_come_first(plan: &Plan, site: &ValidSite, notes: &mut Vec<String>) {
     let needs = task::requires(site);
     let mut steps: BTreeMap<(&str, &str), Vec<(usize, &Step)>> = BTreeMap::new();
-    for (wave, step) in plan.steps().filter(|(_, step)| step.prune.is_empty()) {
+    let is_applied = |step: &Step| step.prune.is_empty() && step.offline.is_empty();
+    for (wave, step) in plan.steps().filter(|(_, step)| is_applied(step)) {
         if let Some(product) = &step.product {
             steps.entry((product.as_str(), &step.cluster)).or_default().push((wave, step));
         }

@@ -260,6 +260,7 @@ mod tests {
                 kind: Some(ReleaseKind::Release),
                 products: BTreeSet::from([product.to_owned()]),
                 tasks: Vec::new(),
+                kept: Vec::new(),
                 committed_at: Some(at(start - 5)),
                 planned_at: Some(at(start - 2)),
             },

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
+use tidegate_schema::operation::Retained;
 use tidegate_schema::product::{HealthRule, SecretFields};
 
 use crate::definition;
@@ -31,6 +32,11 @@ pub struct DesiredState {
     pub units: Vec<Unit>,
     /// What operations ask for once, in order; whether it was carried out is the baseline's to say.
     pub asked: Vec<Asked>,
+    /// Products that operations say are removed, and what is kept of them. What it means is in the changes, so it is no part
+    /// of the digest.
+    pub uninstalls: Vec<Uninstalled>,
+    /// Nodes that operations empty, in order. That they do is in `asked`; on which terms is in the plan's steps.
+    pub drains: Vec<Drained>,
     /// All zones, ordered by name.
     pub zones: Vec<ZoneData>,
     /// How objects of kinds that are not Kubernetes' own are judged, in order.
@@ -189,20 +195,35 @@ pub struct Unit {
     pub offline: bool,
 }
 
-/// Names one app in one cluster.
+/// Names one app in one cluster; or a node of it, where operations ask for something of one: then there is no product.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnitId {
     /// Name of the `Cluster` document.
     pub cluster: String,
-    /// The product.
+    /// The product; empty for a node.
     pub product: String,
-    /// The app.
+    /// The app, or the node.
     pub app: String,
+}
+
+impl UnitId {
+    /// A node.
+    pub fn node(cluster: &str, node: &str) -> Self {
+        Self { cluster: cluster.to_owned(), product: String::new(), app: node.to_owned() }
+    }
+
+    /// Whether it is a node.
+    pub fn is_node(&self) -> bool {
+        self.product.is_empty()
+    }
 }
 
 impl std::fmt::Display for UnitId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_node() {
+            return write!(f, "{}@{}", self.app, self.cluster);
+        }
         write!(f, "{}/{}@{}", self.product, self.app, self.cluster)
     }
 }
@@ -222,6 +243,38 @@ pub struct Asked {
     pub operation: String,
     /// The app.
     pub unit: UnitId,
+}
+
+/// A product that an operation says is removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// Name of the operation.
+    pub operation: String,
+    /// The product.
+    pub product: String,
+    /// From these clusters; from all when empty.
+    pub clusters: Vec<String>,
+    /// What is kept.
+    pub retain: Vec<Retained>,
+}
+
+impl Uninstalled {
+    /// Whether it is about a product in a cluster.
+    pub fn is_of(&self, product: &str, cluster: &str) -> bool {
+        let is_here = self.clusters.is_empty() || self.clusters.iter().any(|it| it == cluster);
+        self.product == product && is_here
+    }
+}
+
+/// A node that an operation empties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// What is asked, once.
+    pub asked: Asked,
+    /// Force and data, as the operation says.
+    pub force: bool,
+    /// See [`crate::drain::DrainTerms`].
+    pub delete_empty_dir_data: bool,
 }
 
 /// The kinds of apps (YG-11).

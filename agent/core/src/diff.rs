@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use tidegate_schema::operation::Retained;
 
 use crate::change::{Action, Change, ChangeSet, Confidence, Effect, ForeignFields, ObjectGap};
 use crate::definition::{self, Definition};
@@ -19,6 +20,7 @@ use mask::Secrecy;
 
 mod access;
 mod admission;
+pub mod claims;
 mod effects;
 mod fields;
 mod in_place;
@@ -40,6 +42,10 @@ pub const PRUNE_ANNOTATION: &str = "tidegate.dev/prune";
 /// Annotation in the documents that lets an object be replaced when a field that cannot change does: `enabled`, and
 /// `data-loss` where what it holds would be lost.
 pub const REPLACE_ANNOTATION: &str = "tidegate.dev/replace";
+/// Why most of what is kept is kept.
+const HOLDS_DATA: &str = "holds data";
+/// Beginning of why something is kept for an operation, whose name follows.
+pub(crate) const RETAINED_BY: &str = "retained by the operation ";
 /// Code of the gap of an object that is wanted and being deleted all the same.
 pub const TERMINATING: &str = "CLUSTER/TERMINATING";
 /// Code of the gap with which the server refuses to change a field that cannot change.
@@ -66,7 +72,7 @@ pub fn diff(
     }
     let wanted: BTreeSet<&ObjectRef> = desired.objects.iter().map(|o| &o.reference).collect();
     for (reference, entry) in &inventory.entries {
-        if !wanted.contains(reference) {
+        if !wanted.contains(reference) && taken_up_by(reference, desired).is_none() {
             let version = entry.api_version.rsplit('/').next().unwrap_or_default();
             let definition = definitions.of(reference, version);
             let fields = mask::fields(desired, reference);
@@ -203,6 +209,10 @@ fn compare(
         return;
     }
     let (body, there) = (desired.body(), observation.live());
+    // A machine is not made by saying something of it.
+    if desired.reference.is_node() && there.is_none() {
+        return;
+    }
     if let Some(gap) = terminating(there.as_ref()) {
         let (cluster, object) =
             (desired.reference.cluster.clone(), Some(desired.reference.clone()));
@@ -212,7 +222,10 @@ fn compare(
         live.clusters.get(&desired.reference.cluster).and_then(|it| it.version.as_deref());
     let judged = judged(desired, observation, version, definitions);
     let observation = judged.as_ref().unwrap_or(observation);
-    let stranger = there.as_ref().and_then(|object| stranger::stranger(&body, object, entry));
+    // Nobody's to adopt: fields of it are set side by side with others.
+    let is_shared = desired.reference.is_node();
+    let stranger = there.as_ref().filter(|_| !is_shared);
+    let stranger = stranger.and_then(|object| stranger::stranger(&body, object, entry));
     if stranger.is_some() && is_implied(desired) {
         set.unchanged += 1;
         return;
@@ -499,10 +512,18 @@ fn unwanted(
     }
     // Gone already: there is nothing to do, and the inventory forgets it with the next release.
     let Some(object) = &observation.live() else { return };
+    if reference.is_node() {
+        set.changes.extend(released(reference, entry, object));
+        return;
+    }
     let kept_for_log = is_earlier_run(reference, entry, desired).then_some("kept for its log");
-    let reason = reason_to_keep(reference, entry, object).or(kept_for_log);
+    let reason = reason_to_keep(reference, entry, object).or(kept_for_log).map(str::to_owned);
+    let reason = reason.or_else(|| retained(reference, entry, object, desired));
     let mut warnings = observation.warnings.clone();
-    warnings.extend(reason.map(str::to_owned));
+    warnings.extend(reason.clone());
+    if reason.is_none() && claims::is_set(reference) {
+        leave_claims(observation, entry, (live, inventory), set);
+    }
     let action = if reason.is_some() { Action::Keep } else { Action::Prune };
     let before = normalise::normalised(object);
     let mut effects = effects::effects(reference, action, Some(object), None, &[]);
@@ -546,6 +567,111 @@ fn is_earlier_run(reference: &ObjectRef, entry: &InventoryEntry, desired: &Desir
     reference.kind == "Job" && reference.group == "batch" && desired.units.iter().any(is_same)
 }
 
+/// What we have set on a node is given up: what others have set too, or set anew, stays. `None` when nothing of it is ours.
+fn released(reference: &ObjectRef, entry: &InventoryEntry, live: &Object) -> Option<Change> {
+    ownership::owned_fields(live)?;
+    let bare = Object::node(&reference.name);
+    let kept = ownership::kept(live, &bare);
+    let predicted = if kept.is_empty() { ownership::overlaid(live, &bare) } else { live.clone() };
+    let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
+    let differences = fields::differences(is_builtin(reference), &before, &after);
+    Some(Change {
+        object: reference.clone(),
+        action: Action::Configure,
+        owner: entry.owner.clone(),
+        confidence: Confidence::Exact,
+        drift: false,
+        live: Some(fingerprint(live, &before, &differences)),
+        fields: mask::masked(
+            &Secrecy { is_secret: false, definition: None, fields: Vec::new() },
+            differences,
+        ),
+        stranger: None,
+        conflicts: Vec::new(),
+        kept,
+        warnings: Vec::new(),
+        webhooks: Vec::new(),
+        effects: Vec::new(),
+        predicted: None,
+        desired: None,
+    })
+}
+
+/// The claims that a set leaves behind: the server made them for it, nobody applied them, and nothing tells of them
+/// otherwise.
+fn leave_claims(
+    set_of_pods: &Observation,
+    entry: &InventoryEntry,
+    (live, inventory): (&LiveState, &Inventory),
+    set: &mut ChangeSet,
+) {
+    let own = set_of_pods.holds.iter().filter(|held| held.is_claim());
+    for reference in own.filter(|it| !inventory.entries.contains_key(it)) {
+        let Some(claim) = live.observation(reference).and_then(Observation::live) else { continue };
+        set.changes.push(Change {
+            object: reference.clone(),
+            action: Action::Keep,
+            owner: entry.owner.clone(),
+            confidence: Confidence::Exact,
+            drift: false,
+            fields: Vec::new(),
+            stranger: None,
+            conflicts: Vec::new(),
+            kept: Vec::new(),
+            warnings: vec![HOLDS_DATA.to_owned()],
+            webhooks: Vec::new(),
+            effects: Vec::new(),
+            live: Some(fingerprint(&claim, &normalise::normalised(&claim), &[])),
+            predicted: None,
+            desired: None,
+        });
+    }
+}
+
+/// Whether it is a claim that the server made for a set of ours, and that is ours to know of only.
+pub fn is_left_behind(reference: &ObjectRef, entry: &InventoryEntry) -> bool {
+    reference.is_claim() && entry.kept && entry.applied.is_none()
+}
+
+/// The set that is wanted again and to which a claim belongs that was left behind: its pods take it up by its name
+/// (Kubernetes, "`StatefulSets`", "Stable Storage").
+pub fn taken_up_by<'a>(reference: &ObjectRef, desired: &'a DesiredState) -> Option<&'a ObjectRef> {
+    if !reference.is_claim() {
+        return None;
+    }
+    let is_set = |object: &&DesiredObject| {
+        let other = &object.reference;
+        claims::is_set(other)
+            && (&other.cluster, &other.namespace) == (&reference.cluster, &reference.namespace)
+    };
+    let has = |set: &&DesiredObject| {
+        let body = set.body();
+        let number = claims::ordinal(&body, &reference.name);
+        number.is_some_and(|number| number < body.replicas())
+    };
+    desired.objects.iter().filter(is_set).find(has).map(|set| &set.reference)
+}
+
+/// Why an operation keeps an object of a product that is removed.
+fn retained(
+    reference: &ObjectRef,
+    entry: &InventoryEntry,
+    live: &Object,
+    desired: &DesiredState,
+) -> Option<String> {
+    let product = entry.owner.product.as_ref()?;
+    let is_balancer = reference.group.is_empty()
+        && reference.kind == "Service"
+        && live.text("/spec/type") == "LoadBalancer";
+    let is_kept = |what: &Retained| match what {
+        Retained::LoadBalancers => is_balancer,
+        Retained::Volumes => effects::is_volume(reference),
+    };
+    let mut own = desired.uninstalls.iter().filter(|it| it.is_of(product, &reference.cluster));
+    let found = own.find(|it| it.retain.iter().any(is_kept))?;
+    Some(format!("{RETAINED_BY}{}", found.operation))
+}
+
 /// Why an unwanted object stays: it says so, it holds data, or it is not the one that we made (A25, A26, A28).
 fn reason_to_keep(
     reference: &ObjectRef,
@@ -555,6 +681,8 @@ fn reason_to_keep(
     let annotation = live.annotation(PRUNE_ANNOTATION);
     match &entry.uid {
         Some(uid) if uid != live.uid() => return Some("made anew by somebody else"),
+        // A claim that a set has left behind.
+        _ if is_left_behind(reference, entry) => return Some(HOLDS_DATA),
         None if ownership::owned_fields(live).is_none() => return Some("never applied by us"),
         _ if entry.adopted.is_some() && entry.applied.is_none() => {
             return Some("adopted and never applied by us");
@@ -568,7 +696,7 @@ fn reason_to_keep(
         return Some("tidegate.dev/prune: disabled when it was last applied");
     }
     let holds_data = effects::is_volume(reference);
-    (holds_data && annotation != Some("enabled")).then_some("holds data")
+    (holds_data && annotation != Some("enabled")).then_some(HOLDS_DATA)
 }
 
 /// A definition takes all objects of its kind along: it stays while there are any that do not go with the same change
@@ -634,7 +762,7 @@ fn keep_namespaces_with_data(live: &LiveState, set: &mut ChangeSet) {
         let place = (change.object.cluster.clone(), change.object.name.clone());
         let holds_claims = observation.is_some_and(|it| it.holds.iter().any(effects::is_volume));
         if (kept.contains(&place) || holds_claims) && !is_let_go(observation) {
-            keep(change, "holds data".to_owned());
+            keep(change, HOLDS_DATA.to_owned());
         }
     }
 }

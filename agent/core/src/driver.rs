@@ -42,7 +42,7 @@ pub fn form(
         ignored::take_back(&mut object, autoscaler::REPLICAS);
     }
     match driver {
-        Driver::Whole | Driver::DaemonSet | Driver::Restart => {}
+        Driver::Whole | Driver::DaemonSet | Driver::Restart | Driver::Drain => {}
         Driver::StatefulSet => {
             // The new template comes with every ordinal held back: the controller must know the new revision before
             // the first pod may have it.
@@ -64,6 +64,35 @@ pub fn form(
         }
     }
     object
+}
+
+/// A label that no node has: pods that ask for it run nowhere.
+const NO_NODE: &str = "tidegate.dev/offline";
+
+/// The form in which a workload keeps everything but its pods: none are wanted, those of a `DaemonSet` fit no node, a `CronJob` starts
+/// none. An autoscaler leaves a workload of no pods alone (Kubernetes, "Horizontal Pod Autoscaling").
+pub fn offline(workload: &Object) -> Object {
+    let mut object = workload.clone();
+    match object.kind() {
+        "DaemonSet" => {
+            let path = ["spec", "template", "spec", "nodeSelector", NO_NODE];
+            object.set(&path, json!("true"));
+        }
+        "CronJob" => object.set(&["spec", "suspend"], json!(true)),
+        _ => object.set(&["spec", "replicas"], json!(0)),
+    }
+    object
+}
+
+/// Whether a workload is in that form.
+pub fn is_offline(live: &Object) -> bool {
+    match live.kind() {
+        "DaemonSet" => live
+            .get("/spec/template/spec/nodeSelector")
+            .is_some_and(|selector| selector.get(NO_NODE).is_some()),
+        "CronJob" => live.get("/spec/suspend") == Some(&Value::Bool(true)),
+        _ => live.integer("/spec/replicas") == Some(0),
+    }
 }
 
 /// How many pods of a Deployment may be new just now, while the first `cumulative` of `total` may be.
@@ -144,7 +173,7 @@ pub fn opened<'a>(
     cumulative: u32,
 ) -> Vec<&'a Pod> {
     match driver {
-        Driver::Whole | Driver::Restart => {
+        Driver::Whole | Driver::Restart | Driver::Drain => {
             pods.iter().filter(|pod| pod.revision == wanted).collect()
         }
         Driver::StatefulSet => {
@@ -182,7 +211,7 @@ pub fn to_evict<'a>(
     wanted: &str,
 ) -> Vec<&'a Pod> {
     let is_ours_to_move = match driver {
-        Driver::Whole | Driver::Restart | Driver::Deployment => false,
+        Driver::Whole | Driver::Restart | Driver::Drain | Driver::Deployment => false,
         Driver::StatefulSet => live.text("/spec/podManagementPolicy") == "Parallel",
         Driver::DaemonSet => true,
     };

@@ -59,6 +59,8 @@ pub fn health_by(rules: &[HealthRule], object: &Object) -> Health {
         (group, _) if group.is_empty() || !group.contains('.') || group.ends_with(".k8s.io") => {
             Health::Healthy
         }
+        // How a node is says nothing of what we set on it.
+        ("", "Node") => Health::Healthy,
         (group, kind) => {
             match rules.iter().find(|it| (it.group.as_str(), it.kind.as_str()) == (group, kind)) {
                 Some(rule) => rule::judge(rule, object),

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, ReleaseKind, Task};
+use crate::change::{Action, Change};
+use crate::object::ObjectRef;
+use crate::plan::{Plan, ReleaseKind, Task, TaskKind};
 use crate::release::{Event, ReleaseEvent, ReleasePhase};
 
 /// What a release was about, known when it starts.
@@ -20,6 +22,9 @@ pub struct About {
     pub products: BTreeSet<String>,
     /// Why things change, in delivery terms.
     pub tasks: Vec<Task>,
+    /// What it keeps of products that it uninstalls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<ObjectRef>,
     /// When the commit was made that its plan was made from, as the commit says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<Timestamp>,
@@ -29,6 +34,19 @@ pub struct About {
     pub planned_at: Option<Timestamp>,
 }
 
+/// What a plan keeps of products that it uninstalls.
+fn kept(plan: &Plan) -> Vec<ObjectRef> {
+    let is_of = |change: &Change, task: &Task| {
+        task.kind == TaskKind::Uninstall
+            && change.owner.product.as_ref() == Some(&task.subject)
+            && task.clusters.contains(&change.object.cluster)
+    };
+    let own = plan.content.changes.changes.iter().filter(|change| {
+        change.action == Action::Keep && plan.content.tasks.iter().any(|task| is_of(change, task))
+    });
+    own.map(|change| change.object.clone()).collect()
+}
+
 impl About {
     /// What a plan says; the times are the caller's.
     pub fn of(plan: &Plan) -> Self {
@@ -36,6 +54,7 @@ impl About {
             kind: Some(plan.content.kind),
             products: plan.steps().filter_map(|(_, step)| step.product.clone()).collect(),
             tasks: plan.content.tasks.clone(),
+            kept: kept(plan),
             committed_at: None,
             planned_at: None,
         }

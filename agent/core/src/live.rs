@@ -12,6 +12,7 @@ use crate::desired::Owner;
 use crate::digest::Digest;
 use crate::need::Need;
 use crate::object::{Object, ObjectRef, StoredObject};
+use crate::pod::Pod;
 
 /// What was observed of all clusters.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub quotas: BTreeMap<ObjectRef, Object>,
     /// What is free for pods on each node that takes any pod, by requests; `None` when nobody needs to know, or nobody may.
     pub free: Option<BTreeMap<String, Need>>,
+    /// Pods of nodes that are to be drained, by node.
+    pub nodes: BTreeMap<String, Vec<Pod>>,
     /// What could not be looked at, as a plural of the API (`horizontalpodautoscalers`), and why.
     pub unknown: BTreeMap<String, Gap>,
 }
@@ -93,7 +96,7 @@ pub struct Observation {
     pub warnings: Vec<String>,
     /// What would go with it when it is deleted, of what nobody wants any more: of a definition the objects of its kind; of
     /// a namespace what somebody put into it, whoever it was, without what controllers keep there and what belongs to
-    /// another object.
+    /// another object. And of a `StatefulSet` the claims that it leaves behind.
     pub holds: Vec<ObjectRef>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::digest::Digest;
 
@@ -78,6 +78,26 @@ pub struct ObjectRef {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+}
+
+impl ObjectRef {
+    /// Whether it makes pods that can be taken away while it stays.
+    pub fn runs_pods(&self) -> bool {
+        matches!(
+            (self.group.as_str(), self.kind.as_str()),
+            ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "CronJob")
+        )
+    }
+
+    /// Whether it is a node: a machine of the cluster. We may set some of its fields; it is never ours to make or delete.
+    pub fn is_node(&self) -> bool {
+        self.group.is_empty() && self.kind == "Node"
+    }
+
+    /// Whether it is a claim of a volume.
+    pub fn is_claim(&self) -> bool {
+        self.group.is_empty() && self.kind == "PersistentVolumeClaim"
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -274,6 +294,11 @@ impl Object {
         }
     }
 
+    /// A node with nothing said of it: applied, it gives up all that we have set, and leaves what others have.
+    pub fn node(name: &str) -> Self {
+        Self(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}))
+    }
+
     /// The digest of the whole content.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.0)
@@ -314,8 +339,6 @@ impl fmt::Debug for Object {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

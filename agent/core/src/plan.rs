@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::ChangeSet;
 use crate::desired::{Asked, Check, Layer, UnitId};
 use crate::digest::Digest;
+use crate::drain::DrainTerms;
 use crate::object::ObjectRef;
 
 /// A plan. Nothing is decided while it is executed. Its id is the digest of [`Plan::content`], which holds no commit, no
@@ -99,7 +100,7 @@ pub enum ReleaseKind {
 pub struct Task {
     /// What.
     pub kind: TaskKind,
-    /// The product, role, grant or zone.
+    /// The product, role, grant, zone or node.
     pub subject: String,
     /// The app, when it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +172,12 @@ pub enum TaskKind {
     Correct,
     /// Back to an earlier successful release.
     Rollback,
+    /// New pods are kept off a node.
+    Cordon,
+    /// New pods may come to a node again, as far as we kept them off.
+    Uncordon,
+    /// The pods of a node go elsewhere.
+    Drain,
     /// A product goes away.
     Uninstall,
 }
@@ -251,6 +258,10 @@ pub struct Step {
     /// Objects to replace (deleted, then created).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<ObjectRef>,
+    /// Workloads whose pods go while the objects stay, before a product is uninstalled: what is deleted later can be brought
+    /// back until then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offline: Vec<ObjectRef>,
     /// Objects to delete, in the order of deleting.
     pub prune: Vec<ObjectRef>,
     /// Zones to publish or remove.
@@ -259,11 +270,21 @@ pub struct Step {
     /// How the pods of its app change, when it is about an app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What may go along with the node's other pods, when it drains a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainTerms>,
     /// What it does that operations ask for once: remembered with the release, so that it is not done again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Asked>,
     /// Seconds for its objects (or each group) to become ready.
     pub timeout_seconds: u64,
+}
+
+impl Step {
+    /// All objects that it writes or deletes.
+    pub fn objects(&self) -> impl DoubleEndedIterator<Item = &ObjectRef> {
+        self.apply.iter().chain(&self.replace).chain(&self.offline).chain(&self.prune)
+    }
 }
 
 /// The kinds of steps, in the order of a product in a cluster.
@@ -280,6 +301,8 @@ pub enum StepKind {
     Job(Layer),
     /// DNS zones.
     Zones,
+    /// Takes away the pods of what is uninstalled.
+    Offline,
     /// Only deletes.
     Prune,
 }
@@ -329,6 +352,8 @@ pub enum Driver {
     DaemonSet,
     /// Nothing of the workload changes: its pods are evicted, and its controller makes others in their place.
     Restart,
+    /// The same of all pods of a node, whoever made them.
+    Drain,
 }
 
 /// Some pods of one app that change together.

@@ -16,11 +16,13 @@ use crate::snapshot::{Identity, Revision};
 use crate::task::{self, Basis, refusal};
 
 mod asked;
+mod drain;
 mod held;
 mod preflight;
 mod risk;
 mod rollout;
 mod steps;
+mod taken_up;
 mod waves;
 
 /// Codes of refusals that we found ourselves, in the server's discovery and in definitions of the same change.
@@ -56,6 +58,8 @@ pub fn plan(
     let layout = waves::layout(basis, &mut report.findings);
     let waves = steps::waves(basis, live, &layout, &mut report.findings);
     report.findings.extend(preflight::findings(basis, live, &waves));
+    report.findings.extend(drain::findings(basis, live));
+    report.findings.extend(taken_up::findings(basis, live, inventory));
     report.findings.sort();
     report.findings.dedup();
     let content = PlanContent {

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{Object, REVISION};
+use crate::object::{Object, ObjectRef, REVISION, group_of};
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, as the server tells it"
+)]
 pub struct Pod {
     /// Namespace.
     pub namespace: String,
@@ -28,6 +32,14 @@ pub struct Pod {
     pub is_terminating: bool,
     /// What keeps it from running.
     pub trouble: Option<Trouble>,
+    /// What controls it, and makes another in its place; the cluster is left empty.
+    pub owner: Option<ObjectRef>,
+    /// Whether the kubelet started it from a file of its node: the API cannot move it.
+    pub is_mirror: bool,
+    /// Whether it keeps data on its node that goes with it.
+    pub has_empty_dir: bool,
+    /// Whether it ran to its end.
+    pub is_finished: bool,
 }
 
 /// What keeps a pod from running, in Kubernetes' own words.
@@ -70,6 +82,10 @@ impl Pod {
             }),
             is_terminating: object.get("/metadata/deletionTimestamp").is_some(),
             trouble: trouble(object),
+            owner: owner(object),
+            is_mirror: object.annotation(MIRROR).is_some(),
+            has_empty_dir: has_empty_dir(object),
+            is_finished: matches!(object.text("/status/phase"), "Succeeded" | "Failed"),
             name,
         }
     }
@@ -78,6 +94,27 @@ impl Pod {
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && !self.is_terminating
     }
+}
+
+/// The annotation of pods that a kubelet started from a file.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+fn owner(pod: &Object) -> Option<ObjectRef> {
+    let owners = pod.get("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
+    Some(ObjectRef {
+        cluster: String::new(),
+        group: group_of(text("apiVersion")).to_owned(),
+        kind: text("kind").to_owned(),
+        namespace: pod.namespace().to_owned(),
+        name: text("name").to_owned(),
+    })
+}
+
+fn has_empty_dir(pod: &Object) -> bool {
+    let volumes = pod.get("/spec/volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|volume| volume.get("emptyDir").is_some())
 }
 
 fn time(value: Option<&Value>) -> Option<Timestamp> {

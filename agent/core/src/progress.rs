@@ -5,10 +5,12 @@
 
 mod check;
 mod command;
+mod drain;
 mod failure;
 mod hold;
 mod observed;
 mod objects;
+mod offline;
 mod preflight;
 mod products;
 mod restart;
@@ -407,12 +409,12 @@ pub fn looked_at<'a>(
     let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
     let is_counted = move |it: &&ObjectRef| !is_in_groups || Some(*it) == workload;
     // A restart changes no object, and looks at its workload all the same.
-    let objects = step.apply.iter().chain(&step.replace).chain(&step.prune).filter(is_counted);
+    let objects = step.objects().filter(is_counted);
     objects.chain(workload)
 }
 
 /// What [`decide`] must see beside the steps' own objects: autoscalers of apps of which no group has been opened yet, and
-/// those that are held and to be let go.
+/// those that are held and to be let go; what makes others in the place of a drained node's pods.
 pub fn around<'a>(
     plan: &'a Plan,
     state: &'a ReleaseState,
@@ -428,7 +430,9 @@ pub fn around<'a>(
         let before = rollout.autoscalers.iter().filter(move |_| is_before);
         Some(before.chain(own.held.iter().filter(move |_| is_to_be_let_go)))
     };
-    plan.steps().filter_map(move |(_, step)| of_step(step)).flatten()
+    let own = plan.steps().filter_map(move |(_, step)| of_step(step)).flatten();
+    let drained = concerned(plan, state).filter_map(|step| state.step(&step.id));
+    own.chain(drained.filter(|own| own.open.is_some()).flat_map(|own| &own.owners))
 }
 
 /// Whether [`decide`] must see the pods of a live object of such a step: while they change in groups, go back, or are not
@@ -441,8 +445,9 @@ pub fn needs_pods(
     live: &Object,
 ) -> bool {
     let is_rolled = step.rollout.as_ref().is_some_and(|rollout| rollout.workload == *reference);
-    matches!(live.group(), "apps" | "batch")
+    (matches!(live.group(), "apps" | "batch") || reference.is_node())
         && (is_rolled
+            || step.offline.contains(reference)
             || state.rollback.is_some()
             || health_by(&work.desired.health, live) != Health::Healthy)
 }
@@ -460,13 +465,12 @@ fn start_step(
     if let Some(gap) = observed.gaps.get(&step.cluster) {
         return unreachable(step, &gap.message);
     }
-    let concerned = step.apply.iter().chain(&step.replace).chain(&step.prune);
-    let changed = concerned.filter(|reference| observed.objects.contains_key(*reference)).filter(
-        |reference| {
-            change_of(work.plan, reference)
-                .is_some_and(|change| !diff::is_as_approved(change, observed.object(reference)))
-        },
-    );
+    let seen = step.objects().filter(|reference| observed.objects.contains_key(*reference));
+    let changed = seen.filter(|reference| {
+        let live = observed.object(reference);
+        change_of(work.plan, reference).is_some_and(|change| !diff::is_as_approved(change, live))
+            && !offline::is_left_offline(work.plan, state, reference, live)
+    });
     let waits: Vec<Finding> = changed.map(|it| live_changed(step, it, "")).collect();
     if !waits.is_empty() {
         return Decision { waits, ..Decision::default() };
@@ -476,8 +480,9 @@ fn start_step(
 
 /// Whether the object was there before the release: then a rollback keeps it, and the inventory does too.
 pub fn was_there(plan: &Plan, reference: &ObjectRef) -> bool {
-    change_of(plan, reference)
-        .is_some_and(|change| matches!(change.action, Action::Configure | Action::Move))
+    change_of(plan, reference).is_some_and(|change| {
+        matches!(change.action, Action::Configure | Action::Move | Action::Prune)
+    })
 }
 
 /// What was approved for an object.
@@ -531,6 +536,7 @@ fn run_step(
         StepKind::Objects(_) | StepKind::Job(_) | StepKind::Prune => {
             objects::decide(work, step, own, observed, now)
         }
+        StepKind::Offline => offline::decide(work, step, own, observed, now),
         StepKind::Rollout => match &step.rollout {
             Some(rollout) => {
                 rollout::Rolling { work, step, rollout, own, state, observed, hold, now }.decide()

@@ -63,6 +63,9 @@ pub enum Event {
         step: String,
         /// Their uids.
         pods: Vec<String>,
+        /// What makes others in the place of a drained node's pods, and must have as many ready as before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owners: Vec<ObjectRef>,
     },
     /// All pods of the group are ready at the new revision.
     GroupReady {

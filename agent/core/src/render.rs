@@ -20,6 +20,7 @@ mod app;
 mod manifest;
 mod access;
 mod zone;
+mod node;
 mod autoscaler;
 
 pub(crate) use config::key as file_key;
@@ -32,6 +33,7 @@ pub(crate) use zone::{zone_of, zones};
 pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
     let mut objects = Vec::new();
     each_object(site, now, |draft| objects.push(draft.finish()));
+    objects.extend(node::nodes(site, now));
     objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     objects.dedup_by(|later, earlier| later.reference == earlier.reference);
     let mut units: Vec<Unit> = products(site)
@@ -47,6 +49,8 @@ pub fn render(site: &ValidSite, now: Timestamp) -> DesiredState {
         objects,
         units,
         asked: site.asked(now),
+        uninstalls: site.uninstalls(now),
+        drains: site.drains(now),
         zones: zones(site),
         health: health.into_iter().collect(),
         secret_fields: site.secret_fields.iter().cloned().collect(),

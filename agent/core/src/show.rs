@@ -51,6 +51,11 @@ pub fn plan_text(plan: &Plan, report: &PlanReport, style: Style) -> String {
     paper.finish()
 }
 
+/// Why an object is kept, as people read it.
+pub fn reason(lang: Lang, text: &str) -> String {
+    label::reason(lang, text)
+}
+
 /// What differs between two plans, for somebody who has read the first.
 pub fn plans_compared(
     before: (&Plan, &PlanReport),

@@ -26,7 +26,7 @@ mod rollout;
 
 pub(crate) use access::allows;
 pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
-pub(crate) use operation::Target;
+pub(crate) use operation::{Target, nodes};
 pub use pins::{AppPins, Pins};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.

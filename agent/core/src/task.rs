@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_schema::operation;
+use tidegate_schema::policy::RolloutPolicy;
 use tidegate_schema::scalar::Name;
 
 use crate::baseline::{Baseline, BaselineApp};
 use crate::change::{Action, Change, ChangeSet};
 use crate::desired::{Asked, DesiredState, Unit, UnitId, UnitKind};
 use crate::image;
+use crate::object::ObjectRef;
 use crate::order::{self, Needs};
 use crate::plan::{ReleaseKind, Task, TaskKind};
-use crate::site::{Deployment, ValidSite};
+use crate::site::{self, Deployment, ValidSite};
 
 pub mod refusal;
 
@@ -77,6 +79,53 @@ impl<'a> Basis<'a> {
         own.map(|asked| asked.operation.as_str()).collect()
     }
 
+    /// Whether the documents do not want the product in this cluster.
+    fn is_unwanted(&self, product: &str, cluster: &str) -> bool {
+        let deployment = self.site.deployment(product);
+        !deployment.is_some_and(|deployment| deployment.placements.contains_key(cluster))
+    }
+
+    /// Whether the change deletes a workload of a product that is uninstalled: then its pods go first.
+    pub(crate) fn goes_offline(&self, change: &Change) -> bool {
+        let product = change.owner.product.as_ref();
+        change.action == Action::Prune
+            && change.object.runs_pods()
+            && product.is_some_and(|product| self.is_unwanted(product, &change.object.cluster))
+    }
+
+    /// How a product changes; one that is uninstalled as the solution says that it was in.
+    pub(crate) fn rollout_policy(&self, product: &str, app: Option<&str>) -> RolloutPolicy {
+        let wanted = self.site.deployment(product).map(|deployment| &deployment.solution);
+        let solution = wanted.or_else(|| {
+            let own = |it: &&Change| it.owner.product.as_deref() == Some(product);
+            self.changes.changes.iter().find(own)?.owner.solution.as_ref()
+        });
+        self.site.rollout_policy_of(product, app, solution.map(String::as_str))
+    }
+
+    /// Names of the operations that keep new pods off a node.
+    fn cordoned_by(&self, node: &ObjectRef) -> Option<String> {
+        let operations = self.site.operations.iter();
+        let names: Vec<&str> = operations
+            .filter(|(_, operation)| {
+                let nodes = site::nodes(&operation.spec.action);
+                nodes.is_some_and(|(_, cluster, nodes)| {
+                    *cluster == *node.cluster && nodes.contains(&node.name)
+                })
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// Names of the operations that stand and say of a product in a cluster that it goes.
+    fn uninstalled_by(&self, product: &str, cluster: &str) -> Option<String> {
+        let own = self.desired.uninstalls.iter();
+        let names: Vec<&str> =
+            own.filter(|it| it.is_of(product, cluster)).map(|it| it.operation.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
     /// Whether the product was delivered to this cluster.
     pub fn is_delivered(&self, product: &str, cluster: &str) -> bool {
         let known = self.baseline.and_then(|baseline| baseline.products.get(product));
@@ -113,6 +162,12 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
     }
     for asked in basis.asked {
         let id = &asked.unit;
+        if id.is_node() {
+            let (subject, by) = (id.app.clone(), Some(basis.asked_by(id).join(", ")));
+            let reason = (TaskKind::Drain, subject, None, String::new(), String::new(), by);
+            found.entry(reason).or_default().insert(id.cluster.clone());
+            continue;
+        }
         let is_standard = |unit: &Unit| unit.id == *id && unit.kind == UnitKind::Standard;
         let is_there = basis.is_delivered(&id.product, &id.cluster);
         if is_there && basis.desired.units.iter().any(is_standard) {
@@ -223,8 +278,15 @@ fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
     let empty = String::new;
     if change.drift {
         let subject = owner.product.clone().or_else(|| owner.access.clone());
+        let node = || change.object.is_node().then(|| change.object.name.clone());
+        let subject = subject.or_else(node);
         let subject = subject.unwrap_or_else(|| basis.site.name.clone());
         return (TaskKind::Correct, subject, owner.app.clone(), empty(), empty(), None);
+    }
+    if change.object.is_node() {
+        let by = basis.cordoned_by(&change.object);
+        let kind = if change.desired.is_some() { TaskKind::Cordon } else { TaskKind::Uncordon };
+        return (kind, change.object.name.clone(), None, empty(), empty(), by);
     }
     if let Some(access) = &owner.access {
         let kind = access_kind(basis, access, change.action);
@@ -235,17 +297,14 @@ fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
         return (kind, basis.site.name.clone(), None, empty(), empty(), None);
     };
     let cluster = &change.object.cluster;
-    let is_wanted = basis
-        .site
-        .deployment(product)
-        .is_some_and(|deployment| deployment.placements.contains_key(cluster));
     let version = |from_baseline: bool| {
         let old = || Some(basis.baseline?.products.get(product)?.version.clone());
         let new = || Some(basis.site.deployment(product)?.version.to_string());
         if from_baseline { old() } else { new() }.unwrap_or_default()
     };
-    if !is_wanted {
-        return (TaskKind::Uninstall, product.clone(), None, version(true), empty(), None);
+    if basis.is_unwanted(product, cluster) {
+        let by = basis.uninstalled_by(product, cluster);
+        return (TaskKind::Uninstall, product.clone(), None, version(true), empty(), by);
     }
     if !basis.is_delivered(product, cluster) {
         return (TaskKind::Install, product.clone(), None, empty(), version(false), None);
@@ -308,6 +367,9 @@ pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
         | TaskKind::BringOnline
         | TaskKind::Correct
         | TaskKind::Rollback
+        | TaskKind::Cordon
+        | TaskKind::Uncordon
+        | TaskKind::Drain
         | TaskKind::Uninstall => ReleaseKind::Operation,
         TaskKind::Test => ReleaseKind::Test,
     };

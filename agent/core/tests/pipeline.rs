@@ -473,7 +473,9 @@ fn in_order(
     documents: &Site,
     done: &BTreeSet<&str>,
 ) -> Result<(), TestCaseError> {
-    let Some(own) = step.product.as_deref().filter(|_| step.prune.is_empty()) else {
+    let Some(own) =
+        step.product.as_deref().filter(|_| step.prune.is_empty() && step.offline.is_empty())
+    else {
         return Ok(());
     };
     let index: usize = own[1..].parse().unwrap();
@@ -487,7 +489,8 @@ fn in_order(
         open.extend(more.iter().filter(|it| required.insert(**it)));
     }
     for (_, other) in plan.steps() {
-        let is_there = other.cluster == step.cluster && other.prune.is_empty();
+        let is_there =
+            other.cluster == step.cluster && other.prune.is_empty() && other.offline.is_empty();
         let is_test = other.kind == StepKind::Job(Layer::Test);
         let is_required = other
             .product

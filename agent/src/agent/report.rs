@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidegate_core::change::Change;
+use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::TERMINATING;
 use tidegate_core::live::{Gap, LiveState};
+use tidegate_core::orphan::orphans;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::progress::{self, ReleaseState, StepStatus};
 use tidegate_core::release::ReleasePhase;
@@ -93,7 +95,7 @@ impl Agent {
             self.note_findings(&report.findings);
         }
         // Nor of operations that have nothing to do any more.
-        let is_done = |finding: &&Finding| finding.code == "OPERATION/DONE";
+        let is_done = |finding: &&Finding| finding.code.starts_with("OPERATION/");
         let done: Vec<Finding> = report.findings.iter().filter(is_done).cloned().collect();
         self.note_findings(&done);
         let is_whole = report.unplanned_clusters.is_empty() && !is_held;
@@ -195,6 +197,17 @@ impl Agent {
         }
         self.statuses.send_replace(std::sync::Arc::new(self.status.clone()));
         Ok(())
+    }
+
+    /// What was kept of products that are gone.
+    pub fn note_orphans(
+        &mut self,
+        plan: &Plan,
+        wanted: (&DesiredState, &ValidSite),
+        live: &LiveState,
+    ) {
+        let changes = &plan.content.changes;
+        self.status.orphans = orphans(changes, wanted, live, self.baseline.as_ref());
     }
 
     /// What was seen of the clusters.

@@ -16,6 +16,7 @@ use tidegate_core::delivery::Delivery;
 use tidegate_core::digest::Digest;
 use tidegate_core::history::Course;
 use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::orphan::Orphan;
 use tidegate_core::parameter::ParameterRow;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::rehearsal::Rehearsal;
@@ -150,6 +151,7 @@ forms! {
     BaselineChanges => "BaselineChanges", ["baseline diff"];
     BaselineTakenUp => "BaselineTakenUp", ["baseline import"];
     Drift => "Drift", ["drift"];
+    Orphaned<'_> => "Orphaned", ["orphans"];
     Frozen => "Frozen", ["freeze", "unfreeze"];
     Adopted => "Adopted", ["adopt"];
     Explanation => "Explanation", ["explain CODE"];
@@ -359,6 +361,13 @@ pub(super) struct BaselineChanges {
 pub(super) struct Drift {
     /// By object.
     pub(super) changes: Vec<Change>,
+}
+
+/// What was kept of products that are gone.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Orphaned<'a> {
+    /// By object.
+    pub(super) orphans: &'a [Orphan],
 }
 
 /// What is ours from now on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tidegate_core::baseline::Baseline;
+use tidegate_core::baseline::{Baseline, to_drain};
 use tidegate_core::change::ForeignFields;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::{diff, foreign};
@@ -171,7 +171,8 @@ pub(super) async fn preview(
     let pins = lookup.images()?.pins(&site, baseline.as_ref()).await;
     let site = site.with_pins(pins);
     let desired = render(&site, printer.now());
-    let live = observe(&site, &desired, &inventory, before.data.as_deref(), printer.now()).await;
+    let known = (&inventory, baseline.as_ref());
+    let live = observe(&site, &desired, known, before.data.as_deref(), printer.now()).await;
     let published = baseline.as_ref().map(|baseline| baseline.zones.clone()).unwrap_or_default();
     let changes = diff(&desired, &live, &inventory, &published);
     let foreign = foreign(&desired, &live);
@@ -267,7 +268,7 @@ impl earlier::Releases for Past<'_> {
 async fn observe(
     site: &ValidSite,
     desired: &DesiredState,
-    inventory: &Inventory,
+    (inventory, baseline): (&Inventory, Option<&Baseline>),
     data: Option<&Path>,
     now: Timestamp,
 ) -> LiveState {
@@ -279,7 +280,11 @@ async fn observe(
             desired.objects.iter().filter(|object| &object.reference.cluster == name).collect();
         let ours: Vec<_> = inventory.entries.iter().filter(|(it, _)| &it.cluster == name).collect();
         let observation = match cluster {
-            Ok(cluster) => cluster.observe(&own, &ours, now).await,
+            Ok(cluster) => {
+                let mut observation = cluster.observe(&own, &ours, now).await;
+                cluster.add_nodes(&to_drain(desired, baseline, name), &mut observation).await;
+                observation
+            }
             Err(reason) => unobserved(reason, now),
         };
         live.clusters.insert(name.clone(), observation);

@@ -106,6 +106,7 @@ fn page(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
     }
     release(&mut page, status, now);
     page.section("Drift", "漂移", drift(status));
+    page.section("Orphaned", "遗留", orphans(status, now, printer));
     page.section("Clusters", "集群", clusters(status, printer));
     page.section("Zones", "域", zones(status, printer));
     page.section("Baseline", "基线", baseline(status, now, printer));
@@ -236,6 +237,9 @@ pub(super) fn verb(kind: TaskKind, printer: &Printer) -> &'static str {
         TaskKind::Unresolve => ("unresolve", "取消解析"),
         TaskKind::Correct => ("correct", "纠正"),
         TaskKind::Rollback => ("roll back", "回滚"),
+        TaskKind::Cordon => ("cordon", "停止调度"),
+        TaskKind::Uncordon => ("uncordon", "恢复调度"),
+        TaskKind::Drain => ("drain", "排空"),
         TaskKind::Uninstall => ("uninstall", "卸载"),
     };
     printer.say(en, zh)
@@ -373,6 +377,19 @@ fn drift(status: &Status) -> Vec<String> {
         format!("{} {}  {}", "▸".yellow(), change.object, fields.join(", ").dimmed())
     };
     status.drift.iter().map(line).collect()
+}
+
+/// What was kept of products that are gone, by product and cluster.
+fn orphans(status: &Status, now: Timestamp, printer: &Printer) -> Vec<String> {
+    let room = printer.width.saturating_sub(GUTTER);
+    let rows = status.orphans.iter().map(|orphan| {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let product = format!("{} {}", part(&orphan.product), part(&orphan.version));
+        let since = orphan.since.map(|at| ago(at, now, printer)).unwrap_or_default();
+        let (cluster, object) = (orphan.object.cluster.clone(), orphan.object.to_string());
+        vec![cluster, object, part(&orphan.size), product.trim_end().to_owned(), since]
+    });
+    table(&rows.collect::<Vec<_>>()).into_iter().map(|line| cut(&line, room)).collect()
 }
 
 fn clusters(status: &Status, printer: &Printer) -> Vec<String> {

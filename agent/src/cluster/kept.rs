@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidegate_core::live::{Gap, LiveObject, Observation, Prediction};
+use tidegate_core::diff::claims;
+use tidegate_core::live::{ClusterObservation, Gap, LiveObject, Observation, Prediction};
 use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
 use tokio::time::Instant;
 
@@ -69,6 +70,43 @@ impl Cluster {
             None => self.remembered().remove(reference),
         };
         Ok(observation)
+    }
+
+    /// Adds the claims that sets leave behind which nobody wants any more. A set of which they cannot be listed is not
+    /// observed: nobody could tell what becomes of its data.
+    pub(super) async fn add_claims(&self, unwanted: &[ObjectRef], into: &mut ClusterObservation) {
+        for reference in unwanted.iter().filter(|it| claims::is_set(it)) {
+            let Some(set) = into.objects.get(reference).and_then(Observation::live) else {
+                continue;
+            };
+            if claims::templates(&set).is_empty() {
+                continue;
+            }
+            match self.claims_of(&set).await {
+                Ok(found) => {
+                    let names = found.iter().map(|(claim, _)| claim.clone()).collect();
+                    if let Some(own) = into.objects.get_mut(reference) {
+                        own.holds = names;
+                    }
+                    for (claim, live) in found {
+                        let live = LiveObject::new(&live);
+                        let seen = || observed(Some(live), Prediction::NotDesired);
+                        into.objects.entry(claim).or_insert_with(seen);
+                    }
+                }
+                Err(gap) => {
+                    into.objects.remove(reference);
+                    into.gaps.insert(reference.clone(), gap);
+                }
+            }
+        }
+    }
+
+    async fn claims_of(&self, set: &Object) -> Result<Vec<(ObjectRef, Object)>, Gap> {
+        let path = format!("/api/v1/namespaces/{}/persistentvolumeclaims", set.namespace());
+        let found = self.list(&path).await.map_err(|error| error.gap())?;
+        let own = found.into_iter().filter(|it| claims::ordinal(set, it.name()).is_some());
+        Ok(own.map(|claim| (self.reference("", CLAIM, &claim), claim)).collect())
     }
 
     fn remembered(&self) -> MutexGuard<'_, BTreeMap<ObjectRef, Kept>> {

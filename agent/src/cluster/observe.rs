@@ -21,6 +21,7 @@ use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
 use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
 use super::tried::what;
+use super::unmarked::Unmarked;
 use super::{Cluster, Verified, WIDTH, at_version};
 
 /// The kind whose objects define kinds.
@@ -67,6 +68,7 @@ impl Cluster {
         let wanted: BTreeSet<&ObjectRef> = desired.iter().map(|object| &object.reference).collect();
         self.forget_answers(&wanted);
         let orphans = inventory.iter().filter(|(reference, _)| !wanted.contains(*reference));
+        let unwanted: Vec<ObjectRef> = orphans.clone().map(|(it, _)| (*it).clone()).collect();
         let tasks: Vec<_> = desired
             .iter()
             .map(|object| (&object.reference, object.api_version.as_str(), Some(*object)))
@@ -77,8 +79,20 @@ impl Cluster {
             observation.gap = Some(gap);
             return observation;
         }
-        let asked = tasks.iter().map(|(reference, version, _)| (*reference, *version));
+        let entries: BTreeMap<&ObjectRef, &InventoryEntry> = inventory.iter().copied().collect();
+        let lasts = |it: &ObjectRef| Unmarked::lasts(it, entries.get(it).copied());
+        let remembered = |it: &ObjectRef| lasts(it).ok_or(()).and_then(|_| self.unmarked.get(it));
+        let (known, open): (Vec<_>, Vec<_>) =
+            tasks.iter().map(|task| (task, remembered(task.0))).partition(|(_, it)| it.is_ok());
+        let asked = open.iter().map(|((reference, version, _), _)| (*reference, *version));
         let mut found = self.look_each(asked.collect()).await;
+        for (reference, answer) in &found {
+            if let (Some(lasts), Ok(object)) = (lasts(reference), answer) {
+                self.unmarked.keep(reference, object.clone(), lasts);
+            }
+        }
+        found
+            .extend(known.into_iter().filter_map(|((it, ..), known)| Some((*it, Ok(known.ok()?)))));
         coming.note_absent_namespaces(
             found.iter().filter(|(reference, _)| wanted.contains(**reference)),
         );
@@ -106,6 +120,7 @@ impl Cluster {
                 }
             }
         }
+        self.add_claims(&unwanted, &mut observation).await;
         observation.around = self.surroundings(desired, &observation.objects).await;
         observation
     }

@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::Value;
-use tidegate_core::live::Gap;
+use tidegate_core::live::{ClusterObservation, Gap};
 use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
 use tidegate_core::pod::Pod;
 use tokio::sync::watch as signal;
@@ -182,6 +182,10 @@ impl Cluster {
         let mut found = BTreeMap::new();
         let mut asked: BTreeMap<&str, Vec<Asked<'_>>> = BTreeMap::new();
         for (reference, workload) in workloads {
+            if reference.is_node() {
+                found.insert((*reference).clone(), self.pods_on(&reference.name).await?);
+                continue;
+            }
             let Some(selection) = Selection::of(workload) else { continue };
             let one = Asked { reference, workload, selection };
             let known = if told == Told::ByWatch && one.is_watched(self.watches.site()) {
@@ -232,6 +236,33 @@ impl Cluster {
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let pods = seen.as_ref()?.get(one.workload.namespace());
         Some(pods.map(|pods| one.own(pods.values())).unwrap_or_default())
+    }
+
+    /// The pods of nodes that are to be emptied, added to what was observed; of nodes that are not there none.
+    pub async fn add_nodes(&self, nodes: &[String], into: &mut ClusterObservation) {
+        for node in nodes {
+            let is_there = into.objects.iter().any(|(reference, observation)| {
+                reference.is_node() && reference.name == *node && observation.live.is_some()
+            });
+            if !is_there {
+                continue;
+            }
+            match self.pods_on(node).await {
+                Ok(pods) => {
+                    into.around.nodes.insert(node.clone(), pods);
+                }
+                Err(gap) => {
+                    into.around.unknown.insert("pods".to_owned(), gap);
+                }
+            }
+        }
+    }
+
+    /// All pods of a node.
+    async fn pods_on(&self, node: &str) -> Result<Vec<Pod>, Gap> {
+        let query = api::query(&[("fieldSelector", &format!("spec.nodeName={node}"))]);
+        let found = self.list(&format!("/api/v1/pods{query}")).await;
+        Ok(found.map_err(|error| error.gap())?.iter().map(Pod::of).collect())
     }
 
     async fn pods_of(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, Gap> {

@@ -407,7 +407,10 @@ impl Watched {
             let app = App {
                 cluster: step.cluster.clone(),
                 name: (part(PRODUCT), part(APP)),
-                is_same_template: matches!(rollout.driver, Driver::Restart | Driver::Whole),
+                is_same_template: matches!(
+                    rollout.driver,
+                    Driver::Restart | Driver::Drain | Driver::Whole
+                ),
                 uids: BTreeSet::new(),
                 old: BTreeSet::new(),
                 new: BTreeSet::new(),
@@ -507,11 +510,18 @@ impl Watched {
 /// By which labels the pods of a step are known.
 fn labels(step: &Step) -> Option<BTreeMap<String, String>> {
     let (product, app) = match (&step.rollout, step.kind) {
+        // Pods of a node are those of many apps.
+        (Some(rollout), _) if rollout.unit.is_node() => return None,
         (Some(rollout), _) => (rollout.unit.product.clone(), rollout.unit.app.clone()),
         (None, StepKind::Job(_)) => (step.product.clone()?, step.id.rsplit('/').next()?.to_owned()),
-        (None, StepKind::Objects(_) | StepKind::Rollout | StepKind::Zones | StepKind::Prune) => {
-            return None;
-        }
+        (
+            None,
+            StepKind::Objects(_)
+            | StepKind::Rollout
+            | StepKind::Zones
+            | StepKind::Offline
+            | StepKind::Prune,
+        ) => return None,
     };
     Some([(PRODUCT.to_owned(), product), (APP.to_owned(), app)].into())
 }

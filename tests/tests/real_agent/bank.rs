@@ -16,7 +16,9 @@ use tidegate_core::plan::TaskKind;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, binaries};
 
-use super::steps::{api, delivered, inventory_is_what_exists, planned, rests, storage_class};
+use super::steps::{
+    api, delivered, inventory_is_what_exists, planned, rests, storage_class, uninstalled,
+};
 
 const LI_NA: (&str, &str) = ("Li Na", "li.na@bank.example");
 /// Everybody who may be asked: two of operations, of whom one is security, and one of the business.
@@ -260,6 +262,6 @@ async fn removal(site: &mut TestSite, client: &Client) {
     for person in APPROVERS {
         site.approve(person, &plan);
     }
-    delivered(site, &plan).await;
+    uninstalled(site, &plan, "wang-wei").await;
     assert!(jobs.get_opt("daily-report").await.unwrap().is_none());
 }

@@ -10,7 +10,9 @@ use tidegate_core::plan::TaskKind;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, binaries, manifests};
 
-use super::steps::{api, delivered, inventory_is_what_exists, planned, rests, storage_class};
+use super::steps::{
+    api, delivered, inventory_is_what_exists, planned, rests, storage_class, uninstalled,
+};
 
 const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
 const OTTO: &str = "otto";
@@ -158,7 +160,7 @@ async fn manifests_of_others_are_delivered_as_they_are() {
     site.push(MARIA, "No guest book");
     let plan = planned(&mut site, TaskKind::Uninstall).await;
     site.approve(OTTO, &plan);
-    delivered(&mut site, &plan).await;
+    uninstalled(&mut site, &plan, OTTO).await;
     assert!(services.get_opt("frontend").await.unwrap().is_none());
     inventory_is_what_exists(&site, "addons", &[("main", &client)]).await;
 }

@@ -35,6 +35,25 @@ pub(crate) async fn delivered(site: &mut TestSite, plan: &str) {
     settled(site).await;
 }
 
+/// Confirms each wave in which products went offline, until the release of a plan has deleted them and ended well.
+pub(crate) async fn uninstalled(site: &mut TestSite, plan: &str, by: &str) {
+    loop {
+        let next = |status: &Status| {
+            let row = status.releases.iter().find(|row| row.plan.as_str() == plan)?;
+            let release = status.release.as_ref().filter(|it| it.row.plan.as_str() == plan);
+            let is_asked = release.is_some_and(|release| {
+                release.waits.iter().any(|wait| wait.code == "RELEASE/AWAIT_WAVE_CONFIRM")
+            });
+            (is_asked || row.phase.is_ended()).then_some(is_asked)
+        };
+        if !site.see("a wave that waits for its confirmation, or the end", next).await {
+            return delivered(site, plan).await;
+        }
+        // Another round may have to see it; who confirms twice is told so.
+        site.run(&["releases", "confirm", "--as", by]);
+    }
+}
+
 pub(crate) async fn settled(site: &mut TestSite) {
     let is_settled = |status: &Status| {
         (status.condition == Condition::Settled && status.plan.is_none()).then_some(())

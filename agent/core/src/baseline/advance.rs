@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Baseline, BaselineApp, BaselineProduct, CarriedOut};
-use crate::change::Held;
+use super::{Baseline, BaselineApp, BaselineProduct, CarriedOut, Uninstalled};
+use crate::change::{Action, Held};
 use crate::desired::{Asked, DesiredState, Unit};
 use crate::image;
 use crate::plan::Plan;
@@ -85,6 +85,7 @@ impl Baseline {
             images: BTreeMap::new(),
             operations: BTreeMap::new(),
             imported: None,
+            uninstalled: BTreeMap::new(),
         });
         reached.release.clone_into(&mut baseline.release);
         baseline.recorded_at = reached.at;
@@ -108,6 +109,7 @@ impl Baseline {
         for name in gone {
             baseline.remove(&name, &left);
         }
+        baseline.remember_uninstalled(previous, plan, reached.release, reached.at);
         if reached.is_complete {
             baseline.revision.clone_from(&plan.revision);
             let before = std::mem::take(&mut baseline.grants);
@@ -131,6 +133,40 @@ impl Baseline {
             done.at = at;
             done.apps.insert(asked.unit.clone());
         }
+    }
+
+    /// Remembers when products left clusters where something of them was kept, until they are there again.
+    fn remember_uninstalled(
+        &mut self,
+        previous: Option<&Self>,
+        plan: &Plan,
+        release: &str,
+        at: Timestamp,
+    ) {
+        let keeps = |product: &str, cluster: &str| {
+            plan.content.changes.changes.iter().any(|change| {
+                change.action == Action::Keep
+                    && change.object.cluster == cluster
+                    && change.owner.product.as_deref() == Some(product)
+            })
+        };
+        for (name, product) in previous.iter().flat_map(|it| &it.products) {
+            let now = self.products.get(name);
+            let is_there = |cluster: &str| now.is_some_and(|it| it.clusters.contains_key(cluster));
+            for cluster in product.clusters.keys() {
+                if !is_there(cluster) && keeps(name, cluster) {
+                    let (version, release) = (product.version.clone(), release.to_owned());
+                    let places = self.uninstalled.entry(name.clone()).or_default();
+                    places.insert(cluster.clone(), Uninstalled { version, release, at });
+                }
+            }
+        }
+        for (name, product) in &self.products {
+            if let Some(places) = self.uninstalled.get_mut(name) {
+                places.retain(|cluster, _| !product.clusters.contains_key(cluster));
+            }
+        }
+        self.uninstalled.retain(|_, places| !places.is_empty());
     }
 
     fn take_over(&mut self, deployment: &Deployment, desired: &DesiredState, left: &Left<'_>) {

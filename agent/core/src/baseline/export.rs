@@ -123,6 +123,7 @@ mod tests {
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
             operations: BTreeMap::new(),
+            uninstalled: BTreeMap::new(),
             imported: None,
         };
         let carried = Carried { consumed: ["a-1".to_owned()].into(), ..Carried::default() };

@@ -13,6 +13,8 @@ use crate::change::Shown;
 use crate::desired::{Layer, Owner};
 use crate::live::{ClusterObservation, LiveObject, Surroundings};
 
+mod nodes;
+
 const CLUSTER: &str = "room-a";
 
 fn owner() -> Owner {

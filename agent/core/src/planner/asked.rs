@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
 use super::is_left_alone;
 use crate::baseline::Baseline;
 use crate::change::{Action, Change, ChangeSet, Effect};
-use crate::desired::{Asked, DesiredState, Unit, UnitId, UnitKind};
+use crate::desired::{Asked, DesiredObject, DesiredState, Uninstalled, Unit, UnitId, UnitKind};
 use crate::live::{LiveState, Observation};
 use crate::object::{OPERATION, ObjectRef};
 use crate::plan::PlanReport;
@@ -32,7 +33,8 @@ pub(super) fn pending(
     };
     let is_open = |asked: &&Asked| {
         let (unit, done) = (&asked.unit, baseline.is_some_and(|it| it.has_carried_out(asked)));
-        !done && !is_left_alone(&unit.product, &unit.app, site) && !is_held(unit)
+        let is_held = !unit.is_node() && is_held(unit);
+        !done && !is_left_alone(&unit.product, &unit.app, site) && !is_held
     };
     let mut pending: Vec<Asked> = desired.asked.iter().filter(is_open).cloned().collect();
     let units: BTreeMap<&UnitId, &Unit> = desired.units.iter().map(|it| (&it.id, it)).collect();
@@ -47,8 +49,15 @@ pub(super) fn pending(
             !matches!(effect, Effect::PlaceIsTakenBy { object } if left_out.contains(object))
         });
     }
-    // A workload that is not there has no pods to start anew; a Job that is there has had its run.
+    // A workload that is not there has no pods to start anew; a Job that is there has had its run. Of a node whose pods could
+    // not be looked at nobody can say what goes.
     pending.retain(|asked| {
+        if asked.unit.is_node() {
+            return live
+                .clusters
+                .get(&asked.unit.cluster)
+                .is_some_and(|cluster| cluster.around.nodes.contains_key(&asked.unit.app));
+        }
         units.get(&asked.unit).is_some_and(|unit| match unit.kind {
             UnitKind::Standard => {
                 let there = live.observation(&unit.workload).and_then(Observation::live);
@@ -61,6 +70,8 @@ pub(super) fn pending(
         })
     });
     report.findings.extend(remarks(desired, site, baseline));
+    report.findings.extend(unknown_nodes(desired, live));
+    report.findings.extend(uninstalled(changes, desired, site, baseline));
     pending
 }
 
@@ -111,8 +122,56 @@ fn remarks(desired: &DesiredState, site: &ValidSite, baseline: Option<&Baseline>
     });
     done.map(|(name, done)| {
         let place = site.operations.get(name).map(|operation| operation.place.clone());
-        let finding = Finding::note("OPERATION/DONE").at(place).with("name", name);
-        finding.with("release", &done.release).with("at", done.at)
+        let mut own = desired.asked.iter().filter(|it| it.operation == *name);
+        // The nodes stay cordoned as long as the document is there.
+        let is_drain = own.any(|asked| asked.unit.is_node());
+        let code = if is_drain { "OPERATION/DRAINED" } else { "OPERATION/DONE" };
+        let finding = Finding::note(code).at(place).with("name", name);
+        let at = Timestamp::from_second(done.at.as_second()).unwrap_or(done.at);
+        finding.with("release", &done.release).with("at", at)
+    })
+    .collect()
+}
+
+/// Nodes that operations name and that are not there: gone, or never were.
+fn unknown_nodes(desired: &DesiredState, live: &LiveState) -> Vec<Finding> {
+    let is_gone = |object: &&DesiredObject| {
+        let observed = live.observation(&object.reference);
+        object.reference.is_node() && observed.is_some_and(|it| it.live.is_none())
+    };
+    let gone = desired.objects.iter().filter(is_gone);
+    gone.map(|object| {
+        let finding = Finding::warning("OPERATION/NODE_UNKNOWN").at(object.place.clone());
+        let finding = finding.with("node", &object.reference.name);
+        finding.with("cluster", &object.reference.cluster)
+    })
+    .collect()
+}
+
+/// Operations that remove a product of which nothing is left to remove.
+fn uninstalled(
+    changes: &ChangeSet,
+    desired: &DesiredState,
+    site: &ValidSite,
+    baseline: Option<&Baseline>,
+) -> Vec<Finding> {
+    let is_open = |asked: &&Uninstalled| {
+        let is_of = |cluster: &str| asked.is_of(&asked.product, cluster);
+        let delivered = baseline.and_then(|baseline| baseline.products.get(&asked.product));
+        let goes = |change: &Change| {
+            change.owner.product.as_ref() == Some(&asked.product)
+                && change.action != Action::Keep
+                && is_of(&change.object.cluster)
+        };
+        delivered.is_some_and(|product| product.clusters.keys().any(|it| is_of(it)))
+            || changes.changes.iter().any(goes)
+            || changes.held.iter().any(|held| held.product.as_ref() == Some(&asked.product))
+    };
+    let done = desired.uninstalls.iter().filter(|asked| !is_open(asked));
+    done.map(|asked| {
+        let place = site.operations.get(&asked.operation).map(|it| it.place.clone());
+        let finding = Finding::note("OPERATION/UNINSTALLED").at(place);
+        finding.with("name", &asked.operation).with("product", &asked.product)
     })
     .collect()
 }

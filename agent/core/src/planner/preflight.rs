@@ -50,7 +50,7 @@ fn moved(rollout: &Rollout, live: &LiveState) -> Vec<Finding> {
 
 /// Apps whose pods are to change in groups and are not all ready now. Which ones is looked at when the step begins.
 fn unready(rollout: &Rollout, live: &LiveState) -> Option<Finding> {
-    if matches!(rollout.driver, Driver::Whole | Driver::Restart) {
+    if matches!(rollout.driver, Driver::Whole | Driver::Restart | Driver::Drain) {
         return None;
     }
     let there = live.observation(&rollout.workload)?.live()?;
@@ -58,7 +58,11 @@ fn unready(rollout: &Rollout, live: &LiveState) -> Option<Finding> {
         Driver::DaemonSet => {
             (there.integer("/status/desiredNumberScheduled")?, "/status/numberReady")
         }
-        Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
+        Driver::Whole
+        | Driver::StatefulSet
+        | Driver::Deployment
+        | Driver::Restart
+        | Driver::Drain => {
             // Without a status its controller has not seen it yet.
             there.integer("/status/replicas")?;
             (there.integer("/spec/replicas").unwrap_or(1), "/status/readyReplicas")

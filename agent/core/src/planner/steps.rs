@@ -7,7 +7,7 @@ use tidegate_schema::scalar::Duration;
 
 use super::rollout::Asks;
 use super::waves::{self, Layout};
-use super::{is_done, rollout};
+use super::{drain, is_done, rollout};
 use crate::change::{Action, Change};
 use crate::desired::{Asked, Layer, Unit, UnitId, UnitKind};
 use crate::live::LiveState;
@@ -19,6 +19,8 @@ use crate::task::{self, Basis};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Foundation,
+    /// A node that is emptied.
+    Drain(String),
     Support,
     Task(String),
     /// An app, or all workloads of a product that belong to none (empty).
@@ -27,6 +29,8 @@ enum Stage {
     Restart(String),
     Network,
     Test(String),
+    /// The pods of what is uninstalled go.
+    Offline,
     Prune,
 }
 
@@ -50,8 +54,13 @@ pub(super) fn waves(
     for change in basis.changes.changes.iter().filter(|change| is_done(change.action)) {
         sets.entry(key(layout, change)).or_default().push(change);
     }
+    for change in basis.changes.changes.iter().filter(|change| basis.goes_offline(change)) {
+        if let Some(key) = offline(layout, change) {
+            sets.entry(key).or_default().push(change);
+        }
+    }
     for asked in basis.asked {
-        if let Some(key) = restart(basis, layout, &asked.unit) {
+        if let Some(key) = moved(basis, layout, &asked.unit) {
             sets.entry(key).or_default();
         }
     }
@@ -83,8 +92,16 @@ pub(super) fn waves(
     steps.into_iter().map(wave).collect()
 }
 
-/// The step that starts an app's pods anew, unless it is no app with pods or they are made anew anyway.
-fn restart(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
+/// The step that empties a node, or the one that starts an app's pods anew, unless it is no app with pods or they are made anew anyway.
+fn moved(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
+    if id.is_node() {
+        return Some(Key {
+            wave: layout.foundation(&id.cluster),
+            cluster: id.cluster.clone(),
+            product: String::new(),
+            stage: Stage::Drain(id.app.clone()),
+        });
+    }
     let unit = basis.desired.units.iter().find(|unit| unit.id == *id)?;
     let mut changes = basis.changes.changes.iter();
     let is_anyway = changes.any(|it| it.object == unit.workload && rollout::replaces_pods(it));
@@ -94,6 +111,13 @@ fn restart(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
         product: id.product.clone(),
         stage: Stage::Restart(id.app.clone()),
     })
+}
+
+/// The step that takes away the pods of what is uninstalled.
+fn offline(layout: &Layout, change: &Change) -> Option<Key> {
+    let (product, cluster) = (change.owner.product.clone()?, change.object.cluster.clone());
+    let wave = layout.offline(&product, &cluster)?;
+    Some(Key { wave, cluster, product, stage: Stage::Offline })
 }
 
 fn key(layout: &Layout, change: &Change) -> Key {
@@ -121,6 +145,22 @@ fn key(layout: &Layout, change: &Change) -> Key {
         (layout.product(&product, &cluster), product, stage)
     };
     Key { wave, cluster, product, stage }
+}
+
+/// What a step does; an app's pods change in groups where it has a rollout.
+fn kind(stage: &Stage, has_rollout: bool) -> StepKind {
+    match stage {
+        Stage::Foundation => StepKind::Objects(Layer::Foundation),
+        Stage::Drain(_) => StepKind::Rollout,
+        Stage::Support => StepKind::Objects(Layer::Support),
+        Stage::Task(_) => StepKind::Job(Layer::Task),
+        Stage::Workload(_) | Stage::Restart(_) if has_rollout => StepKind::Rollout,
+        Stage::Workload(_) | Stage::Restart(_) => StepKind::Objects(Layer::Workload),
+        Stage::Network => StepKind::Objects(Layer::Network),
+        Stage::Test(_) => StepKind::Job(Layer::Test),
+        Stage::Offline => StepKind::Offline,
+        Stage::Prune => StepKind::Prune,
+    }
 }
 
 struct Builder<'a> {
@@ -190,6 +230,9 @@ impl<'a> Builder<'a> {
     }
 
     fn step(&self, key: &Key, changes: &[&Change], findings: &mut Vec<Finding>) -> Step {
+        if let Stage::Drain(node) = &key.stage {
+            return self.drain_step(key, &UnitId::node(&key.cluster, node));
+        }
         let of = |wanted: &[Action]| -> Vec<_> {
             let own = changes.iter().filter(|change| wanted.contains(&change.action));
             own.map(|change| change.object.clone()).collect()
@@ -199,13 +242,20 @@ impl<'a> Builder<'a> {
         order::sort_for_apply(&mut apply);
         order::sort_for_apply(&mut replace);
         order::sort_for_delete(&mut prune);
+        let is_offline = key.stage == Stage::Offline;
+        let offline = if is_offline { std::mem::take(&mut prune) } else { Vec::new() };
         let app = match &key.stage {
             Stage::Task(app) | Stage::Workload(app) | Stage::Restart(app) | Stage::Test(app) => {
                 Some(app.as_str())
             }
-            Stage::Foundation | Stage::Support | Stage::Network | Stage::Prune => None,
+            Stage::Foundation
+            | Stage::Drain(_)
+            | Stage::Support
+            | Stage::Network
+            | Stage::Offline
+            | Stage::Prune => None,
         };
-        let policy = self.basis.site.rollout_policy(&key.product, app);
+        let policy = self.basis.rollout_policy(&key.product, app);
         let unit = app.and_then(|app| self.unit(&key.cluster, &key.product, app));
         let workload = unit.and_then(|unit| {
             let change = changes.iter().find(|change| change.object == unit.workload)?;
@@ -235,19 +285,15 @@ impl<'a> Builder<'a> {
             Stage::Task(_) | Stage::Test(_) => {
                 changes.iter().any(|it| it.object.kind == "Job" && it.action == Action::Create)
             }
-            Stage::Foundation | Stage::Support | Stage::Network | Stage::Prune => false,
+            Stage::Foundation
+            | Stage::Drain(_)
+            | Stage::Support
+            | Stage::Network
+            | Stage::Offline
+            | Stage::Prune => false,
         };
         let operations = unit.filter(|_| does_what_is_asked).map(|unit| self.asked(&unit.id));
-        let kind = match &key.stage {
-            Stage::Foundation => StepKind::Objects(Layer::Foundation),
-            Stage::Support => StepKind::Objects(Layer::Support),
-            Stage::Task(_) => StepKind::Job(Layer::Task),
-            Stage::Workload(_) | Stage::Restart(_) if rollout.is_some() => StepKind::Rollout,
-            Stage::Workload(_) | Stage::Restart(_) => StepKind::Objects(Layer::Workload),
-            Stage::Network => StepKind::Objects(Layer::Network),
-            Stage::Test(_) => StepKind::Job(Layer::Test),
-            Stage::Prune => StepKind::Prune,
-        };
+        let kind = kind(&key.stage, rollout.is_some());
         Step {
             id: self.id(key),
             kind,
@@ -256,11 +302,33 @@ impl<'a> Builder<'a> {
             needs: self.needs(key),
             apply,
             replace,
+            offline,
             prune,
             zones: Vec::new(),
             rollout,
+            drain: None,
             operations: operations.unwrap_or_default(),
             timeout_seconds: policy.timeout.map_or(rollout::TIMEOUT_SECONDS, Duration::seconds),
+        }
+    }
+
+    fn drain_step(&self, key: &Key, node: &UnitId) -> Step {
+        let terms = drain::terms(self.basis, node);
+        Step {
+            id: self.id(key),
+            kind: StepKind::Rollout,
+            cluster: key.cluster.clone(),
+            product: None,
+            needs: self.needs(key),
+            apply: Vec::new(),
+            replace: Vec::new(),
+            offline: Vec::new(),
+            prune: Vec::new(),
+            zones: Vec::new(),
+            rollout: Some(drain::rollout(node, self.live, terms)),
+            drain: Some(terms),
+            operations: self.asked(node),
+            timeout_seconds: rollout::TIMEOUT_SECONDS,
         }
     }
 
@@ -290,9 +358,11 @@ impl<'a> Builder<'a> {
             needs: needs.map(|key| self.id(key)).collect(),
             apply: Vec::new(),
             replace: Vec::new(),
+            offline: Vec::new(),
             prune: Vec::new(),
             zones: names.to_vec(),
             rollout: None,
+            drain: None,
             operations: Vec::new(),
             timeout_seconds: rollout::TIMEOUT_SECONDS,
         }
@@ -318,8 +388,10 @@ impl<'a> Builder<'a> {
         };
         match &key.stage {
             Stage::Foundation => set("foundation"),
+            Stage::Drain(node) => set(&format!("{node}.drain")),
             Stage::Support => set("support"),
             Stage::Network => set("network"),
+            Stage::Offline => set("offline"),
             Stage::Prune => set("prune"),
             Stage::Workload(app) if app.is_empty() => set("workloads"),
             Stage::Task(app) if app.is_empty() => set("tasks"),
@@ -341,10 +413,12 @@ impl<'a> Builder<'a> {
         let (wave, cluster) = (key.wave, key.cluster.as_str());
         let foundation = || {
             let own = self.steps_of(wave, cluster, "").iter().copied();
-            own.filter(|before| before.stage == Stage::Foundation)
+            own.filter(|before| matches!(before.stage, Stage::Foundation | Stage::Drain(_)))
         };
         let before: Vec<&Key> = match (&key.stage, key.product.as_str()) {
             (Stage::Foundation, _) => Vec::new(),
+            // One node after the other.
+            (Stage::Drain(_), _) => foundation().filter(|before| *before < key).collect(),
             // What is the cluster's own goes last there; what is a product's after the rest of the product.
             (Stage::Prune, "") => {
                 self.steps_of_wave(wave).filter(|it| it.cluster == key.cluster).collect()
@@ -375,7 +449,7 @@ impl<'a> Builder<'a> {
             own.is_some_and(|earlier| earlier.contains(other))
         };
         match (&before.stage, &key.stage) {
-            (Stage::Prune, _) => false,
+            (Stage::Offline | Stage::Prune | Stage::Drain(_), _) => false,
             (Stage::Task(own) | Stage::Workload(own), Stage::Task(app) | Stage::Workload(app)) => {
                 // Tasks prepare the ground, unless one says that it comes after an app.
                 let prepares =

@@ -28,6 +28,9 @@ pub(super) struct Layout {
     products: BTreeMap<(String, String), usize>,
     /// Index of the wave of each cluster's own objects.
     foundations: BTreeMap<String, usize>,
+    /// Index of the wave in which what is uninstalled goes offline, by product and cluster; its objects are deleted in the
+    /// next.
+    offline: BTreeMap<(String, String), usize>,
     /// Index of the wave of all prunes; each in the wave of its cluster when absent.
     prunes: Option<usize>,
 }
@@ -36,6 +39,11 @@ impl Layout {
     pub(super) fn product(&self, product: &str, cluster: &str) -> usize {
         let key = (product.to_owned(), cluster.to_owned());
         self.products.get(&key).copied().unwrap_or_else(|| self.foundation(cluster))
+    }
+
+    /// The wave in which the pods of what is uninstalled go.
+    pub(super) fn offline(&self, product: &str, cluster: &str) -> Option<usize> {
+        self.offline.get(&(product.to_owned(), cluster.to_owned())).copied()
     }
 
     pub(super) fn foundation(&self, cluster: &str) -> usize {
@@ -65,7 +73,7 @@ pub(super) fn layout(basis: Basis<'_>, findings: &mut Vec<Finding>) -> Layout {
     let products: BTreeSet<&String> = touched.iter().map(|(product, _)| product).collect();
     let lists: BTreeMap<&String, Vec<WaveSelector>> = products
         .iter()
-        .map(|product| (*product, basis.site.rollout_policy(product, None).waves))
+        .map(|product| (*product, basis.rollout_policy(product, None).waves))
         .filter(|(_, waves)| !waves.is_empty())
         .collect();
     let all =
@@ -74,7 +82,62 @@ pub(super) fn layout(basis: Basis<'_>, findings: &mut Vec<Finding>) -> Layout {
     if all.is_empty() || (lists.is_empty() && has_products) {
         return by_levels(basis, &touched);
     }
-    by_clusters(basis, &touched, &lists, &all, findings)
+    let layout = by_clusters(basis, &touched, &lists, &all, findings);
+    offline_by_clusters(basis, layout)
+}
+
+/// Products that are uninstalled from clusters in which pods of theirs may run.
+fn uninstalled(basis: Basis<'_>) -> BTreeSet<(String, String)> {
+    let going = basis.changes.changes.iter().filter(|change| basis.goes_offline(change));
+    going
+        .filter_map(|change| Some((change.owner.product.clone()?, change.object.cluster.clone())))
+        .collect()
+}
+
+/// The wave in which products go offline: a person looks whether anything misses them before the next deletes what is left.
+fn offline_slot<'a>(
+    basis: Basis<'_>,
+    name: String,
+    products: impl Iterator<Item = &'a String>,
+) -> Slot {
+    let policies: Vec<_> = products.map(|it| basis.rollout_policy(it, None)).collect();
+    let bakes = policies.iter().filter_map(|policy| policy.bake).map(Duration::seconds);
+    let bake_seconds = bakes.max().unwrap_or(0);
+    let confirm = policies.iter().any(|policy| policy.beta.unwrap_or(true));
+    Slot { name, bake_seconds, confirm }
+}
+
+/// Waves of clusters in which products are uninstalled, each followed by one in which they go offline and one in which their
+/// objects are deleted, before the next clusters.
+fn offline_by_clusters(basis: Basis<'_>, mut layout: Layout) -> Layout {
+    let mut going: BTreeMap<usize, BTreeSet<(String, String)>> = BTreeMap::new();
+    for (product, cluster) in uninstalled(basis) {
+        let wave = layout.product(&product, &cluster);
+        going.entry(wave).or_default().insert((product, cluster));
+    }
+    for (wave, places) in going.into_iter().rev() {
+        let shifted = |index: &mut usize| *index += if *index > wave { 2 } else { 0 };
+        layout.products.values_mut().for_each(shifted);
+        layout.foundations.values_mut().for_each(shifted);
+        layout.offline.values_mut().for_each(shifted);
+        let name = layout.slots.get(wave).map(|slot| slot.name.clone()).unwrap_or_default();
+        let unused = |suffix: &str| {
+            let mut name = format!("{name}-{suffix}");
+            while layout.slots.iter().any(|slot| slot.name == name) {
+                name.push_str("-products");
+            }
+            name
+        };
+        let (offline, deleted) = (unused("offline"), unused("uninstall"));
+        let offline = offline_slot(basis, offline, places.iter().map(|(product, _)| product));
+        layout.slots.insert(wave + 1, offline);
+        layout.slots.insert(wave + 2, Slot { name: deleted, ..Slot::default() });
+        for place in places {
+            layout.products.insert(place.clone(), wave + 2);
+            layout.offline.insert(place, wave + 1);
+        }
+    }
+    layout
 }
 
 /// The wave lists that solutions name: they also count for changes that concern no product.
@@ -87,7 +150,8 @@ fn site_lists(site: &ValidSite) -> Vec<Vec<WaveSelector>> {
 /// Products and clusters in which something is applied or deleted, or done for an operation.
 fn touched(basis: Basis<'_>) -> BTreeSet<(String, String)> {
     let changes = basis.changes.changes.iter().filter(|change| is_done(change.action));
-    let asked = basis.asked.iter().map(|it| (it.unit.product.clone(), it.unit.cluster.clone()));
+    let asked = basis.asked.iter().filter(|it| !it.unit.is_node());
+    let asked = asked.map(|it| (it.unit.product.clone(), it.unit.cluster.clone()));
     changes
         .filter_map(|change| Some((change.owner.product.clone()?, change.object.cluster.clone())))
         .chain(asked)
@@ -110,6 +174,13 @@ fn by_levels(basis: Basis<'_>, touched: &BTreeSet<(String, String)>) -> Layout {
         for (product, cluster) in touched.iter().filter(|(product, _)| level.contains(product)) {
             layout.products.insert((product.clone(), cluster.clone()), index + 1);
         }
+    }
+    let going = uninstalled(basis);
+    if !going.is_empty() {
+        let products = going.iter().map(|(product, _)| product);
+        layout.slots.push(offline_slot(basis, "offline".to_owned(), products));
+        let wave = layout.slots.len() - 1;
+        layout.offline = going.into_iter().map(|place| (place, wave)).collect();
     }
     layout.slots.push(slot("prune".to_owned()));
     layout.prunes = Some(layout.slots.len() - 1);
@@ -144,8 +215,8 @@ fn by_clusters(
         let selects = |wave: &&WaveSelector| selects(basis.site, wave, cluster);
         waves.iter().find(selects).and_then(&index).unwrap_or(rest)
     };
-    for change in &basis.changes.changes {
-        let cluster = &change.object.cluster;
+    let changed = basis.changes.changes.iter().map(|change| &change.object.cluster);
+    for cluster in changed.chain(basis.asked.iter().map(|asked| &asked.unit.cluster)) {
         layout.foundations.entry(cluster.clone()).or_insert_with(|| pick(&merged, cluster));
     }
     for (product, cluster) in touched {

@@ -15,6 +15,17 @@ pub(super) fn of(code: &str, object: &ObjectRef, reason: &str, pods: Vec<PodFail
     Failure { code: code.to_owned(), args: arguments(args), pods, job: None }
 }
 
+/// A node that was not emptied in time.
+pub(super) fn drain(
+    node: &ObjectRef,
+    seconds: u64,
+    reason: String,
+    pods: Vec<PodFailure>,
+) -> Failure {
+    let args = [("object", node.to_string()), ("seconds", seconds.to_string()), ("reason", reason)];
+    Failure { code: "RELEASE/DRAIN_TIMEOUT".to_owned(), args: arguments(args), pods, job: None }
+}
+
 /// A step that took too long, with what it waited for last.
 pub(super) fn timeout(waits: &[Finding], seconds: u64) -> Failure {
     let awaited = waits.iter().filter_map(|wait| {

@@ -24,7 +24,18 @@ pub(super) fn decide(
     observed: &Observed,
     now: Timestamp,
 ) -> Decision {
-    let Some(decision) = decide_objects(work, step, own, observed, now) else {
+    until_done(step, own, observed, now, decide_objects(work, step, own, observed, now))
+}
+
+/// A step that is done when nothing is left to do, and fails when that takes too long.
+pub(super) fn until_done(
+    step: &Step,
+    own: &StepState,
+    observed: &Observed,
+    now: Timestamp,
+    left: Option<Decision>,
+) -> Decision {
+    let Some(decision) = left else {
         return Decision::event(Event::StepDone { step: step.id.clone() });
     };
     let deadline = after(own.started_at, step.timeout_seconds);
@@ -75,6 +86,9 @@ fn apply(work: Work<'_>, step: &Step, run: Vec<&ObjectRef>, observed: &Observed)
             Decision::deletion(step, reference, observed, finding)
         } else if let Some(desired) = work.desired.object(reference) {
             write(work, step, reference, (&desired.body(), true), observed, finding)
+        } else if reference.is_node() {
+            let bare = Object::node(&reference.name);
+            write(work, step, reference, (&bare, true), observed, finding)
         } else {
             continue;
         };
@@ -169,7 +183,7 @@ fn waiting(reference: &ObjectRef, what: &str) -> Decision {
 
 /// What is not ready of the step's objects: what a person looks at first when a step took too long (A33).
 fn unready(step: &Step, observed: &Observed) -> Vec<PodFailure> {
-    let wanted = step.apply.iter().chain(&step.replace);
+    let wanted = step.apply.iter().chain(&step.replace).chain(&step.offline);
     let pods = wanted.flat_map(|reference| {
         let is_job = reference.kind == "Job";
         observed.pods(reference).iter().filter(move |pod| is_job || !pod.is_ready())
@@ -269,8 +283,8 @@ fn in_trouble(
 
 /// What the server refused for good ends the step; what may pass is tried again until the timeout.
 pub(super) fn refused(step: &Step, observed: &Observed) -> Option<Decision> {
-    let mine = step.apply.iter().chain(&step.replace).chain(&step.prune);
-    mine.filter_map(|reference| Some((reference, observed.failures.get(reference)?)))
+    step.objects()
+        .filter_map(|reference| Some((reference, observed.failures.get(reference)?)))
         .find(|(_, failure)| !failure.is_transient)
         .map(|(reference, refused)| {
             let failure = failure::of(&refused.code, reference, &refused.message, Vec::new());
@@ -347,9 +361,11 @@ mod tests {
             needs: Vec::new(),
             apply: Vec::new(),
             replace: Vec::new(),
+            offline: Vec::new(),
             prune: vec![reference.clone()],
             zones: Vec::new(),
             rollout: None,
+            drain: None,
             operations: Vec::new(),
             timeout_seconds: 60,
         }

@@ -32,7 +32,7 @@ impl Rolling<'_> {
         let is_in_groups = match self.rollout.driver {
             Driver::StatefulSet | Driver::Deployment | Driver::DaemonSet => true,
             // A restart changes nothing, and most often is what mends.
-            Driver::Whole | Driver::Restart => false,
+            Driver::Whole | Driver::Restart | Driver::Drain => false,
         };
         if !is_in_groups || self.own.groups_done > 0 || self.own.is_let_begin {
             return None;
@@ -71,9 +71,11 @@ impl Rolling<'_> {
         }
         let wanted = match self.rollout.driver {
             Driver::DaemonSet => self.there(),
-            Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => {
-                live.replicas()
-            }
+            Driver::Whole
+            | Driver::StatefulSet
+            | Driver::Deployment
+            | Driver::Restart
+            | Driver::Drain => live.replicas(),
         } as usize;
         let waiting: Vec<&str> =
             there.iter().filter(|pod| is_waited_for(pod)).map(|pod| pod.name.as_str()).collect();

@@ -23,7 +23,11 @@ impl Rolling<'_> {
         };
         let Some(listed) = &self.own.listed else {
             let pods = in_order(live, self.pods());
-            return Decision::event(Event::PodsListed { step: self.id(), pods });
+            return Decision::event(Event::PodsListed {
+                step: self.id(),
+                pods,
+                owners: Vec::new(),
+            });
         };
         if let Some(open) = &self.own.open {
             let Some(group) = self.rollout.groups.get(open.group) else {
@@ -88,7 +92,7 @@ fn in_order(live: &Object, pods: &[Pod]) -> Vec<String> {
 
 /// The listed pods of a group. There may be more or fewer than when the plan was made: no group takes more than was
 /// approved for it but the last, which takes the rest.
-fn of_group<'a>(listed: &'a [String], groups: &[Group], index: usize) -> &'a [String] {
+pub(super) fn of_group<'a>(listed: &'a [String], groups: &[Group], index: usize) -> &'a [String] {
     let until = |index: usize| {
         let group = groups.get(index);
         group.map_or(listed.len(), |group| (group.cumulative as usize).min(listed.len()))

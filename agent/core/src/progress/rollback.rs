@@ -12,7 +12,7 @@ use super::terms::Terms;
 use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
 use crate::driver;
 use crate::health::{Health, health_by, is_observed};
-use crate::object::ObjectRef;
+use crate::object::{Object, ObjectRef};
 use crate::plan::Step;
 use crate::release::Event;
 use crate::zone::ZoneData;
@@ -87,7 +87,7 @@ fn touched<'a>(step: &'a Step, own: &StepState) -> Vec<&'a ObjectRef> {
             || own.pruned.contains(*reference)
             || (own.groups_done > 0 && workload == Some(*reference))
     };
-    step.apply.iter().chain(&step.replace).chain(&step.prune).filter(is_touched).rev().collect()
+    step.objects().filter(is_touched).rev().collect()
 }
 
 fn revert_object(
@@ -103,6 +103,17 @@ fn revert_object(
             step: step.id.clone(),
             reference: reference.clone(),
             object: before.body(),
+            is_final: true,
+            terms: Box::new(Terms::none()),
+        };
+        return Decision::effects(vec![effect], finding);
+    }
+    // What was set on a node is given up again; the machine itself is nobody's to delete.
+    if reference.is_node() && observed.object(reference).is_some() {
+        let effect = Effect::Apply {
+            step: step.id.clone(),
+            reference: reference.clone(),
+            object: Object::node(&reference.name),
             is_final: true,
             terms: Box::new(Terms::none()),
         };

@@ -40,6 +40,9 @@ impl Rolling<'_> {
         if self.rollout.driver == Driver::Restart {
             return self.restart();
         }
+        if self.rollout.driver == Driver::Drain {
+            return self.drain();
+        }
         let has_begun = self.own.open.is_some() || self.own.groups_done > 0;
         if !has_begun
             && let Some(decision) =
@@ -116,7 +119,11 @@ impl Rolling<'_> {
             Driver::DaemonSet => {
                 self.live().and_then(|live| live.integer("/status/desiredNumberScheduled"))
             }
-            Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::Restart => None,
+            Driver::Whole
+            | Driver::StatefulSet
+            | Driver::Deployment
+            | Driver::Restart
+            | Driver::Drain => None,
         };
         scheduled.and_then(|it| u32::try_from(it).ok()).unwrap_or_else(|| self.total())
     }
@@ -146,7 +153,7 @@ impl Rolling<'_> {
     fn beyond(&self, desired: &Object, group: &Group, open: Option<usize>) -> Option<Decision> {
         let is_held = match self.rollout.driver {
             Driver::StatefulSet | Driver::Deployment => true,
-            Driver::Whole | Driver::DaemonSet | Driver::Restart => false,
+            Driver::Whole | Driver::DaemonSet | Driver::Restart | Driver::Drain => false,
         };
         let (new, approved) = (self.new_pods(desired), group.cumulative.max(self.own.passed));
         if !is_held || new <= approved {
@@ -170,9 +177,11 @@ impl Rolling<'_> {
             Driver::Deployment => {
                 driver::widened(desired, live, self.pods(), total, group.cumulative)
             }
-            Driver::Whole | Driver::StatefulSet | Driver::DaemonSet | Driver::Restart => {
-                group.cumulative
-            }
+            Driver::Whole
+            | Driver::StatefulSet
+            | Driver::DaemonSet
+            | Driver::Restart
+            | Driver::Drain => group.cumulative,
         };
         driver::form(driver, desired, live, total, open)
     }
@@ -268,7 +277,9 @@ impl Rolling<'_> {
                 let there = u32::try_from(self.pods().len()).unwrap_or(u32::MAX);
                 group.cumulative.min(there)
             }
-            Driver::StatefulSet | Driver::Deployment | Driver::Restart => group.cumulative,
+            Driver::StatefulSet | Driver::Deployment | Driver::Restart | Driver::Drain => {
+                group.cumulative
+            }
         }
     }
 

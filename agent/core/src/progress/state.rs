@@ -96,6 +96,8 @@ pub struct StepState {
     pub reverted: BTreeSet<ObjectRef>,
     /// Uids of the pods that a restart replaces, in order; `None` until they were listed.
     pub listed: Option<Vec<String>>,
+    /// What makes others in the place of a drained node's pods.
+    pub owners: Vec<ObjectRef>,
     /// Groups that are done.
     pub groups_done: usize,
     /// When the last of them ended.
@@ -221,6 +223,8 @@ impl ReleaseState {
             let Some(own) = self.step(&step.id) else { return false };
             match step.rollout.as_ref().map(|rollout| rollout.driver) {
                 Some(Driver::Restart) => own.listed.is_some() || own.is_complete(),
+                // What is still there goes with another try.
+                Some(Driver::Drain) => own.is_complete(),
                 Some(_) => own.status == StepStatus::Done,
                 None => own.applied.iter().any(|object| object.kind == "Job") || own.is_complete(),
             }
@@ -304,6 +308,7 @@ impl StepState {
             pruned: BTreeSet::new(),
             reverted: BTreeSet::new(),
             listed: None,
+            owners: Vec::new(),
             groups_done: 0,
             groups_ended_at: None,
             open: None,
@@ -331,7 +336,10 @@ impl StepState {
                     confirmed_by: None,
                 });
             }
-            Event::PodsListed { pods, .. } => {
+            Event::PodsListed { pods, owners, .. } => {
+                if self.listed.is_none() {
+                    self.owners.clone_from(owners);
+                }
                 self.listed.get_or_insert_with(|| pods.clone());
             }
             Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),

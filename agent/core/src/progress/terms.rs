@@ -57,6 +57,9 @@ pub enum Takes {
     Everything,
 }
 
+/// What is to be deleted was approved with everything in it: the beginning of all paths.
+const WHOLE: &[&str] = &[""];
+
 impl Terms {
     /// Nothing is asked: on the way back.
     pub fn none() -> Self {
@@ -116,7 +119,11 @@ impl Basis {
                         || self.is_under_way(form, live)
                         || diff::is_written(change, live, form)
                 }
-                Action::Prune | Action::Keep => false,
+                // Offline first, as it is or as we left it.
+                Action::Prune => {
+                    diff::is_as_approved(change, Some(live)) || diff::is_written(change, live, form)
+                }
+                Action::Keep => false,
             },
         };
         if !is_right {
@@ -126,7 +133,12 @@ impl Basis {
             uid: live.uid().to_owned(),
             resource_version: live.resource_version().to_owned(),
         });
-        let decided = if self.has_groups { driver::decided(self.is_final) } else { &[] };
+        let is_going = self.change.as_ref().is_some_and(|it| it.action == Action::Prune);
+        let decided = match () {
+            () if is_going => WHOLE,
+            () if self.has_groups => driver::decided(self.is_final),
+            () => &[],
+        };
         let conflicts = self.change.as_ref().map(|it| it.conflicts.clone()).unwrap_or_default();
         Some(Terms { seen, takes: Takes::Approved { conflicts, decided }, basis: self })
     }

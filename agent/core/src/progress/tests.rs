@@ -19,6 +19,8 @@ use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, U
 use crate::pod::Pod;
 use crate::release::{Command, Failure, ReleaseEvent, ReleasePhase};
 
+mod drain;
+mod offline;
 mod preflight;
 mod restart;
 
@@ -91,9 +93,11 @@ pub(super) fn plan(kind: &str, driver: Driver, sizes: &[u32], confirm: bool) -> 
         needs: Vec::new(),
         apply: vec![workload],
         replace: Vec::new(),
+        offline: Vec::new(),
         prune: Vec::new(),
         zones: Vec::new(),
         rollout: Some(rollout),
+        drain: None,
         operations: Vec::new(),
         timeout_seconds: 60,
     };
@@ -981,9 +985,11 @@ fn three_steps() -> (Plan, DesiredState) {
             needs: needs.map(ToOwned::to_owned).into_iter().collect(),
             apply: vec![reference.clone()],
             replace: Vec::new(),
+            offline: Vec::new(),
             prune: Vec::new(),
             zones: Vec::new(),
             rollout: None,
+            drain: None,
             operations: Vec::new(),
             timeout_seconds: 60,
         });

@@ -3,6 +3,7 @@
 use tidegate_schema::finding::Lang;
 
 use crate::change::{Action, Confidence, Effect};
+use crate::diff::RETAINED_BY;
 use crate::plan::{Driver, OnFailure, ReleaseKind, Risk, TaskKind};
 
 /// Picks one of two texts.
@@ -65,6 +66,9 @@ pub(super) fn task(lang: Lang, kind: TaskKind) -> &'static str {
         TaskKind::Unresolve => pick(lang, "unresolve", "停止解析"),
         TaskKind::Correct => pick(lang, "correct", "纠正"),
         TaskKind::Rollback => pick(lang, "roll back", "回滚"),
+        TaskKind::Cordon => pick(lang, "cordon", "停止调度"),
+        TaskKind::Uncordon => pick(lang, "uncordon", "恢复调度"),
+        TaskKind::Drain => pick(lang, "drain", "排空"),
         TaskKind::Uninstall => pick(lang, "uninstall", "卸载"),
     }
 }
@@ -86,6 +90,7 @@ pub(super) fn driver(lang: Lang, driver: Driver) -> &'static str {
     match driver {
         Driver::Whole => pick(lang, "at once", "一次完成"),
         Driver::Restart => pick(lang, "restart in groups", "分组重启"),
+        Driver::Drain => pick(lang, "leave the node in groups", "分组离开节点"),
         Driver::StatefulSet | Driver::Deployment | Driver::DaemonSet => {
             pick(lang, "in groups", "分组")
         }
@@ -114,14 +119,18 @@ pub(super) fn confidence(lang: Lang, confidence: Confidence) -> Option<&'static 
 }
 
 /// Why an object is kept; other texts stay as they are.
-pub(super) fn reason(lang: Lang, text: &str) -> &str {
-    match (lang, text) {
+pub(super) fn reason(lang: Lang, text: &str) -> String {
+    if let (Lang::Zh, Some(name)) = (lang, text.strip_prefix(RETAINED_BY)) {
+        return format!("由运维操作 {name} 保留");
+    }
+    let text = match (lang, text) {
         (Lang::Zh, "holds data") => "含有数据",
         (Lang::Zh, "kept for its log") => "为其日志而保留",
         (Lang::Zh, "made anew by somebody else") => "已由他人重新创建",
         (Lang::Zh, "never applied by us") => "我们从未应用过",
         (_, text) => text,
-    }
+    };
+    text.to_owned()
 }
 
 pub(super) fn pods(lang: Lang, pods: u32) -> String {

@@ -57,7 +57,7 @@ fn step_words(wave: &Wave, step: &Step, style: Style) -> (String, String) {
     let lang = style.lang;
     let head = format!("{}/{}/", wave.name, step.cluster);
     let what = step.id.strip_prefix(&head).unwrap_or(&step.id).to_owned();
-    let objects = step.apply.len() + step.replace.len() + step.prune.len();
+    let objects = step.objects().count();
     let counted = |en: &str, zh: &str| match lang {
         tidegate_schema::finding::Lang::En => {
             format!("{objects} {en}{}", if objects == 1 { "" } else { "s" })
@@ -66,6 +66,11 @@ fn step_words(wave: &Wave, step: &Step, style: Style) -> (String, String) {
     };
     let how = match (&step.kind, &step.rollout) {
         (StepKind::Zones, _) => step.zones.join(", "),
+        (StepKind::Offline, _) => {
+            let go = if objects == 1 { "goes offline" } else { "go offline" };
+            let space = label::pick(lang, " ", "");
+            format!("{}{space}{}", counted("workload", "工作负载"), label::pick(lang, go, "下线"))
+        }
         (StepKind::Prune, _) => {
             format!("{} {}", label::pick(lang, "delete", "删除"), counted("object", "对象"))
         }
@@ -87,9 +92,11 @@ fn rollout_words(rollout: &Rollout, style: Style) -> String {
         } else {
             format!("{} → {total}", rollout.replicas_before)
         };
-        let is_restart = rollout.driver == Driver::Restart;
-        let how =
-            if is_restart { label::pick(lang, "restart at once", "一次重启") } else { how };
+        let how = match rollout.driver {
+            Driver::Restart => label::pick(lang, "restart at once", "一次重启"),
+            Driver::Drain => label::pick(lang, "leave the node at once", "一次离开节点"),
+            Driver::Whole | Driver::StatefulSet | Driver::Deployment | Driver::DaemonSet => how,
+        };
         return format!("{scale} {how}");
     }
     let group = |group: &Group| {

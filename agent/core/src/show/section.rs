@@ -161,7 +161,7 @@ fn warning(lang: Lang, text: &str) -> String {
     match catalogue::explain(code, lang) {
         Some(known) if rest.is_empty() => format!("{} ({code})", known.title),
         Some(known) => format!("{}: {rest} ({code})", known.title),
-        None => label::reason(lang, text).to_owned(),
+        None => label::reason(lang, text),
     }
 }
 

@@ -69,9 +69,11 @@ fn small_plan() -> Plan {
         needs: Vec::new(),
         apply: vec![object.clone()],
         replace: Vec::new(),
+        offline: Vec::new(),
         prune: Vec::new(),
         zones: Vec::new(),
         operations: Vec::new(),
+        drain: None,
         rollout: Some(Rollout {
             unit: UnitId {
                 cluster: "room-a".to_owned(),

@@ -1,13 +1,15 @@
 //! What operations ask of apps beside their size: once, a restart or another run of a task or test; as long as the document
 //! stands, to be offline.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tidegate_schema::app::{App, AppKind};
-use tidegate_schema::operation::Action;
+use tidegate_schema::operation::{Action, Operation};
 use tidegate_schema::scalar::Name;
 
-use super::ValidSite;
-use crate::desired::{Asked, UnitId};
+use super::{Located, ValidSite};
+use crate::desired::{Asked, Drained, Uninstalled, UnitId};
 
 /// The apps that an action is about, other than those about their size.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +70,47 @@ impl<'a> Target<'a> {
     }
 }
 
+/// A node that an operation keeps new pods off.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cordon {
+    pub(crate) cluster: String,
+    pub(crate) node: String,
+    pub(crate) operation: String,
+}
+
+/// The cluster and the nodes that an action is about; `None` for those that are about something else.
+pub(crate) fn nodes(action: &Action) -> Option<(&'static str, &Name, &[String])> {
+    match action {
+        Action::Cordon(target) => Some(("cordon", &target.cluster, &target.nodes)),
+        Action::Drain(target) => Some(("drain", &target.cluster, &target.nodes)),
+        Action::Restart(_)
+        | Action::Offline(_)
+        | Action::Online(_)
+        | Action::Scale(_)
+        | Action::Resize(_)
+        | Action::Uninstall(_)
+        | Action::RerunTask(_)
+        | Action::Test(_)
+        | Action::Rollback(_) => None,
+    }
+}
+
 impl ValidSite {
+    /// Nodes that operations that stand at `now` keep new pods off, each once for each operation, in order.
+    pub(crate) fn cordons(&self, now: Timestamp) -> BTreeSet<Cordon> {
+        let standing = self.standing_operations(now);
+        let of_one = |(name, operation): (&str, &Located<Operation>)| {
+            let (_, cluster, nodes) = nodes(&operation.spec.action)?;
+            let cordon = |node: &String| Cordon {
+                cluster: cluster.to_string(),
+                node: node.clone(),
+                operation: name.to_owned(),
+            };
+            Some(nodes.iter().map(cordon).collect::<Vec<_>>())
+        };
+        standing.filter_map(of_one).flatten().collect()
+    }
+
     /// Names of the operations that hold an app offline at `now`; none while another brings it online.
     pub(crate) fn offline_by(
         &self,
@@ -94,6 +136,20 @@ impl ValidSite {
         names
     }
 
+    /// What operations that stand at `now` say of products that are removed, in order.
+    pub(crate) fn uninstalls(&self, now: Timestamp) -> Vec<Uninstalled> {
+        let standing = self.standing_operations(now).filter_map(|(name, operation)| {
+            let Action::Uninstall(asked) = &operation.spec.action else { return None };
+            Some(Uninstalled {
+                operation: name.to_owned(),
+                product: asked.product.to_string(),
+                clusters: asked.clusters.iter().map(ToString::to_string).collect(),
+                retain: asked.retain.clone(),
+            })
+        });
+        standing.collect()
+    }
+
     /// What operations ask for once, of those that stand at `now`; whether it was carried out already is the baseline's to
     /// say. In order, nothing twice.
     pub(crate) fn asked(&self, now: Timestamp) -> Vec<Asked> {
@@ -114,8 +170,26 @@ impl ValidSite {
                 }
             }
         }
+        asked.extend(self.drains(now).into_iter().map(|drain| drain.asked));
         asked.sort();
         asked.dedup();
         asked
+    }
+
+    /// Nodes that operations that stand at `now` empty, in order.
+    pub(crate) fn drains(&self, now: Timestamp) -> Vec<Drained> {
+        let mut drains = Vec::new();
+        for (name, operation) in self.standing_operations(now) {
+            let Action::Drain(drain) = &operation.spec.action else { continue };
+            drains.extend(drain.nodes.iter().map(|node| Drained {
+                asked: Asked {
+                    operation: name.to_owned(),
+                    unit: UnitId::node(drain.cluster.as_str(), node),
+                },
+                force: drain.force,
+                delete_empty_dir_data: drain.delete_empty_dir_data,
+            }));
+        }
+        drains
     }
 }

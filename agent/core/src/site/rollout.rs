@@ -9,6 +9,17 @@ impl ValidSite {
     /// that the solution names; what one leaves open the next says, so that a policy with only `groups` for one app keeps
     /// the waves and times of its solution. `onFailure: rollback` of any of them counts.
     pub fn rollout_policy(&self, product: &str, app: Option<&str>) -> RolloutPolicy {
+        let solution = self.deployments.get(product).map(|it| it.solution.as_str());
+        self.rollout_policy_of(product, app, solution)
+    }
+
+    /// The same of a product of this solution, which may have lost it.
+    pub(crate) fn rollout_policy_of(
+        &self,
+        product: &str,
+        app: Option<&str>,
+        solution: Option<&str>,
+    ) -> RolloutPolicy {
         let mut policies = self.rollout_policies.values().filter_map(|policy| {
             let target = policy.applies_to.as_ref()?;
             let is_meant = target.product == product
@@ -18,10 +29,8 @@ impl ValidSite {
         // Names order the map, and two policies for one target are a finding.
         let own = policies.clone().find(|(is_whole, _)| !is_whole).map(|(_, policy)| policy);
         let whole = policies.find(|(is_whole, _)| *is_whole).map(|(_, policy)| policy);
-        let named = self
-            .deployments
-            .get(product)
-            .and_then(|deployment| self.solution_rollouts.get(&deployment.solution))
+        let named = solution
+            .and_then(|solution| self.solution_rollouts.get(solution))
             .and_then(|name| self.rollout_policies.get(name));
         [own, whole, named].into_iter().flatten().fold(RolloutPolicy::default(), fill)
     }

@@ -1,8 +1,8 @@
 //! Operations: what a document asks of apps beside the solutions, as long as it stands, or once.
 //!
 //! Scaling and resizing go over what the solution says of an app's size, so they are planned, approved, grouped and recorded
-//! like every change, and are no drift. Restarts and further runs are done once. Going back is `back`'s; the other actions are
-//! read only.
+//! like every change, and are no drift. Restarts and further runs are done once. Going back is `back`'s. What is uninstalled
+//! no solution wants: the operation says why, and what stays.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tidegate_schema::app::{App, AppKind, Workload};
 use tidegate_schema::document::Document;
 use tidegate_schema::finding::{Finding, Place};
-use tidegate_schema::operation::Action;
+use tidegate_schema::operation::{Action, Uninstall};
 use tidegate_schema::product::AppSize;
 use tidegate_schema::scalar::Name;
 
@@ -88,8 +88,7 @@ pub(super) fn check(
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) {
-    // Which operation gives a field of an app in a cluster.
-    let mut given: BTreeMap<[&str; 4], (&str, Place)> = BTreeMap::new();
+    let mut given = Given::new();
     for (document, operation) in documents.operations() {
         let name = document.name().as_str();
         if let Some(expires) = operation.expires.filter(|expires| *expires <= now) {
@@ -109,64 +108,104 @@ pub(super) fn check(
             }
             continue;
         }
-        let Some(asked) = SizeAsked::of(&operation.action) else {
-            let finding = Finding::warning("OPERATION/NOT_CARRIED_OUT");
-            findings.push(finding.at(document.place("kind")).with("name", name));
+        if let Action::Uninstall(asked) = &operation.action {
+            uninstall(site, document, asked, findings);
             continue;
-        };
-        let verb = if asked.size.replicas.is_some() { "scale" } else { "resize" };
-        let place = |field: &str| document.place(&format!("spec.action.{verb}.{field}"));
-        let mut refuse = |code: &'static str, field: &str| {
-            let finding = Finding::error(code).at(place(field)).with("name", name);
-            findings.push(finding.with("product", asked.product).with("app", asked.app));
-        };
-        let Some(deployment) = site.deployment(asked.product.as_str()) else {
-            refuse("OPERATION/PRODUCT_NOT_RUN", "product");
-            continue;
-        };
-        let mut is_here = true;
-        for (index, cluster) in asked.clusters.iter().enumerate() {
-            if !deployment.placements.contains_key(cluster.as_str()) {
-                refuse("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]"));
-                is_here = false;
+        }
+        if let Some(asked) = SizeAsked::of(&operation.action) {
+            size_asked(site, document, &asked, &mut given, findings);
+        }
+    }
+}
+
+/// Which operation gives a field of an app in a cluster: product, app, cluster and field, with the operation's name and where
+/// it says so.
+type Given<'a> = BTreeMap<[&'a str; 4], (&'a str, Place)>;
+
+/// Another size is given to an app that has one, and by one operation only.
+fn size_asked<'a>(
+    site: &'a ValidSite,
+    document: &'a Document,
+    asked: &SizeAsked<'a>,
+    given: &mut Given<'a>,
+    findings: &mut Vec<Finding>,
+) {
+    let name = document.name().as_str();
+    let verb = if asked.size.replicas.is_some() { "scale" } else { "resize" };
+    let place = |field: &str| document.place(&format!("spec.action.{verb}.{field}"));
+    let about = |code: &'static str, field: &str| {
+        let finding = Finding::error(code).at(place(field)).with("name", name);
+        finding.with("product", asked.product).with("app", asked.app)
+    };
+    let Some(deployment) = site.deployment(asked.product.as_str()) else {
+        findings.push(about("OPERATION/PRODUCT_NOT_RUN", "product"));
+        return;
+    };
+    let mut is_here = true;
+    for (index, cluster) in asked.clusters.iter().enumerate() {
+        if !deployment.placements.contains_key(cluster.as_str()) {
+            let finding = about("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]"));
+            findings.push(finding.with("cluster", cluster));
+            is_here = false;
+        }
+    }
+    let everywhere = deployment.placements.iter().filter_map(|(cluster, placement)| {
+        let mut apps = placement.apps.iter();
+        Some((cluster.as_str(), &apps.find(|it| it.app.name == *asked.app)?.app))
+    });
+    let everywhere: Vec<(&str, &App)> = everywhere.collect();
+    let is_meant = |cluster: &str| asked.is_of(asked.product.as_str(), asked.app.as_str(), cluster);
+    let meant: Vec<(&str, &App)> =
+        everywhere.iter().copied().filter(|(cluster, _)| is_meant(cluster)).collect();
+    if everywhere.is_empty() || (is_here && meant.is_empty()) {
+        findings.push(about("OPERATION/APP_UNKNOWN", "app"));
+    }
+    let Some((_, app)) = everywhere.first() else { return };
+    let has_number = app.kind == AppKind::Standard && app.workload != Workload::DaemonSet;
+    if asked.size.replicas.is_some() && !has_number {
+        findings.push(about("OPERATION/NOT_SCALED", "app"));
+    }
+    let fields = [
+        ("replicas", asked.size.replicas.is_some()),
+        ("cpu", asked.size.cpu.is_some()),
+        ("memory", asked.size.memory.is_some()),
+    ];
+    for (cluster, app) in meant {
+        for (field, _) in fields.into_iter().filter(|(_, is_given)| *is_given) {
+            let key = [deployment.product.as_str(), app.name.as_str(), cluster, field];
+            if let Some((other, at)) = given.insert(key, (name, place("app"))) {
+                let finding = Finding::error("OPERATION/CONTRADICTS").at(place("app"));
+                let finding = finding.with("name", name).with("other", other);
+                let finding = finding.with("app", app.name.as_str()).with("field", field);
+                findings.push(finding.with("cluster", cluster).with("place", at));
             }
         }
-        let meant = deployment
-            .placements
-            .iter()
-            .filter(|(cluster, _)| {
-                asked.is_of(asked.product.as_str(), asked.app.as_str(), cluster.as_str())
-            })
-            .filter_map(|(cluster, placement)| {
-                let mut apps = placement.apps.iter();
-                Some((cluster.as_str(), &apps.find(|it| it.app.name == *asked.app)?.app))
-            });
-        let meant: Vec<(&str, &App)> = meant.collect();
-        let Some((_, app)) = meant.first() else {
-            if is_here {
-                refuse("OPERATION/APP_UNKNOWN", "app");
-            }
-            continue;
-        };
-        let has_number = app.kind == AppKind::Standard && app.workload != Workload::DaemonSet;
-        if asked.size.replicas.is_some() && !has_number {
-            refuse("OPERATION/NOT_SCALED", "app");
-        }
-        let fields = [
-            ("replicas", asked.size.replicas.is_some()),
-            ("cpu", asked.size.cpu.is_some()),
-            ("memory", asked.size.memory.is_some()),
-        ];
-        for (cluster, app) in meant {
-            for (field, _) in fields.into_iter().filter(|(_, is_given)| *is_given) {
-                let key = [deployment.product.as_str(), app.name.as_str(), cluster, field];
-                if let Some((other, at)) = given.insert(key, (name, place("app"))) {
-                    let finding = Finding::error("OPERATION/CONTRADICTS").at(place("app"));
-                    let finding = finding.with("name", name).with("other", other);
-                    let finding = finding.with("app", app.name.as_str()).with("field", field);
-                    findings.push(finding.with("cluster", cluster).with("place", at));
-                }
-            }
+    }
+}
+
+/// What is removed is wanted by no solution: an operation never goes over one there, as its end would bring the product back.
+fn uninstall(
+    site: &ValidSite,
+    document: &Document,
+    asked: &Uninstall,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(deployment) = site.deployment(asked.product.as_str()) else { return };
+    let still = |field: &str, clusters: &str| {
+        let place = document.place(&format!("spec.action.uninstall.{field}"));
+        let finding = Finding::error("OPERATION/STILL_WANTED").at(place);
+        let finding = finding.with("name", document.name()).with("product", &asked.product);
+        let finding = finding.with("solution", &deployment.solution).with("clusters", clusters);
+        finding.with("place", &deployment.place)
+    };
+    let wanted = &deployment.placements;
+    if asked.clusters.is_empty() && !wanted.is_empty() {
+        let clusters: Vec<&str> = wanted.keys().map(String::as_str).collect();
+        findings.push(still("product", &clusters.join(", ")));
+    }
+    for (index, cluster) in asked.clusters.iter().enumerate() {
+        if wanted.contains_key(cluster.as_str()) {
+            findings.push(still(&format!("clusters[{index}]"), cluster.as_str()));
         }
     }
 }
@@ -184,14 +223,14 @@ fn apps(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
     };
     for (index, cluster) in target.clusters.iter().enumerate() {
         if !deployment.placements.contains_key(cluster.as_str()) {
-            findings.push(about("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]")));
+            let finding = about("OPERATION/NOT_IN_CLUSTER", &format!("clusters[{index}]"));
+            findings.push(finding.with("cluster", cluster));
         }
     }
+    // Where all clusters are wrong, that has been said, and the apps are those of the others.
+    let is_nowhere = apps_in(deployment, target).next().is_none();
+    let target = if is_nowhere { Target { clusters: &[], ..target } } else { target };
     let there = || apps_in(deployment, target);
-    // Where it is nowhere, that has been said.
-    if there().next().is_none() {
-        return;
-    }
     let wanted = kind(target.kind);
     for (index, name) in target.apps.iter().enumerate() {
         let field = if target.field == "app" { "app".to_owned() } else { format!("apps[{index}]") };

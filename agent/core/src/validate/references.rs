@@ -2,11 +2,13 @@
 
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::iam::Subject;
+use tidegate_schema::operation::Action;
 use tidegate_schema::scalar::Name;
 use tidegate_schema::site::ClusterSelector;
 use tidegate_schema::{Kind, suggest};
 
 use super::documents::Documents;
+use crate::site::nodes;
 
 /// A finding for a name that nothing has, with the nearest that something has.
 pub(super) fn unknown<'a>(
@@ -167,5 +169,15 @@ fn iam(checker: &mut Checker<'_>) {
     }
     for (document, operation) in documents.operations() {
         checker.name(Kind::Person, &operation.author, || document.place("spec.author"));
+        if let Some((verb, cluster, _)) = nodes(&operation.action) {
+            let field = format!("spec.action.{verb}.cluster");
+            checker.name(Kind::Cluster, cluster, || document.place(&field));
+        }
+        if let Action::Uninstall(asked) = &operation.action {
+            for (index, cluster) in asked.clusters.iter().enumerate() {
+                let field = format!("spec.action.uninstall.clusters[{index}]");
+                checker.name(Kind::Cluster, cluster, || document.place(&field));
+            }
+        }
     }
 }

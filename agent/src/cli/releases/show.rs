@@ -63,6 +63,8 @@ fn head(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
     section(printer.say("Plan", "计划"), vec![plan.cyan().to_string()]);
     section(printer.say("Commit", "提交"), vec![row.revision.clone()]);
     section(printer.say("Tasks", "任务"), tasks(&summary.about.tasks, printer));
+    let kept = summary.about.kept.iter().map(|it| format!("{it}  {}", it.cluster));
+    section(printer.say("Kept", "保留"), kept.collect());
     let persons: Vec<&str> = summary.approved_by.iter().map(String::as_str).collect();
     if !persons.is_empty() {
         section(printer.say("Approved", "审批"), vec![persons.join(", ")]);
