@@ -64,6 +64,9 @@ pub struct AppsTarget {
     /// Its apps. Default: all that fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<Name>,
+    /// In this scaling group of the product, whose apps are called as in the version. Default: the product with all its scaling groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<Name>,
     /// In these clusters. Default: in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<Name>,
@@ -90,6 +93,9 @@ pub struct Scale {
     pub product: Name,
     /// Its app.
     pub app: Name,
+    /// In this scaling group of the product, whose apps are called as in the version. Default: the app that runs under the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<Name>,
     /// How many instances.
     #[schemars(range(min = 0, max = 10_000))]
     pub replicas: u32,
@@ -106,6 +112,9 @@ pub struct Resize {
     pub product: Name,
     /// Its app.
     pub app: Name,
+    /// In this scaling group of the product, whose apps are called as in the version. Default: the app that runs under the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<Name>,
     /// CPU of each instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,

@@ -9,7 +9,8 @@ use crate::scalar::Name;
 
 /// One layer of parameter values.
 ///
-/// Layers, weakest first: the declared default, site, cluster, product, product and cluster, app.
+/// Layers, weakest first: the declared default, site, cluster, product, product and cluster, app, scaling group, app of a
+/// scaling group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Parameters {
@@ -19,7 +20,8 @@ pub struct Parameters {
     pub values: BTreeMap<String, ParameterValue>,
 }
 
-/// For what values count: `{}` (site), `{cluster}`, `{product}`, `{product, app}` or `{product, cluster}`.
+/// For what values count: `{}` (site), `{cluster}`, `{product}`, `{product, app}`, `{product, cluster}`,
+/// `{product, scalingGroup}` or `{product, scalingGroup, app}`.
 #[derive(
     Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -31,9 +33,12 @@ pub struct ParameterScope {
     /// Only for this product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<Name>,
-    /// Only for this app of the product.
+    /// Only for this app of the product, as its version calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<Name>,
+    /// Only in this scaling group of the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<Name>,
 }
 
 /// A value: a scalar, a list of texts, or a reference to a secret.

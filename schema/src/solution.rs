@@ -70,13 +70,34 @@ pub struct SolutionProduct {
     /// Overrides of the size, per app.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub apps: BTreeMap<Name, AppSize>,
-    /// Apps that this release leaves alone as they are (YL-048).
+    /// Apps that this release leaves alone as they are (YL-048). Those of a scaling group by the name under which they
+    /// run there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Name>,
+    /// Further instances of some of its apps, each with a size, parameters and clusters of its own (YL-180). They change
+    /// after the product itself, one scaling group after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaling_groups: Vec<ScalingGroup>,
     /// Fields of its plain manifests that somebody else sets. They are applied once, with the object; from then on
     /// they stay as they are in the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
+}
+
+/// A further instance of a set of a product's apps, of the same version. Each runs a second time there, as `APP-NAME`:
+/// with its own workload, volumes and load balancers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScalingGroup {
+    /// Its name; unique in the product. `Parameters` and operations name it.
+    pub name: Name,
+    /// The apps that it has, each with what differs from the product's `size`; `{}` when nothing does. What the product's
+    /// own `apps` say does not count here.
+    #[schemars(extend("minProperties" = 1))]
+    pub apps: BTreeMap<Name, AppSize>,
+    /// The clusters that it runs in, of those of the product. Default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSelector>,
 }
 
 /// Fields that are left to somebody else once the object exists: an autoscaler, an injector of certificates.

@@ -46,6 +46,7 @@ fn owner() -> Owner {
         solution: Some("platform".to_owned()),
         product: Some("shop".to_owned()),
         app: None,
+        scaling_group: None,
         access: None,
         layer: Layer::Workload,
     }

@@ -115,6 +115,9 @@ pub struct BaselineProduct {
 pub struct BaselineApp {
     /// standard, task or test.
     pub kind: UnitKind,
+    /// The scaling group that it is of; the product's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<String>,
     /// Image as written, with the digest that it was pinned to.
     pub image: String,
     /// Pods.

@@ -341,6 +341,7 @@ mod tests {
                 kind: TaskKind::Rollback,
                 subject: product.to_owned(),
                 app: None,
+                scaling_group: None,
                 clusters: Vec::new(),
                 from: String::new(),
                 to: String::new(),

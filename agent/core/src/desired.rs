@@ -132,6 +132,9 @@ pub struct Owner {
     /// The app, unless it belongs to the product as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The scaling group, unless it belongs to the product itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<String>,
     /// The role or grant for access rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
@@ -165,6 +168,9 @@ pub enum Layer {
 pub struct Unit {
     /// What identifies it.
     pub id: UnitId,
+    /// The scaling group that it is of; the product's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<String>,
     /// The solution that asks for it.
     pub solution: String,
     /// The product's version.
@@ -203,7 +209,7 @@ pub struct UnitId {
     pub cluster: String,
     /// The product; empty for a node.
     pub product: String,
-    /// The app, or the node.
+    /// The app, by the name under which it runs (in a scaling group `APP-GROUP`), or the node.
     pub app: String,
 }
 

@@ -1,5 +1,7 @@
 //! What `tidegate parameters` shows: every value with its layer, its place, and what it would be without the layer.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use tidegate_schema::finding::Place;
@@ -15,7 +17,7 @@ pub struct ParameterRow {
     pub product: String,
     /// The cluster; `None` when the value is the same in all clusters of the product.
     pub cluster: Option<String>,
-    /// The app; `None` when it is the product's value.
+    /// The app, by the name under which it runs; `None` when it is the product's value.
     pub app: Option<String>,
     /// The parameter.
     pub name: String,
@@ -45,6 +47,7 @@ pub fn explain(site: &ValidSite) -> Vec<ParameterRow> {
 
 fn of_product(deployment: &Deployment) -> Vec<ParameterRow> {
     let mut rows = Vec::new();
+    let mut apps = BTreeSet::new();
     for (cluster, placement) in &deployment.placements {
         for (name, effective) in &placement.parameters {
             let is_same = deployment.placements.values().all(|other| {
@@ -57,16 +60,16 @@ fn of_product(deployment: &Deployment) -> Vec<ParameterRow> {
             let cluster = (!is_same).then(|| cluster.clone());
             rows.push(row(deployment, cluster, None, name, effective));
         }
-        if deployment.placements.keys().next() == Some(cluster) {
-            // The app's layer is the strongest and knows no clusters.
-            for app in &placement.apps {
-                let own = app.parameters.iter();
-                for (name, effective) in
-                    own.filter(|(_, effective)| effective.strongest.layer == ParameterLayer::App)
-                {
-                    let app = Some(app.app.name.to_string());
-                    rows.push(row(deployment, None, app, name, effective));
-                }
+        for app in &placement.apps {
+            let name = app.app.name.as_str();
+            if !apps.insert(name) {
+                continue;
+            }
+            // The layers of apps and scaling groups are the strongest and know no clusters.
+            let is_own =
+                |(_, it): &(&String, &Effective)| it.strongest.layer >= ParameterLayer::App;
+            for (parameter, effective) in app.parameters.iter().filter(is_own) {
+                rows.push(row(deployment, None, Some(name.to_owned()), parameter, effective));
             }
         }
     }

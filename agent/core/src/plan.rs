@@ -105,6 +105,9 @@ pub struct Task {
     /// The app, when it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The scaling group, when it is about one, or about an app of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_group: Option<String>,
     /// The clusters, in order.
     pub clusters: Vec<String>,
     /// Before, as people say it (`2.42.0`, `6 pods`); empty when there was nothing.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tidegate_schema::finding::Place;
 use tidegate_schema::parameters::{ParameterScope, ParameterValue, Parameters};
 use tidegate_schema::product::ParameterDeclaration;
+use tidegate_schema::scalar::Name;
 
 /// The layers, weakest first (model.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -24,18 +25,25 @@ pub enum ParameterLayer {
     ProductAndCluster,
     /// `scope: {product, app}`.
     App,
+    /// `scope: {product, scalingGroup}`.
+    ScalingGroup,
+    /// `scope: {product, scalingGroup, app}`.
+    AppOfScalingGroup,
 }
 
 impl ParameterLayer {
     /// The layer that a scope means; `None` for a combination that is no layer.
     pub fn of(scope: &ParameterScope) -> Option<Self> {
-        match (&scope.product, &scope.app, &scope.cluster) {
-            (None, None, None) => Some(Self::Site),
-            (None, None, Some(_)) => Some(Self::Cluster),
-            (Some(_), None, None) => Some(Self::Product),
-            (Some(_), None, Some(_)) => Some(Self::ProductAndCluster),
-            (Some(_), Some(_), None) => Some(Self::App),
-            (None, Some(_), _) | (Some(_), Some(_), Some(_)) => None,
+        let inside = (scope.scaling_group.is_some(), scope.app.is_some());
+        match (&scope.product, &scope.cluster, inside) {
+            (None, None, (false, false)) => Some(Self::Site),
+            (None, Some(_), (false, false)) => Some(Self::Cluster),
+            (Some(_), None, (false, false)) => Some(Self::Product),
+            (Some(_), Some(_), (false, false)) => Some(Self::ProductAndCluster),
+            (Some(_), None, (false, true)) => Some(Self::App),
+            (Some(_), None, (true, false)) => Some(Self::ScalingGroup),
+            (Some(_), None, (true, true)) => Some(Self::AppOfScalingGroup),
+            (None, _, _) | (Some(_), Some(_), _) => None,
         }
     }
 }
@@ -98,24 +106,38 @@ pub struct LayerValues {
 }
 
 impl LayerValues {
-    fn counts_for(&self, product: &str, cluster: &str, app: Option<&str>) -> bool {
+    fn counts_for(&self, whom: Whom<'_>) -> bool {
         let scope = &self.document.scope;
-        scope.product.as_ref().is_none_or(|name| name == product)
-            && scope.cluster.as_ref().is_none_or(|name| name == cluster)
-            && scope.app.as_ref().is_none_or(|name| app.is_some_and(|app| name == app))
+        let fits = |asked: &Option<Name>, own: Option<&str>| {
+            asked.as_ref().is_none_or(|name| own.is_some_and(|own| name == own))
+        };
+        fits(&scope.product, Some(whom.product))
+            && fits(&scope.cluster, Some(whom.cluster))
+            && fits(&scope.app, whom.app)
+            && fits(&scope.scaling_group, whom.scaling_group)
     }
 }
 
-/// The effective value of each declared parameter that has one, for a product in a cluster, or for one app of it.
+/// For whom values are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom<'a> {
+    /// The product.
+    pub product: &'a str,
+    /// The cluster.
+    pub cluster: &'a str,
+    /// One app of it, as the version calls it.
+    pub app: Option<&'a str>,
+    /// One scaling group of it.
+    pub scaling_group: Option<&'a str>,
+}
+
+/// The effective value of each declared parameter that has one.
 pub fn resolve(
     declarations: &[(ParameterDeclaration, Place)],
     layers: &[LayerValues],
-    product: &str,
-    cluster: &str,
-    app: Option<&str>,
+    whom: Whom<'_>,
 ) -> BTreeMap<String, Effective> {
-    let layers: Vec<&LayerValues> =
-        layers.iter().filter(|layer| layer.counts_for(product, cluster, app)).collect();
+    let layers: Vec<&LayerValues> = layers.iter().filter(|layer| layer.counts_for(whom)).collect();
     let mut effective = BTreeMap::new();
     for (declaration, place) in declarations {
         let default = declaration.default.as_ref().map(|value| Given {

@@ -103,6 +103,7 @@ fn namespaces(site: &ValidSite) -> impl Iterator<Item = Draft<'_>> {
             solution: None,
             product: None,
             app: None,
+            scaling_group: None,
             access: None,
             layer: Layer::Foundation,
         };

@@ -7,7 +7,7 @@
 use tidegate_schema::finding::Lang;
 
 use crate::change::ChangeSet;
-use crate::plan::{Plan, PlanReport};
+use crate::plan::{Plan, PlanReport, Task};
 
 mod compare;
 mod html;
@@ -35,6 +35,11 @@ impl Default for Style {
     fn default() -> Self {
         Self { lang: Lang::En, has_colour: false, width: 100, is_full: false }
     }
+}
+
+/// What a task is about: `iam`, `iam/iamcore`, `iam (scaling group east)`.
+pub fn task_subject(task: &Task, lang: Lang) -> String {
+    plan::subject(task, lang)
 }
 
 /// A change set for a terminal.

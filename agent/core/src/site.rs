@@ -25,8 +25,10 @@ mod operation;
 mod rollout;
 
 pub(crate) use access::allows;
-pub use deployment::{Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement};
-pub(crate) use operation::{Target, nodes};
+pub use deployment::{
+    Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement, ScalingGroupMember,
+};
+pub(crate) use operation::{Target, name_in, nodes};
 pub use pins::{AppPins, Pins};
 
 /// A site without errors: every reference holds, every value is found, every template is filled in.

@@ -85,12 +85,32 @@ impl<'a> Basis<'a> {
         !deployment.is_some_and(|deployment| deployment.placements.contains_key(cluster))
     }
 
-    /// Whether the change deletes a workload of a product that is uninstalled: then its pods go first.
+    /// Whether the change deletes a workload of a product, or of a scaling group of one, that is uninstalled: then its pods
+    /// go first.
     pub(crate) fn goes_offline(&self, change: &Change) -> bool {
-        let product = change.owner.product.as_ref();
+        let (owner, cluster) = (&change.owner, change.object.cluster.as_str());
+        let is_unwanted = |product: &String| {
+            let group = owner.scaling_group.as_deref();
+            self.is_unwanted(product, cluster)
+                || group.is_some_and(|group| self.is_group_unwanted(product, cluster, group))
+        };
         change.action == Action::Prune
             && change.object.runs_pods()
-            && product.is_some_and(|product| self.is_unwanted(product, &change.object.cluster))
+            && owner.product.as_ref().is_some_and(is_unwanted)
+    }
+
+    /// Whether the documents do not want a scaling group of the product in this cluster.
+    fn is_group_unwanted(&self, product: &str, cluster: &str, group: &str) -> bool {
+        let deployment = self.site.deployment(product);
+        !deployment.is_some_and(|deployment| deployment.has_scaling_group(group, cluster))
+    }
+
+    /// The product that a change is about, in its cluster; or the scaling group that is uninstalled while the product stays.
+    pub(crate) fn going(&self, change: &Change) -> Option<(String, String, Option<String>)> {
+        let (product, cluster) = (change.owner.product.clone()?, change.object.cluster.clone());
+        let group = change.owner.scaling_group.clone();
+        let group = group.filter(|_| !self.is_unwanted(&product, &cluster));
+        Some((product, cluster, group))
     }
 
     /// How a product changes; one that is uninstalled as the solution says that it was in.
@@ -126,6 +146,14 @@ impl<'a> Basis<'a> {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
+    /// Whether anything of a scaling group was delivered to this cluster.
+    fn is_group_delivered(&self, product: &str, cluster: &str, group: &str) -> bool {
+        let known = self.baseline.and_then(|baseline| baseline.products.get(product));
+        let apps = known.and_then(|known| known.clusters.get(cluster));
+        let mut apps = apps.into_iter().flat_map(BTreeMap::values);
+        apps.any(|app| app.scaling_group.as_deref() == Some(group))
+    }
+
     /// Whether the product was delivered to this cluster.
     pub fn is_delivered(&self, product: &str, cluster: &str) -> bool {
         let known = self.baseline.and_then(|baseline| baseline.products.get(product));
@@ -133,12 +161,10 @@ impl<'a> Basis<'a> {
     }
 }
 
-/// One reason for a change in one cluster; those that differ in the cluster only become one task.
-type Reason = (TaskKind, String, Option<String>, String, String, Option<String>);
-
 /// All tasks, ordered; one for all clusters in which the same happens.
 pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
-    let mut found: BTreeMap<Reason, BTreeSet<String>> = BTreeMap::new();
+    // Tasks without their clusters, each with these.
+    let mut found: BTreeMap<Task, BTreeSet<String>> = BTreeMap::new();
     let mut explained: BTreeSet<(String, String, String)> = BTreeSet::new();
     let touched: BTreeSet<UnitId> = basis
         .changes
@@ -163,17 +189,18 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
     for asked in basis.asked {
         let id = &asked.unit;
         if id.is_node() {
-            let (subject, by) = (id.app.clone(), Some(basis.asked_by(id).join(", ")));
-            let reason = (TaskKind::Drain, subject, None, String::new(), String::new(), by);
+            let operation = Some(basis.asked_by(id).join(", "));
+            let reason = Task { operation, ..about(TaskKind::Drain, &id.app) };
             found.entry(reason).or_default().insert(id.cluster.clone());
             continue;
         }
-        let is_standard = |unit: &Unit| unit.id == *id && unit.kind == UnitKind::Standard;
+        let mut units = basis.desired.units.iter();
         let is_there = basis.is_delivered(&id.product, &id.cluster);
-        if is_there && basis.desired.units.iter().any(is_standard) {
-            let (product, app) = (id.product.clone(), Some(id.app.clone()));
-            let by = Some(basis.asked_by(id).join(", "));
-            let reason = (TaskKind::Restart, product, app, String::new(), String::new(), by);
+        if is_there
+            && let Some(unit) = units.find(|it| it.id == *id && it.kind == UnitKind::Standard)
+        {
+            let operation = Some(basis.asked_by(id).join(", "));
+            let reason = Task { operation, ..of_app(TaskKind::Restart, unit) };
             found.entry(reason).or_default().insert(id.cluster.clone());
         }
     }
@@ -192,48 +219,59 @@ pub fn tasks(basis: Basis<'_>) -> Vec<Task> {
     for zone in &basis.changes.zones {
         let kind =
             if zone.action == Action::Prune { TaskKind::Unresolve } else { TaskKind::Resolve };
-        found
-            .entry((kind, zone.zone.clone(), None, String::new(), String::new(), None))
-            .or_default();
+        found.entry(about(kind, &zone.zone)).or_default();
     }
-    found
-        .into_iter()
-        .map(|((kind, subject, app, from, to, operation), clusters)| Task {
-            kind,
-            subject,
-            app,
-            clusters: clusters.into_iter().collect(),
-            from,
-            to,
-            operation,
-        })
-        .collect()
+    let with_clusters = |(task, clusters): (Task, BTreeSet<String>)| Task {
+        clusters: clusters.into_iter().collect(),
+        ..task
+    };
+    found.into_iter().map(with_clusters).collect()
 }
 
-/// Why one app changes. An installation says it all at once.
-fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
+/// A task about a product, role, grant or zone as a whole.
+fn about(kind: TaskKind, subject: &str) -> Task {
+    Task {
+        kind,
+        subject: subject.to_owned(),
+        app: None,
+        scaling_group: None,
+        clusters: Vec::new(),
+        from: String::new(),
+        to: String::new(),
+        operation: None,
+    }
+}
+
+/// A task about an app.
+fn of_app(kind: TaskKind, unit: &Unit) -> Task {
+    let (app, scaling_group) = (Some(unit.id.app.clone()), unit.scaling_group.clone());
+    Task { app, scaling_group, ..about(kind, &unit.id.product) }
+}
+
+/// Why one app changes. An installation says it all at once, of a product or of one scaling group of it.
+fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Task> {
     let id = &unit.id;
-    let reason = |kind: TaskKind, from: String, to: String| {
-        (kind, id.product.clone(), Some(id.app.clone()), from, to, None)
-    };
+    let reason = |kind: TaskKind, from: String, to: String| Task { from, to, ..of_app(kind, unit) };
     if !basis.is_delivered(&id.product, &id.cluster) {
-        let (from, to) = (String::new(), unit.version.clone());
-        return vec![(TaskKind::Install, id.product.clone(), None, from, to, None)];
+        let to = unit.version.clone();
+        return vec![Task { to, ..about(TaskKind::Install, &id.product) }];
+    }
+    if let Some(group) = &unit.scaling_group
+        && !basis.is_group_delivered(&id.product, &id.cluster, group)
+    {
+        let (scaling_group, to) = (Some(group.clone()), unit.version.clone());
+        return vec![Task { scaling_group, to, ..about(TaskKind::Install, &id.product) }];
     }
     let old = basis.delivered(id);
     if unit.kind == UnitKind::Standard
         && let Some(operation) = basis.held_by(id)
     {
         let from = old.map(|old| tag(&old.image)).unwrap_or_default();
-        let (app, to) = (Some(id.app.clone()), tag(&unit.image));
         let operation = Some(operation.to_owned());
-        return vec![(TaskKind::Rollback, id.product.clone(), app, from, to, operation)];
+        return vec![Task { operation, ..reason(TaskKind::Rollback, from, tag(&unit.image)) }];
     }
     let by = Some(basis.asked_by(id).join(", ")).filter(|names| !names.is_empty());
-    let job = |kind| {
-        let (subject, app) = (id.product.clone(), Some(id.app.clone()));
-        vec![(kind, subject, app, String::new(), tag(&unit.image), by)]
-    };
+    let job = |kind| vec![Task { operation: by, ..reason(kind, String::new(), tag(&unit.image)) }];
     match unit.kind {
         UnitKind::Task => return job(TaskKind::Run),
         UnitKind::Test => return job(TaskKind::Test),
@@ -242,10 +280,10 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
     let Some(old) = old else {
         return vec![reason(TaskKind::Deploy, String::new(), tag(&unit.image))];
     };
-    let asked = |(kind, subject, app, from, to, _): Reason| {
-        let operations = basis.operations(id, kind);
+    let asked = |task: Task| {
+        let operations = basis.operations(id, task.kind);
         let operation = (!operations.is_empty()).then(|| operations.join(", "));
-        (kind, subject, app, from, to, operation)
+        Task { operation, ..task }
     };
     let mut reasons = Vec::new();
     if unit.offline && !old.offline {
@@ -273,44 +311,49 @@ fn unit_reasons(basis: Basis<'_>, unit: &Unit) -> Vec<Reason> {
 }
 
 /// Why one object changes that no app explains.
-fn change_reason(basis: Basis<'_>, change: &Change) -> Reason {
+fn change_reason(basis: Basis<'_>, change: &Change) -> Task {
     let owner = &change.owner;
-    let empty = String::new;
+    let (app, scaling_group) = (owner.app.clone(), owner.scaling_group.clone());
     if change.drift {
-        let subject = owner.product.clone().or_else(|| owner.access.clone());
-        let node = || change.object.is_node().then(|| change.object.name.clone());
-        let subject = subject.or_else(node);
-        let subject = subject.unwrap_or_else(|| basis.site.name.clone());
-        return (TaskKind::Correct, subject, owner.app.clone(), empty(), empty(), None);
+        let node = || change.object.is_node().then_some(&change.object.name);
+        let subject = owner.product.as_ref().or(owner.access.as_ref()).or_else(node);
+        let subject = subject.unwrap_or(&basis.site.name);
+        return Task { app, scaling_group, ..about(TaskKind::Correct, subject) };
     }
     if change.object.is_node() {
         let by = basis.cordoned_by(&change.object);
         let kind = if change.desired.is_some() { TaskKind::Cordon } else { TaskKind::Uncordon };
-        return (kind, change.object.name.clone(), None, empty(), empty(), by);
+        return Task { operation: by, ..about(kind, &change.object.name) };
     }
     if let Some(access) = &owner.access {
-        let kind = access_kind(basis, access, change.action);
-        return (kind, access.clone(), None, empty(), empty(), None);
+        return about(access_kind(basis, access, change.action), access);
     }
     let Some(product) = &owner.product else {
         let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
-        return (kind, basis.site.name.clone(), None, empty(), empty(), None);
+        return about(kind, &basis.site.name);
     };
     let cluster = &change.object.cluster;
+    let deployment = basis.site.deployment(product);
     let version = |from_baseline: bool| {
         let old = || Some(basis.baseline?.products.get(product)?.version.clone());
-        let new = || Some(basis.site.deployment(product)?.version.to_string());
+        let new = || Some(deployment?.version.to_string());
         if from_baseline { old() } else { new() }.unwrap_or_default()
     };
     if basis.is_unwanted(product, cluster) {
-        let by = basis.uninstalled_by(product, cluster);
-        return (TaskKind::Uninstall, product.clone(), None, version(true), empty(), by);
+        let (from, operation) = (version(true), basis.uninstalled_by(product, cluster));
+        return Task { from, operation, ..about(TaskKind::Uninstall, product) };
     }
     if !basis.is_delivered(product, cluster) {
-        return (TaskKind::Install, product.clone(), None, empty(), version(false), None);
+        return Task { to: version(false), ..about(TaskKind::Install, product) };
+    }
+    if let Some(group) = &scaling_group
+        && basis.is_group_unwanted(product, cluster, group)
+    {
+        let from = version(true);
+        return Task { scaling_group, from, ..about(TaskKind::Uninstall, product) };
     }
     let kind = if change.action == Action::Prune { TaskKind::Prune } else { TaskKind::Apply };
-    (kind, product.clone(), owner.app.clone(), empty(), empty(), None)
+    Task { app, scaling_group, ..about(kind, product) }
 }
 
 /// A grant whose time is over is still in the documents: that it ends was approved with it.

@@ -56,6 +56,8 @@ struct Product {
     mode: String,
     /// Whether its last app is left alone.
     excludes_last: bool,
+    /// Scaling groups: the instances of each app in them.
+    groups: BTreeMap<usize, u32>,
     /// Part of the secret value, so that it differs between two sites.
     secret: u32,
 }
@@ -74,8 +76,10 @@ fn product() -> impl Strategy<Value = Product> {
         prop::collection::btree_set(0_usize..3, 1..4),
         prop::collection::vec((0_usize..3, 1_u32..7), 1..4),
     );
-    let rest = (1_u32..4, any::<[bool; 3]>(), "[a-c]", 0_u32..3);
-    (shape, rest).prop_map(|((requires, clusters, apps), (version, flags, mode, secret))| {
+    let groups = prop::collection::btree_map(0_usize..3, 1_u32..4, 0..3);
+    let rest = (1_u32..4, any::<[bool; 3]>(), "[a-c]", 0_u32..3, groups);
+    (shape, rest).prop_map(|((requires, clusters, apps), rest)| {
+        let (version, flags, mode, secret, groups) = rest;
         let [is_ordered, has_jobs, excludes_last] = flags;
         Product {
             version,
@@ -86,6 +90,7 @@ fn product() -> impl Strategy<Value = Product> {
             has_jobs,
             mode,
             excludes_last,
+            groups,
             secret,
         }
     })
@@ -175,6 +180,18 @@ impl Site {
         all
     }
 
+    /// Its scaling groups, the last first; a group has every app that may have further instances.
+    fn groups(product: &Product) -> Vec<Value> {
+        let apps = |replicas: u32| -> serde_json::Map<String, Value> {
+            let all = product.apps.iter().enumerate();
+            let own = all.filter(|(_, (workload, _))| WORKLOADS[*workload] != "DaemonSet");
+            own.map(|(number, _)| (format!("a{number}"), json!({"replicas": replicas}))).collect()
+        };
+        let groups = product.groups.iter().rev();
+        let group = |(number, replicas): (&usize, &u32)| json!({"name": format!("g{number}"), "apps": apps(*replicas)});
+        groups.map(group).filter(|group| group["apps"] != json!({})).collect()
+    }
+
     fn wanted(index: usize, product: &Product) -> Value {
         let clusters: Vec<&str> = product.clusters.iter().map(|it| CLUSTERS[*it].0).collect();
         let last = format!("a{}", product.apps.len() - 1);
@@ -183,6 +200,7 @@ impl Site {
         json!({
             "product": name(index), "version": format!("1.{}.0", product.version),
             "clusters": {"names": clusters}, "exclude": exclude,
+            "scalingGroups": Self::groups(product),
         })
     }
 
@@ -227,7 +245,7 @@ impl Site {
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
             "metadata": {"name": "own", "annotations": {"x.example/rotation": product.secret.to_string()}},
         });
-        vec![
+        let mut documents = vec![
             (
                 format!("catalog/{own}/product.yaml"),
                 document("Product", &own, &json!({"title": own})),
@@ -238,7 +256,16 @@ impl Site {
                 format!("parameters/{own}.yaml"),
                 document("Parameters", &own, &json!({"scope": {"product": own}, "values": values})),
             ),
-        ]
+        ];
+        for group in Self::groups(product) {
+            let scope = json!({"product": own, "scalingGroup": group["name"]});
+            let name = format!("{own}-{}", group["name"].as_str().unwrap());
+            let spec =
+                json!({"scope": scope, "values": {"mode": format!("{}-of-group", product.mode)}});
+            documents
+                .push((format!("parameters/{name}.yaml"), document("Parameters", &name, &spec)));
+        }
+        documents
     }
 
     /// The site as validated; findings as text.
@@ -380,7 +407,9 @@ impl World {
         for (wave, step) in plan.steps() {
             let wave = &plan.content.waves[wave].name;
             let cell = CLUSTERS.iter().find(|(name, _)| *name == step.cluster);
-            prop_assert!(wave != "gray" || cell.is_none_or(|(_, cell)| *cell == "gray"));
+            let is_gray = wave.starts_with("gray");
+            prop_assert!(!is_gray || cell.is_none_or(|(_, cell)| *cell == "gray"));
+            after_its_product(step, plan, &done)?;
             in_order(step, plan, documents, &done)?;
             for reference in step.apply.iter().chain(&step.replace) {
                 let namespace = ObjectRef {
@@ -463,6 +492,24 @@ fn encoded(text: &str) -> String {
         out.extend(std::iter::repeat_n('=', 3 - chunk.len()));
     }
     out
+}
+
+/// The scaling group of the app that a step is about, by its name, as the documents give it: `a0-g1`.
+fn group_of(step: &Step) -> Option<u32> {
+    let (_, group) = step.rollout.as_ref()?.unit.app.split_once("-g")?;
+    group.parse().ok()
+}
+
+/// A scaling group changes after all of its product's own, and after the groups before it, which have higher numbers here.
+fn after_its_product(step: &Step, plan: &Plan, done: &BTreeSet<&str>) -> Result<(), TestCaseError> {
+    let Some(group) = group_of(step) else { return Ok(()) };
+    for (_, other) in plan.steps() {
+        let is_same = other.product == step.product && other.cluster == step.cluster;
+        let is_before = other.rollout.is_some() && group_of(other).is_none_or(|it| it > group);
+        let is_missing = is_same && is_before && !done.contains(other.id.as_str());
+        prop_assert!(!is_missing, "{} is started before {}", step.id, other.id);
+    }
+    Ok(())
 }
 
 /// Whether what a step needs by the documents has been done: products that its product requires, in its cluster, and apps

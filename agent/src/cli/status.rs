@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use owo_colors::{AnsiColors, OwoColorize as _};
 use tidegate_core::plan::{Task, TaskKind};
 use tidegate_core::progress::{ProductProgress, ProductState};
+use tidegate_core::show::task_subject;
 use tidegate_schema::finding::{Finding, Lang};
 
 use super::asking::Asking;
@@ -202,13 +203,13 @@ pub(super) fn tasks(tasks: &[Task], printer: &Printer) -> Vec<String> {
     let rows: Vec<Vec<String>> = tasks
         .iter()
         .map(|task| {
-            let app = task.app.as_ref().map(|app| format!("/{app}")).unwrap_or_default();
+            let subject = task_subject(task, printer.lang);
             let by = task.operation.as_ref();
             let by = by.map(|name| format!(" ({} {name})", printer.say("operation", "运维")));
             let change = task.change() + &by.unwrap_or_default();
             let change = change.trim_start().to_owned();
             let verb = verb(task.kind, printer).to_owned();
-            vec![verb, format!("{}{app}", task.subject), change, task.clusters.join(", ")]
+            vec![verb, subject, change, task.clusters.join(", ")]
         })
         .collect();
     let room = printer.width.saturating_sub(GUTTER);

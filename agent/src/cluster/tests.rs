@@ -44,7 +44,14 @@ fn widget() -> Object {
 }
 
 fn owner() -> Owner {
-    Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
+    Owner {
+        solution: None,
+        product: None,
+        app: None,
+        scaling_group: None,
+        access: None,
+        layer: Layer::Support,
+    }
 }
 
 fn desired(body: &Object) -> DesiredObject {

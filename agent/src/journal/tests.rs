@@ -40,7 +40,14 @@ fn reference() -> ObjectRef {
 }
 
 fn owner() -> Owner {
-    Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
+    Owner {
+        solution: None,
+        product: None,
+        app: None,
+        scaling_group: None,
+        access: None,
+        layer: Layer::Support,
+    }
 }
 
 fn now() -> Timestamp {

@@ -22,6 +22,10 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
         Body::Solution(solution) => {
             let names = solution.products.iter().map(|product| product.product.as_str());
             judge.unique("spec.products", "product", names);
+            for (index, product) in solution.products.iter().enumerate() {
+                let names = product.scaling_groups.iter().map(|group| group.name.as_str());
+                judge.unique(&format!("spec.products[{index}].scalingGroups"), "name", names);
+            }
         }
         Body::Parameters(parameters) => judge.parameters(parameters),
         Body::RolloutPolicy(policy) => judge.rollout_policy(policy),
@@ -180,7 +184,8 @@ impl Judge<'_> {
 
     fn parameters(&mut self, parameters: &Parameters) {
         let scope = &parameters.scope;
-        if scope.app.is_some() && (scope.product.is_none() || scope.cluster.is_some()) {
+        let is_inside = scope.app.is_some() || scope.scaling_group.is_some();
+        if is_inside && (scope.product.is_none() || scope.cluster.is_some()) {
             self.report(Finding::error("PARAMETER/SCOPE"), "spec.scope");
         }
     }

@@ -187,6 +187,9 @@ impl Judge<'_> {
             }
             Error::MinItems { limit } => here("DOCUMENT/TOO_FEW_ITEMS").with("limit", limit),
             Error::MaxItems { limit } => here("DOCUMENT/TOO_MANY_ITEMS").with("limit", limit),
+            Error::MinProperties { limit } if self.known_fields(error).is_empty() => {
+                here("DOCUMENT/TOO_FEW_ITEMS").with("limit", limit)
+            }
             Error::MinProperties { .. } | Error::MaxProperties { .. } => {
                 here("DOCUMENT/EXACTLY_ONE").with("choices", self.known_fields(error).join(", "))
             }

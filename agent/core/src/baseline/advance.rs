@@ -227,6 +227,7 @@ fn delivered(deployment: &Deployment, unit: &Unit) -> BaselineApp {
     let volumes = deployment.volumes(&unit.id.app);
     BaselineApp {
         kind: unit.kind,
+        scaling_group: unit.scaling_group.clone(),
         image: unit.image.clone(),
         replicas: unit.replicas,
         cpu: unit.cpu.clone(),

@@ -103,6 +103,9 @@ fn app_lines(path: &str, app: &BaselineApp, lines: &mut Lines) {
     add("cpu", app.cpu.clone());
     add("memory", app.memory.clone());
     add("inputs", app.inputs.to_string());
+    if let Some(group) = &app.scaling_group {
+        add("scalingGroup", group.clone());
+    }
     if app.offline {
         add("offline", "true".to_owned());
     }

@@ -22,6 +22,7 @@ fn owner() -> Owner {
         solution: Some("platform".to_owned()),
         product: Some("shop".to_owned()),
         app: Some("web".to_owned()),
+        scaling_group: None,
         access: None,
         layer: Layer::Workload,
     }

@@ -264,6 +264,7 @@ fn the_end_of_a_grant_asks_nobody_again_but_nothing_rides_along() {
         kind,
         subject: "g".to_owned(),
         app: None,
+        scaling_group: None,
         clusters: Vec::new(),
         from: String::new(),
         to: String::new(),

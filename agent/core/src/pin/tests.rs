@@ -273,3 +273,13 @@ fn without_lookups_nothing_new_is_pinned_and_what_runs_stays() {
     assert_eq!(codes(&own), ["IMAGE/NOT_LOOKED_UP"]);
     assert_eq!(own.findings[0].args["images"], SMOKE);
 }
+
+#[test]
+fn a_scaling_group_that_is_added_runs_what_the_product_runs_whatever_the_tag_means_by_now() {
+    let site = site_with("web/front:1.0", ", scalingGroups: [{name: east, apps: {front: {}}}]");
+    let baseline = delivered(&format!("{FRONT}@{}", digest("old")));
+    let known = answers([(FRONT, found("new"))]);
+    let pins = pinned(&pins(&site, Some(&baseline), &known, Lookup::Try));
+    assert_eq!(pins["real/front"], digest("old"));
+    assert_eq!(pins["real/front-east"], digest("old"));
+}

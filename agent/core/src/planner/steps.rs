@@ -55,7 +55,7 @@ pub(super) fn waves(
         sets.entry(key(layout, change)).or_default().push(change);
     }
     for change in basis.changes.changes.iter().filter(|change| basis.goes_offline(change)) {
-        if let Some(key) = offline(layout, change) {
+        if let Some(key) = offline(basis, layout, change) {
             sets.entry(key).or_default().push(change);
         }
     }
@@ -106,7 +106,7 @@ fn moved(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
     let mut changes = basis.changes.changes.iter();
     let is_anyway = changes.any(|it| it.object == unit.workload && rollout::replaces_pods(it));
     (unit.kind == UnitKind::Standard && !is_anyway).then(|| Key {
-        wave: layout.product(&id.product, &id.cluster),
+        wave: layout.part(&id.product, &id.cluster, unit.scaling_group.as_deref()),
         cluster: id.cluster.clone(),
         product: id.product.clone(),
         stage: Stage::Restart(id.app.clone()),
@@ -114,9 +114,10 @@ fn moved(basis: Basis<'_>, layout: &Layout, id: &UnitId) -> Option<Key> {
 }
 
 /// The step that takes away the pods of what is uninstalled.
-fn offline(layout: &Layout, change: &Change) -> Option<Key> {
-    let (product, cluster) = (change.owner.product.clone()?, change.object.cluster.clone());
-    let wave = layout.offline(&product, &cluster)?;
+fn offline(basis: Basis<'_>, layout: &Layout, change: &Change) -> Option<Key> {
+    let going = basis.going(change)?;
+    let wave = layout.offline(&going)?;
+    let (product, cluster, _) = going;
     Some(Key { wave, cluster, product, stage: Stage::Offline })
 }
 
@@ -125,11 +126,12 @@ fn key(layout: &Layout, change: &Change) -> Key {
     let cluster = change.object.cluster.clone();
     let product = owner.product.clone().unwrap_or_default();
     let app = || owner.app.clone().unwrap_or_default();
+    let group = owner.scaling_group.as_deref();
     let (wave, product, stage) = if change.action == Action::Prune {
         let wave = if product.is_empty() {
             layout.prune_foundation(&cluster)
         } else {
-            layout.prune(&product, &cluster)
+            layout.prune(&product, &cluster, group)
         };
         (wave, product, Stage::Prune)
     } else if product.is_empty() || owner.layer == Layer::Foundation {
@@ -142,7 +144,7 @@ fn key(layout: &Layout, change: &Change) -> Key {
             Layer::Network => Stage::Network,
             Layer::Test => Stage::Test(app()),
         };
-        (layout.product(&product, &cluster), product, stage)
+        (layout.part(&product, &cluster, group), product, stage)
     };
     Key { wave, cluster, product, stage }
 }

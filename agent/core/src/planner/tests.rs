@@ -25,6 +25,7 @@ mod asked;
 mod drain;
 mod held;
 mod preflight;
+mod scaling;
 mod uninstall;
 
 /// What a test says of one product.
@@ -117,6 +118,7 @@ fn deployment(product: &Product) -> Deployment {
         allow: Vec::new(),
         exclude: BTreeSet::new(),
         ignore: Vec::new(),
+        scaling_groups: Vec::new(),
         digest: Digest::of(&product.version),
         place: tidegate_schema::finding::Place::file("solutions/platform.yaml"),
         held_by: None,
@@ -147,11 +149,12 @@ fn add(state: &mut DesiredState, product: &Product, cluster: &str) {
         solution: Some("platform".to_owned()),
         product: Some(name.clone()),
         app: app.map(str::to_owned),
+        scaling_group: None,
         access: None,
         layer,
     };
     let namespace =
-        Owner { solution: None, product: None, app: None, access: None, layer: Layer::Foundation };
+        Owner { solution: None, product: None, app: None, ..owner(None, Layer::Foundation) };
     let meta = |own: &str| json!({"name": own, "namespace": name});
     state.objects.push(object(
         cluster,
@@ -199,6 +202,7 @@ fn add(state: &mut DesiredState, product: &Product, cluster: &str) {
             app.strip_prefix("app-").and_then(|it| it.parse::<u32>().ok()).filter(|it| *it > 0);
         state.units.push(Unit {
             id: UnitId { cluster: cluster.to_owned(), product: name.clone(), app: app.to_owned() },
+            scaling_group: None,
             solution: "platform".to_owned(),
             version: product.version.clone(),
             kind,
@@ -228,7 +232,13 @@ struct World {
 
 impl World {
     fn new(before: &[Product], after: &[Product], policy: &Value) -> Self {
-        let (old, new) = (desired(before), desired(after));
+        let part = |products: &[Product]| (desired(products), site(products, policy));
+        Self::between(part(before), part(after))
+    }
+
+    /// What was delivered, and what is wanted.
+    fn between(before: (DesiredState, ValidSite), after: (DesiredState, ValidSite)) -> Self {
+        let ((old, before), (new, after)) = (before, after);
         let mut live = LiveState::default();
         for cluster in ["room-a", "room-b", "room-c"] {
             let observation = ClusterObservation {
@@ -267,13 +277,13 @@ impl World {
             let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
             cluster.objects.insert(object.reference.clone(), observation);
         }
-        let mut world =
-            Self { desired: old, site: site(before, policy), live, inventory, baseline: None };
-        if !before.is_empty() {
+        let has_products = !before.deployments.is_empty();
+        let mut world = Self { desired: old, site: before, live, inventory, baseline: None };
+        if has_products {
             let (plan, _) = world.plan();
             world.baseline = Some(world.reached(&plan));
         }
-        (world.desired, world.site) = (new, site(after, policy));
+        (world.desired, world.site) = (new, after);
         world
     }
 
@@ -518,6 +528,7 @@ fn a_product_that_nobody_wants_is_uninstalled_last_and_counts_as_destructive() {
 fn placed(app: &Value) -> PlacedApp {
     PlacedApp {
         app: serde_json::from_value(app.clone()).unwrap(),
+        member: None,
         replicas: 1,
         cpu: None,
         memory: None,

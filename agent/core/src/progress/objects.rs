@@ -372,8 +372,14 @@ mod tests {
     }
 
     fn desired(body: &Object) -> DesiredObject {
-        let owner =
-            Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support };
+        let owner = Owner {
+            solution: None,
+            product: None,
+            app: None,
+            scaling_group: None,
+            access: None,
+            layer: Layer::Support,
+        };
         DesiredObject::new(body.reference("room-a"), body, owner, None)
     }
 

@@ -49,6 +49,7 @@ fn desired(kind: &str, revision: &str, replicas: u32) -> DesiredState {
         solution: None,
         product: Some("iam".to_owned()),
         app: None,
+        scaling_group: None,
         access: None,
         layer: Layer::Workload,
     };
@@ -1007,7 +1008,14 @@ fn three_steps() -> (Plan, DesiredState) {
 }
 
 fn owner() -> Owner {
-    Owner { solution: None, product: None, app: None, access: None, layer: Layer::Support }
+    Owner {
+        solution: None,
+        product: None,
+        app: None,
+        scaling_group: None,
+        access: None,
+        layer: Layer::Support,
+    }
 }
 
 /// Goes on with the steps until nothing happens; every apply succeeds but those in clusters with a gap.

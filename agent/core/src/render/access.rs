@@ -144,6 +144,7 @@ fn owner(access: String) -> Owner {
         solution: None,
         product: None,
         app: None,
+        scaling_group: None,
         access: Some(access),
         layer: Layer::Foundation,
     }

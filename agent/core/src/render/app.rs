@@ -17,7 +17,9 @@ pub(super) fn objects<'a>(
     app: &'a PlacedApp,
     asked: &'a [Asked],
 ) -> Vec<Draft<'a>> {
-    let mut objects = vec![service_account(scope, app)];
+    // The instances of a scaling group are the same program: they have the rights of the product's own.
+    let account = app.member.is_none().then(|| service_account(scope, app));
+    let mut objects: Vec<_> = account.into_iter().collect();
     objects.extend(config::config_map(scope, app));
     if app.app.kind == AppKind::Standard {
         objects.extend(network::headless(scope, app));
@@ -61,6 +63,7 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
             product: scope.deployment.product.clone(),
             app: app.app.name.to_string(),
         },
+        scaling_group: app.member.as_ref().map(|member| member.group.clone()),
         solution: scope.deployment.solution.clone(),
         version: scope.deployment.version.to_string(),
         kind: unit_kind(app.app.kind),
@@ -131,6 +134,7 @@ fn service_account<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Draft<'a> {
         kind: "ServiceAccount",
         name: own.to_owned(),
         app: own,
+        member: None,
         component: component(app.app.kind),
     };
     scope.object(part, Layer::Support, &app.place, || json!({}))

@@ -27,6 +27,7 @@ pub(super) fn config_map<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option
         kind: "ConfigMap",
         name: name(app)?,
         app: app.app.name.as_str(),
+        member: app.member.as_ref(),
         component: "config",
     };
     Some(scope.object(part, Layer::Support, &app.place, || {

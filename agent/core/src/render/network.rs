@@ -7,7 +7,7 @@ use tidegate_schema::scalar::PortReference;
 
 use crate::desired::Layer;
 use crate::render::scope::{Draft, Part, Scope};
-use crate::site::{PlacedApp, PlacedLoadBalancer};
+use crate::site::{PlacedApp, PlacedLoadBalancer, ScalingGroupMember};
 
 /// The headless Service that gives pods their names. A `StatefulSet` needs one even without ports.
 pub(super) fn headless<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<Draft<'a>> {
@@ -15,7 +15,7 @@ pub(super) fn headless<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<D
     if app.app.ports.is_empty() && app.app.workload != Workload::StatefulSet {
         return None;
     }
-    let part = service(own.to_owned(), own, "standard");
+    let part = service(own.to_owned(), (own, app.member.as_ref()), "standard");
     Some(scope.object(part, Layer::Support, &app.place, move || {
         let ports: Vec<Value> = app
             .app
@@ -43,7 +43,8 @@ pub(super) fn load_balancer<'a>(
 ) -> Draft<'a> {
     let spec = &balancer.spec;
     let own = spec.app.as_str();
-    let part = service(spec.name.to_string(), own, "load-balancer");
+    let member = balancer.member.as_ref();
+    let part = service(spec.name.to_string(), (own, member), "load-balancer");
     scope.object(part, Layer::Network, &balancer.place, move || {
         let target = spec.target_port.clone().unwrap_or(PortReference::Number(spec.port));
         json!({"spec": {
@@ -57,8 +58,12 @@ pub(super) fn load_balancer<'a>(
     })
 }
 
-fn service<'a>(name: String, app: &'a str, component: &'a str) -> Part<'a> {
-    Part { api_version: "v1", kind: "Service", name, app, component }
+fn service<'a>(
+    name: String,
+    (app, member): (&'a str, Option<&'a ScalingGroupMember>),
+    component: &'a str,
+) -> Part<'a> {
+    Part { api_version: "v1", kind: "Service", name, app, member, component }
 }
 
 /// A protocol as Kubernetes writes it.

@@ -6,7 +6,10 @@ use tidegate_schema::finding::Place;
 use crate::desired::{DesiredObject, Layer, Owner};
 use crate::digest::Digest;
 use crate::object::{Object, ObjectRef, REVISION, group_of};
-use crate::site::{Deployment, PlacedApp, ValidSite};
+use crate::site::{Deployment, PlacedApp, ScalingGroupMember, ValidSite};
+
+/// The label that says of which scaling group something is. `tidegate.dev/app` is the same in all of them.
+const SCALING_GROUP: &str = "tidegate.dev/scaling-group";
 
 /// A product in a cluster while it is rendered.
 pub(super) struct Scope<'a> {
@@ -17,7 +20,7 @@ pub(super) struct Scope<'a> {
 
 impl Scope<'_> {
     /// The labels of an object: Kubernetes' recommended ones and ours.
-    fn labels(&self, app: &str, component: &str) -> Value {
+    fn labels(&self, Part { app, member, component, .. }: Part<'_>) -> Value {
         let deployment = self.deployment;
         json!({
             "app.kubernetes.io/name": app,
@@ -29,13 +32,16 @@ impl Scope<'_> {
             "tidegate.dev/site": self.site.name,
             "tidegate.dev/solution": deployment.solution,
             "tidegate.dev/product": deployment.product,
-            "tidegate.dev/app": app,
+            "tidegate.dev/app": member.map_or(app, |member| &member.app),
+            SCALING_GROUP: member.map(|member| &member.group),
         })
     }
 
     /// The labels of pods: those that stay when only the product's version or solution changes, because a changed pod
     /// template restarts pods.
-    pub(super) fn pod_labels(&self, app: &str, component: &str) -> Value {
+    pub(super) fn pod_labels(&self, app: &PlacedApp, component: &str) -> Value {
+        let member = app.member.as_ref();
+        let app = app.app.name.as_str();
         json!({
             "app.kubernetes.io/name": app,
             "app.kubernetes.io/instance": self.deployment.product,
@@ -43,7 +49,8 @@ impl Scope<'_> {
             "app.kubernetes.io/managed-by": "tidegate",
             "tidegate.dev/site": self.site.name,
             "tidegate.dev/product": self.deployment.product,
-            "tidegate.dev/app": app,
+            "tidegate.dev/app": member.map_or(app, |member| &member.app),
+            SCALING_GROUP: member.map(|member| &member.group),
         })
     }
 
@@ -72,11 +79,12 @@ impl Scope<'_> {
         place: &'a Place,
         rest: impl FnOnce() -> Value + 'a,
     ) -> Draft<'a> {
-        let Part { api_version, kind, name, app, component } = part;
+        let Part { api_version, kind, app, member, .. } = part;
         let namespace = self.deployment.namespace.as_str();
-        let head = Head { api_version, kind, namespace, name };
-        let labels = move || self.labels(app, component);
-        draft(self.cluster, head, self.owner(Some(app), layer), place, labels, rest)
+        let head = Head { api_version, kind, namespace, name: part.name.clone() };
+        let mut owner = self.owner(Some(app), layer);
+        owner.scaling_group = member.map(|member| member.group.clone());
+        draft(self.cluster, head, owner, place, move || self.labels(part), rest)
     }
 
     /// The image of an app: as its document says, and the digest that it is pinned to.
@@ -100,6 +108,7 @@ impl Scope<'_> {
             solution: Some(self.deployment.solution.clone()),
             product: Some(self.deployment.product.clone()),
             app: app.map(str::to_owned),
+            scaling_group: None,
             access: None,
             layer,
         }
@@ -112,6 +121,7 @@ pub(super) struct Part<'a> {
     pub(super) kind: &'a str,
     pub(super) name: String,
     pub(super) app: &'a str,
+    pub(super) member: Option<&'a ScalingGroupMember>,
     /// Its part in the app, for the label `app.kubernetes.io/component`.
     pub(super) component: &'a str,
 }

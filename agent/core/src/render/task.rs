@@ -29,7 +29,9 @@ pub(super) fn job<'a>(
     }
     let judged: Vec<(String, Digest)> = match app.app.kind {
         AppKind::Test => {
-            let standard = placement.apps.iter().filter(|app| app.app.kind == AppKind::Standard);
+            // What scaling groups add or change later is not the product that the test has judged.
+            let own = placement.apps.iter().filter(|app| app.member.is_none());
+            let standard = own.filter(|app| app.app.kind == AppKind::Standard);
             let template = |app| inputs(&workload::pod_template_online(scope, app));
             standard.map(|app| (scope.image(app), template(app))).collect()
         }
@@ -52,6 +54,7 @@ pub(super) fn job<'a>(
         kind: "Job",
         name: format!("{own}-{short}"),
         app: own,
+        member: None,
         component: component(app.app.kind),
     };
     let layer = if app.app.kind == AppKind::Test { Layer::Test } else { Layer::Task };

@@ -22,6 +22,7 @@ pub(super) fn workload<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Draft<'a
         kind: workload_kind(app.app.workload),
         name: own.to_owned(),
         app: own,
+        member: app.member.as_ref(),
         component: component(app.app.kind),
     };
     scope.object(part, Layer::Workload, &app.place, || json!({"spec": spec(scope, app)}))
@@ -95,6 +96,7 @@ pub(super) fn budget<'a>(scope: &'a Scope<'a>, app: &'a PlacedApp) -> Option<Dra
         kind: "PodDisruptionBudget",
         name: own.to_owned(),
         app: own,
+        member: app.member.as_ref(),
         component: component(app.app.kind),
     };
     Some(scope.object(part, Layer::Support, &app.place, move || {

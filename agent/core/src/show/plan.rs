@@ -1,16 +1,26 @@
 //! What a plan says before its changes: tasks, risks, waves and groups, as lines.
 
+use tidegate_schema::finding::Lang;
+
 use super::Style;
 use super::label;
 use super::value::harmless;
 use crate::plan::{Driver, Group, Plan, Rollout, Step, StepKind, Task, Wave};
 
+/// What a task is about: `iam`, `iam/iamcore`, `iam (scaling group east)`.
+pub(super) fn subject(task: &Task, lang: Lang) -> String {
+    match (&task.app, &task.scaling_group) {
+        (Some(app), _) => format!("{}/{app}", task.subject),
+        (None, Some(group)) => {
+            format!("{} ({} {group})", task.subject, label::pick(lang, "scaling group", "伸缩组"))
+        }
+        (None, None) => task.subject.clone(),
+    }
+}
+
 /// One task: kind, what it is about, before and after, clusters.
 pub(super) fn task(task: &Task, style: Style) -> [String; 4] {
-    let subject = match &task.app {
-        Some(app) => format!("{}/{app}", task.subject),
-        None => task.subject.clone(),
-    };
+    let subject = subject(task, style.lang);
     let by = task
         .operation
         .as_ref()
@@ -59,10 +69,10 @@ fn step_words(wave: &Wave, step: &Step, style: Style) -> (String, String) {
     let what = step.id.strip_prefix(&head).unwrap_or(&step.id).to_owned();
     let objects = step.objects().count();
     let counted = |en: &str, zh: &str| match lang {
-        tidegate_schema::finding::Lang::En => {
+        Lang::En => {
             format!("{objects} {en}{}", if objects == 1 { "" } else { "s" })
         }
-        tidegate_schema::finding::Lang::Zh => format!("{objects} 个{zh}"),
+        Lang::Zh => format!("{objects} 个{zh}"),
     };
     let how = match (&step.kind, &step.rollout) {
         (StepKind::Zones, _) => step.zones.join(", "),

@@ -47,6 +47,8 @@ pub struct Deployment {
     pub exclude: BTreeSet<String>,
     /// Fields of its plain manifests that are left to others.
     pub ignore: Vec<Ignore>,
+    /// The names of its scaling groups, in the order in which they change: that of the solution.
+    pub scaling_groups: Vec<String>,
     /// The digest of the version's document and files: a version is immutable.
     pub digest: Digest,
     /// Where the solution asks for it.
@@ -62,13 +64,28 @@ impl Deployment {
         format!("{}@{}", self.product, self.version)
     }
 
-    /// The names of its apps, in the order of the version's document.
+    /// The names under which its apps run in any cluster: its own in the order of the version's document, then those of
+    /// scaling groups.
     pub fn apps(&self) -> Vec<&str> {
-        self.placements
-            .values()
-            .next()
-            .map(|placement| placement.apps.iter().map(|app| app.app.name.as_str()).collect())
-            .unwrap_or_default()
+        let mut names: Vec<&str> = Vec::new();
+        for placed in self.placements.values().flat_map(|placement| &placement.apps) {
+            if !names.contains(&placed.app.name.as_str()) {
+                names.push(placed.app.name.as_str());
+            }
+        }
+        names
+    }
+
+    /// Which app of which scaling group runs under a name; `None` for the product's own.
+    pub fn member(&self, app: &str) -> Option<&ScalingGroupMember> {
+        let mut placed = self.placements.values().flat_map(|placement| &placement.apps);
+        placed.find(|placed| placed.app.name == *app)?.member.as_ref()
+    }
+
+    /// Whether a scaling group has anything in a cluster.
+    pub fn has_scaling_group(&self, group: &str, cluster: &str) -> bool {
+        let apps = self.placements.get(cluster).map(|it| it.apps.as_slice()).unwrap_or_default();
+        apps.iter().filter_map(|placed| placed.member.as_ref()).any(|member| member.group == group)
     }
 
     /// The volumes of an app that are kept, by name, with their sizes.
@@ -87,7 +104,7 @@ impl Deployment {
 pub struct Placement {
     /// Parameters that have a value, without the layer of apps.
     pub parameters: BTreeMap<String, Effective>,
-    /// Its apps, in the order of the version's document.
+    /// Its apps, in the order of the version's document; then those of its scaling groups.
     pub apps: Vec<PlacedApp>,
     /// Its ways in from outside.
     pub load_balancers: Vec<PlacedLoadBalancer>,
@@ -99,11 +116,23 @@ pub struct Placement {
     pub published: BTreeMap<String, String>,
 }
 
+/// What of a scaling group something is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalingGroupMember {
+    /// The scaling group.
+    pub group: String,
+    /// The app, as the version calls it.
+    pub app: String,
+}
+
 /// An app in one cluster, every template filled in.
 #[derive(Clone, Debug)]
 pub struct PlacedApp {
-    /// As the version's document says, templates unfilled.
+    /// As the version's document says, templates unfilled. In a scaling group it has the names under which it and the
+    /// other apps of the group run.
     pub app: App,
+    /// Which app of which scaling group it is; `None` for the product's own.
+    pub member: Option<ScalingGroupMember>,
     /// Pods wanted; 0 for a `DaemonSet`, 1 for tasks and tests.
     pub replicas: u32,
     /// CPU limit of each pod.
@@ -146,8 +175,10 @@ pub enum EnvValue {
 /// A load balancer in one cluster, every template filled in.
 #[derive(Clone, Debug)]
 pub struct PlacedLoadBalancer {
-    /// As the version's document says.
+    /// As the version's document says; in a scaling group with names of its own.
     pub spec: LoadBalancer,
+    /// The scaling group whose pods it leads to, with the app; `None` for the product's own.
+    pub member: Option<ScalingGroupMember>,
     /// The name that leads to it, lower case, without a dot at the end.
     pub host: Option<String>,
     /// The addresses that the name gets.

@@ -8,8 +8,22 @@ use tidegate_schema::app::{App, AppKind};
 use tidegate_schema::operation::{Action, Operation};
 use tidegate_schema::scalar::Name;
 
-use super::{Located, ValidSite};
+use super::{Located, PlacedApp, ScalingGroupMember, ValidSite};
 use crate::desired::{Asked, Drained, Uninstalled, UnitId};
+
+/// The name by which an operation means an app: that under which it runs, or in a scaling group that is named the
+/// version's. `None` when it is not of that group.
+pub(crate) fn name_in<'a>(
+    scaling_group: Option<&Name>,
+    app: &'a App,
+    member: Option<&'a ScalingGroupMember>,
+) -> Option<&'a str> {
+    match (scaling_group, member) {
+        (None, _) => Some(app.name.as_str()),
+        (Some(group), Some(member)) if *group == *member.group => Some(&member.app),
+        (Some(_), _) => None,
+    }
+}
 
 /// The apps that an action is about, other than those about their size.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +35,8 @@ pub(crate) struct Target<'a> {
     pub(crate) product: &'a Name,
     /// Apps that are named; all that fit when empty.
     pub(crate) apps: &'a [Name],
+    /// The scaling group that is named.
+    pub(crate) scaling_group: Option<&'a Name>,
     /// Clusters that are named; all of the product when empty.
     pub(crate) clusters: &'a [Name],
     /// The kind of app that it is for.
@@ -43,6 +59,7 @@ impl<'a> Target<'a> {
                     field: "app",
                     product: &target.product,
                     apps: std::slice::from_ref(&target.app),
+                    scaling_group: None,
                     clusters: &target.clusters,
                     kind: AppKind::Task,
                     is_once: true,
@@ -56,12 +73,15 @@ impl<'a> Target<'a> {
             | Action::Rollback(_) => return None,
         };
         let (product, apps, clusters) = (&target.product, &target.apps, &target.clusters);
-        Some(Self { verb, field: "apps", product, apps, clusters, kind, is_once })
+        let scaling_group = target.scaling_group.as_ref();
+        Some(Self { verb, field: "apps", product, apps, scaling_group, clusters, kind, is_once })
     }
 
     /// Whether it means this app, where it stands.
-    pub(crate) fn is_of(&self, app: &App) -> bool {
-        app.kind == self.kind && (self.apps.is_empty() || self.apps.contains(&app.name))
+    pub(crate) fn is_of(&self, app: &App, member: Option<&ScalingGroupMember>) -> bool {
+        let Some(name) = name_in(self.scaling_group, app, member) else { return false };
+        let is_named = || self.apps.iter().any(|it| *it == *name);
+        app.kind == self.kind && (self.apps.is_empty() || is_named())
     }
 
     /// Whether it means this cluster.
@@ -115,13 +135,14 @@ impl ValidSite {
     pub(crate) fn offline_by(
         &self,
         now: Timestamp,
-        (product, app, cluster): (&str, &App, &str),
+        (product, cluster): (&str, &str),
+        (app, member): (&App, Option<&ScalingGroupMember>),
     ) -> Vec<String> {
         let mut names = Vec::new();
         for (name, operation) in self.standing_operations(now) {
             let action = &operation.spec.action;
             let is_meant = |target: Target<'_>| {
-                *target.product == *product && target.is_of(app) && target.is_in(cluster)
+                *target.product == *product && target.is_of(app, member) && target.is_in(cluster)
             };
             if !Target::of(action).is_some_and(is_meant) {
                 continue;
@@ -160,7 +181,8 @@ impl ValidSite {
             let Some(deployment) = self.deployment(target.product.as_str()) else { continue };
             let places = deployment.placements.iter();
             for (cluster, placement) in places.filter(|(cluster, _)| target.is_in(cluster)) {
-                for placed in placement.apps.iter().filter(|placed| target.is_of(&placed.app)) {
+                let is_meant = |it: &&PlacedApp| target.is_of(&it.app, it.member.as_ref());
+                for placed in placement.apps.iter().filter(is_meant) {
                     let unit = UnitId {
                         cluster: cluster.clone(),
                         product: deployment.product.clone(),

@@ -1,12 +1,14 @@
 //! Which rollout policy counts for what.
 
 use tidegate_schema::policy::{OnFailure, RolloutPolicy};
+use tidegate_schema::scalar::Name;
 
 use super::ValidSite;
 
 impl ValidSite {
     /// How changes of an app go out. The policy for the app counts before the one for its product, that before the one
-    /// that the solution names; what one leaves open the next says, so that a policy with only `groups` for one app keeps
+    /// that the solution names. In a scaling group the policy for the name under which it runs there counts before all
+    /// these; what one leaves open the next says, so that a policy with only `groups` for one app keeps
     /// the waves and times of its solution. `onFailure: rollback` of any of them counts.
     pub fn rollout_policy(&self, product: &str, app: Option<&str>) -> RolloutPolicy {
         let solution = self.deployments.get(product).map(|it| it.solution.as_str());
@@ -20,19 +22,24 @@ impl ValidSite {
         app: Option<&str>,
         solution: Option<&str>,
     ) -> RolloutPolicy {
-        let mut policies = self.rollout_policies.values().filter_map(|policy| {
-            let target = policy.applies_to.as_ref()?;
-            let is_meant = target.product == product
-                && target.app.as_ref().is_none_or(|name| app.is_some_and(|app| name == app));
-            is_meant.then_some((target.app.is_none(), policy))
-        });
+        let deployment = self.deployments.get(product);
+        let member = app.and_then(|app| deployment?.member(app));
         // Names order the map, and two policies for one target are a finding.
-        let own = policies.clone().find(|(is_whole, _)| !is_whole).map(|(_, policy)| policy);
-        let whole = policies.find(|(is_whole, _)| *is_whole).map(|(_, policy)| policy);
+        let of = |app: Option<&str>| {
+            self.rollout_policies.values().find(|policy| {
+                let target = policy.applies_to.as_ref();
+                target.is_some_and(|target| {
+                    target.product == product && target.app.as_ref().map(Name::as_str) == app
+                })
+            })
+        };
+        let own = app.and_then(|app| of(Some(app)));
+        let version = member.and_then(|member| of(Some(&member.app)));
         let named = solution
             .and_then(|solution| self.solution_rollouts.get(solution))
             .and_then(|name| self.rollout_policies.get(name));
-        [own, whole, named].into_iter().flatten().fold(RolloutPolicy::default(), fill)
+        let all = [own, version, of(None), named];
+        all.into_iter().flatten().fold(RolloutPolicy::default(), fill)
     }
 }
 

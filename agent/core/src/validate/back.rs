@@ -146,6 +146,16 @@ pub(super) fn hold(
             let finding = about(back.finding(Finding::error, "OPERATION/CLUSTERS_DIFFER"));
             refused.push(finding.with("then", list(earlier)).with("now", list(deployment)));
         }
+        let (then, now) = (members(earlier), members(deployment));
+        if back.asked.apps.is_empty() && then != now {
+            let list = |it: &BTreeSet<(&str, &str)>| {
+                let apps: BTreeSet<&str> = it.iter().map(|(_, app)| *app).collect();
+                let apps = apps.into_iter().collect::<Vec<_>>().join(", ");
+                if apps.is_empty() { "–".to_owned() } else { apps }
+            };
+            let finding = about(back.finding(Finding::error, "OPERATION/SCALING_GROUPS_DIFFER"));
+            refused.push(finding.with("then", list(&then)).with("now", list(&now)));
+        }
         for app in earlier.exclude.iter().filter(|app| apps.contains(app.as_str())) {
             let finding = about(back.finding(Finding::error, "OPERATION/APP_WAS_LEFT_OUT"));
             refused.push(finding.with("app", app));
@@ -208,6 +218,16 @@ fn asked_otherwise(deployment: &Deployment, apps: &BTreeSet<String>) -> Option<(
     let own = placed(deployment).filter(|app| apps.contains(app.app.name.as_str()));
     own.map(|app| (app.app.name.to_string(), app.operations.join(", ")))
         .find(|(_, operations)| !operations.is_empty())
+}
+
+/// What runs in scaling groups, by cluster and name.
+fn members(deployment: &Deployment) -> BTreeSet<(&str, &str)> {
+    let all = deployment.placements.iter().flat_map(|(cluster, placement)| {
+        placement.apps.iter().map(move |placed| (cluster.as_str(), placed))
+    });
+    all.filter(|(_, placed)| placed.member.is_some())
+        .map(|(cluster, placed)| (cluster, placed.app.name.as_str()))
+        .collect()
 }
 
 fn placed(deployment: &Deployment) -> impl Iterator<Item = &PlacedApp> {

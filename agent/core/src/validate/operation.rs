@@ -15,12 +15,16 @@ use tidegate_schema::product::AppSize;
 use tidegate_schema::scalar::Name;
 
 use super::documents::Documents;
-use crate::site::{Deployment, Target, ValidSite};
+use super::references::unknown;
+use crate::site::{
+    Deployment, PlacedApp, Placement, ScalingGroupMember, Target, ValidSite, name_in,
+};
 
 /// The size that an action asks for, and of what.
 struct SizeAsked<'a> {
     product: &'a Name,
     app: &'a Name,
+    scaling_group: Option<&'a Name>,
     clusters: &'a [Name],
     size: AppSize,
 }
@@ -31,12 +35,14 @@ impl SizeAsked<'_> {
             Action::Scale(scale) => Some(SizeAsked {
                 product: &scale.product,
                 app: &scale.app,
+                scaling_group: scale.scaling_group.as_ref(),
                 clusters: &scale.clusters,
                 size: AppSize { replicas: Some(scale.replicas), ..AppSize::default() },
             }),
             Action::Resize(resize) => Some(SizeAsked {
                 product: &resize.product,
                 app: &resize.app,
+                scaling_group: resize.scaling_group.as_ref(),
                 clusters: &resize.clusters,
                 size: AppSize {
                     cpu: resize.cpu.clone(),
@@ -56,10 +62,30 @@ impl SizeAsked<'_> {
         }
     }
 
-    fn is_of(&self, product: &str, app: &str, cluster: &str) -> bool {
-        *self.product == *product
-            && *self.app == *app
-            && (self.clusters.is_empty() || self.clusters.iter().any(|it| *it == *cluster))
+    fn is_of(
+        &self,
+        (product, cluster): (&str, &str),
+        (app, member): (&App, Option<&ScalingGroupMember>),
+    ) -> bool {
+        *self.product == *product && self.names(app, member) && self.is_in(cluster)
+    }
+
+    fn names(&self, app: &App, member: Option<&ScalingGroupMember>) -> bool {
+        name_in(self.scaling_group, app, member).is_some_and(|name| *self.app == *name)
+    }
+
+    fn is_in(&self, cluster: &str) -> bool {
+        self.clusters.is_empty() || self.clusters.iter().any(|it| *it == *cluster)
+    }
+
+    /// Where the product has the app, also in clusters that are not named.
+    fn places<'d>(&self, deployment: &'d Deployment) -> Vec<(&'d str, &'d App)> {
+        let of_cluster = |(cluster, placement): (&'d String, &'d Placement)| {
+            let mut apps = placement.apps.iter();
+            let placed = apps.find(|it| self.names(&it.app, it.member.as_ref()))?;
+            Some((cluster.as_str(), &placed.app))
+        };
+        deployment.placements.iter().filter_map(of_cluster).collect()
     }
 }
 
@@ -67,13 +93,14 @@ impl SizeAsked<'_> {
 pub(super) fn size(
     site: &ValidSite,
     now: Timestamp,
-    (product, app, cluster): (&str, &str, &str),
+    of: (&str, &str),
+    app: (&App, Option<&ScalingGroupMember>),
 ) -> (AppSize, Vec<String>) {
     let mut size = AppSize::default();
     let mut names = Vec::new();
     for (name, operation) in site.standing_operations(now) {
         let asked = SizeAsked::of(&operation.spec.action);
-        if let Some(asked) = asked.filter(|it| it.is_of(product, app, cluster)) {
+        if let Some(asked) = asked.filter(|it| it.is_of(of, app)) {
             size = size.overridden_by(&asked.size);
             names.push(name.to_owned());
         }
@@ -141,6 +168,11 @@ fn size_asked<'a>(
         findings.push(about("OPERATION/PRODUCT_NOT_RUN", "product"));
         return;
     };
+    let group = asked.scaling_group;
+    if let Some(finding) = scaling_group(deployment, group, || place("scalingGroup")) {
+        findings.push(finding);
+        return;
+    }
     let mut is_here = true;
     for (index, cluster) in asked.clusters.iter().enumerate() {
         if !deployment.placements.contains_key(cluster.as_str()) {
@@ -149,14 +181,9 @@ fn size_asked<'a>(
             is_here = false;
         }
     }
-    let everywhere = deployment.placements.iter().filter_map(|(cluster, placement)| {
-        let mut apps = placement.apps.iter();
-        Some((cluster.as_str(), &apps.find(|it| it.app.name == *asked.app)?.app))
-    });
-    let everywhere: Vec<(&str, &App)> = everywhere.collect();
-    let is_meant = |cluster: &str| asked.is_of(asked.product.as_str(), asked.app.as_str(), cluster);
+    let everywhere = asked.places(deployment);
     let meant: Vec<(&str, &App)> =
-        everywhere.iter().copied().filter(|(cluster, _)| is_meant(cluster)).collect();
+        everywhere.iter().copied().filter(|(cluster, _)| asked.is_in(cluster)).collect();
     if everywhere.is_empty() || (is_here && meant.is_empty()) {
         findings.push(about("OPERATION/APP_UNKNOWN", "app"));
     }
@@ -227,6 +254,12 @@ fn apps(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
             findings.push(finding.with("cluster", cluster));
         }
     }
+    let group = target.scaling_group;
+    let place = || document.place(&format!("spec.action.{}.scalingGroup", target.verb));
+    if let Some(finding) = scaling_group(deployment, group, place) {
+        findings.push(finding);
+        return;
+    }
     // Where all clusters are wrong, that has been said, and the apps are those of the others.
     let is_nowhere = apps_in(deployment, target).next().is_none();
     let target = if is_nowhere { Target { clusters: &[], ..target } } else { target };
@@ -234,7 +267,11 @@ fn apps(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
     let wanted = kind(target.kind);
     for (index, name) in target.apps.iter().enumerate() {
         let field = if target.field == "app" { "app".to_owned() } else { format!("apps[{index}]") };
-        match there().find(|app| app.name == *name) {
+        let is_it = |placed: &&PlacedApp| {
+            let own = name_in(group, &placed.app, placed.member.as_ref());
+            own.is_some_and(|own| *name == *own)
+        };
+        match there().find(is_it).map(|placed| &placed.app) {
             None => findings.push(about("OPERATION/APP_UNKNOWN", &field).with("app", name)),
             Some(app) if app.kind != target.kind => {
                 let finding = about("OPERATION/WRONG_KIND", &field).with("app", name);
@@ -244,7 +281,7 @@ fn apps(site: &ValidSite, document: &Document, target: Target<'_>, findings: &mu
             Some(_) => {}
         }
     }
-    if target.apps.is_empty() && !there().any(|app| target.is_of(app)) {
+    if target.apps.is_empty() && !there().any(|it| target.is_of(&it.app, it.member.as_ref())) {
         let finding = about("OPERATION/NO_APP_FITS", "product").with("action", target.verb);
         findings.push(finding.with("wanted", wanted));
     }
@@ -261,10 +298,12 @@ fn ends_anything(site: &ValidSite, now: Timestamp, online: Target<'_>) -> bool {
     let offline: Vec<Target<'_>> = offline.collect();
     deployment.placements.iter().filter(|(cluster, _)| online.is_in(cluster)).any(
         |(cluster, it)| {
-            let meant = it.apps.iter().filter(|placed| online.is_of(&placed.app));
-            let is_offline =
-                |app: &App| offline.iter().any(|it| it.is_in(cluster) && it.is_of(app));
-            meant.into_iter().any(|placed| is_offline(&placed.app))
+            let is_of =
+                |target: &Target<'_>, it: &PlacedApp| target.is_of(&it.app, it.member.as_ref());
+            let is_offline = |placed: &PlacedApp| {
+                offline.iter().any(|it| it.is_in(cluster) && is_of(it, placed))
+            };
+            it.apps.iter().any(|placed| is_of(&online, placed) && is_offline(placed))
         },
     )
 }
@@ -273,9 +312,20 @@ fn ends_anything(site: &ValidSite, now: Timestamp, online: Target<'_>) -> bool {
 fn apps_in<'a>(
     deployment: &'a Deployment,
     target: Target<'a>,
-) -> impl Iterator<Item = &'a App> + 'a {
+) -> impl Iterator<Item = &'a PlacedApp> + 'a {
     let places = deployment.placements.iter().filter(move |(cluster, _)| target.is_in(cluster));
-    places.flat_map(|(_, placement)| placement.apps.iter().map(|placed| &placed.app))
+    places.flat_map(|(_, placement)| &placement.apps)
+}
+
+/// A scaling group that an operation names and the product does not have.
+fn scaling_group(
+    deployment: &Deployment,
+    group: Option<&Name>,
+    place: impl FnOnce() -> Place,
+) -> Option<Finding> {
+    let known = || deployment.scaling_groups.iter().map(String::as_str);
+    let group = group.filter(|group| !known().any(|it| **group == *it))?;
+    Some(unknown(place(), "scaling group", group.as_str(), known()))
 }
 
 /// A kind of app as documents write it.

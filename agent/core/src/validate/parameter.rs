@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::parameters::ParameterValue;
 use tidegate_schema::product::{ParameterDeclaration, ProductVersion};
+use tidegate_schema::scalar::Name;
+use tidegate_schema::solution::ScalingGroup;
 use tidegate_schema::{Document, Kind};
 
 use super::documents::Documents;
@@ -40,12 +42,20 @@ pub(super) fn layers(
             one(document, &parameters.scope, (name, value), &place, running, findings);
             places.insert(name.clone(), place);
         }
-        if let (Some(product), Some(app)) = (&parameters.scope.product, &parameters.scope.app)
+        if let (Some(product), Some(app), None) =
+            (&parameters.scope.product, &parameters.scope.app, &parameters.scope.scaling_group)
             && let Some((_, version)) = running.get(product.as_str())
             && !version.apps.iter().any(|own| own.name == *app)
         {
             let known = version.apps.iter().map(|app| app.name.as_str());
             findings.push(unknown(document.place("spec.scope.app"), "app", app.as_str(), known));
+        }
+        if let (Some(product), Some(group)) =
+            (&parameters.scope.product, &parameters.scope.scaling_group)
+            && running.contains_key(product.as_str())
+        {
+            let app = parameters.scope.app.as_ref();
+            findings.extend(scaling_group(documents, document, (product, group), app));
         }
         if let Some(product) = &parameters.scope.product
             && documents.has(Kind::Product, product.as_str())
@@ -58,6 +68,26 @@ pub(super) fn layers(
         layers.push(LayerValues { layer, document: parameters.clone(), places });
     }
     layers
+}
+
+/// A scope that names a scaling group names one of the product, and of its apps.
+fn scaling_group(
+    documents: &Documents,
+    document: &Document,
+    (product, group): (&Name, &Name),
+    app: Option<&Name>,
+) -> Option<Finding> {
+    let products = documents.solutions().flat_map(|(_, solution)| &solution.products);
+    let groups: Vec<&ScalingGroup> =
+        products.filter(|it| it.product == *product).flat_map(|it| &it.scaling_groups).collect();
+    let Some(own) = groups.iter().find(|own| own.name == *group) else {
+        let known = groups.iter().map(|own| own.name.as_str());
+        let place = document.place("spec.scope.scalingGroup");
+        return Some(unknown(place, "scaling group", group.as_str(), known));
+    };
+    let app = app.filter(|app| !own.apps.contains_key(*app))?;
+    let known = own.apps.keys().map(Name::as_str);
+    Some(unknown(document.place("spec.scope.app"), "app", app.as_str(), known))
 }
 
 /// One value against every declaration that it is meant for.

@@ -82,6 +82,12 @@ pub(super) fn check(documents: &Documents, findings: &mut Vec<Finding>) {
             checker.selector(product.clusters.as_ref(), |path| {
                 document.place(&format!("spec.products[{index}].clusters.{path}"))
             });
+            for (position, group) in product.scaling_groups.iter().enumerate() {
+                let group_path = format!("spec.products[{index}].scalingGroups[{position}]");
+                checker.selector(group.clusters.as_ref(), |path| {
+                    document.place(&format!("{group_path}.clusters.{path}"))
+                });
+            }
         }
     }
     for (document, parameters) in documents.parameters() {

@@ -23,6 +23,7 @@ use crate::template::Templates;
 
 mod order;
 mod place;
+mod scaling;
 
 /// One product that a solution asks for, with its version.
 struct Wanted<'a> {
@@ -208,10 +209,12 @@ fn one(
         allow: wanted.spec.allow.clone(),
         exclude: product.exclude.iter().map(ToString::to_string).collect(),
         ignore: product.ignore.clone(),
+        scaling_groups: product.scaling_groups.iter().map(|it| it.name.to_string()).collect(),
         digest: version::digest(document, version, folder, snapshot),
         place: wanted.place("product"),
         held_by: None,
     };
+    let groups = scaling::groups(site, wanted, &deployment.topology, &clusters, findings);
     for cluster in clusters {
         let placer = place::Placer {
             site,
@@ -225,6 +228,7 @@ fn one(
             topology: &deployment.topology,
             size: &deployment.size,
             namespace: &deployment.namespace,
+            groups: groups.iter().filter(|it| it.clusters.contains(&cluster)).collect(),
         };
         let placement = placer.placement(findings);
         deployment.placements.insert(cluster, placement);
@@ -293,15 +297,24 @@ fn choice(
     }
 }
 
-/// `apps` and `exclude` name apps of the version.
+/// `apps` names apps of the version, `exclude` also those of scaling groups.
 fn apps_known(wanted: &Wanted<'_>, findings: &mut Vec<Finding>) {
-    let known = || wanted.version.apps.iter().map(|app| app.name.as_str());
-    let overridden = wanted.product.apps.keys().map(|name| (name, format!("apps.{name}")));
-    let excluded = wanted.product.exclude.iter().enumerate();
-    let excluded = excluded.map(|(index, name)| (name, format!("exclude[{index}]")));
-    for (name, path) in overridden.chain(excluded) {
-        if !known().any(|app| name == app) {
-            findings.push(unknown(wanted.place(&path), "app", name.as_str(), known()));
+    let mut known: Vec<String> =
+        wanted.version.apps.iter().map(|app| app.name.to_string()).collect();
+    let mut check = |name: &Name, path: &str, known: &[String]| {
+        if !known.iter().any(|app| *name == **app) {
+            let known = known.iter().map(String::as_str);
+            findings.push(unknown(wanted.place(path), "app", name.as_str(), known));
         }
+    };
+    for name in wanted.product.apps.keys() {
+        check(name, &format!("apps.{name}"), &known);
+    }
+    let groups = wanted.product.scaling_groups.iter();
+    known.extend(groups.flat_map(|group| {
+        group.apps.keys().map(|app| scaling::name_in(app.as_str(), group.name.as_str()))
+    }));
+    for (index, name) in wanted.product.exclude.iter().enumerate() {
+        check(name, &format!("exclude[{index}]"), &known);
     }
 }

@@ -17,7 +17,7 @@ use crate::secrecy;
 use crate::snapshot::{Snapshot, resolve};
 
 /// The longest name of an app: Kubernetes adds up to eleven characters to it in labels of pods (63 at most).
-const LONGEST_NAME: usize = 52;
+pub(super) const LONGEST_NAME: usize = 52;
 
 /// Checks every version of every catalog.
 pub(super) fn check(documents: &Documents, snapshot: &Snapshot, findings: &mut Vec<Finding>) {

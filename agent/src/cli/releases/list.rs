@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use owo_colors::OwoColorize as _;
 use tidegate_core::plan::Task;
+use tidegate_core::show::task_subject;
 use tidegate_schema::finding::Finding;
 
 use crate::cli::asking::Asking;
@@ -138,10 +139,8 @@ fn about(release: &ReleaseSummary, room: usize, printer: &Printer) -> String {
 
 /// `deploy web/web 1.0.0 → 1.1.0`.
 fn short(task: &Task, printer: &Printer) -> String {
-    let app = task.app.as_ref().map(|app| format!("/{app}")).unwrap_or_default();
-    format!("{} {}{app} {}", verb(task.kind, printer), task.subject, task.change())
-        .trim_end()
-        .to_owned()
+    let subject = task_subject(task, printer.lang);
+    format!("{} {subject} {}", verb(task.kind, printer), task.change()).trim_end().to_owned()
 }
 
 #[cfg(test)]

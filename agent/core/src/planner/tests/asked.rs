@@ -27,6 +27,7 @@ impl World {
             solution: Some("platform".to_owned()),
             product: Some("web".to_owned()),
             app: Some(app.to_owned()),
+            scaling_group: None,
             access: None,
             layer,
         };

@@ -29,6 +29,7 @@ fn draining(pods: &[Pod]) -> World {
             solution: None,
             product: None,
             app: None,
+            scaling_group: None,
             access: None,
             layer: Layer::Foundation,
         };

@@ -203,6 +203,7 @@ fn a_zone_waits_with_the_product_that_its_names_lead_to() {
     let mut world = World::new(&three("1"), &three("2"), &json!({}));
     let spec = json!({"name": "web", "app": "app-0", "port": 80, "targetPort": "http"});
     let balancer = PlacedLoadBalancer {
+        member: None,
         spec: serde_json::from_value(spec).unwrap(),
         host: Some("db.hz.bank.internal".to_owned()),
         addresses: Vec::new(),
@@ -248,6 +249,7 @@ fn rules_of_a_grant_are_held_together() {
         solution: None,
         product: None,
         app: None,
+        scaling_group: None,
         access: Some(access.to_owned()),
         layer: Layer::Foundation,
     };

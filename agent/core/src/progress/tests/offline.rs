@@ -58,6 +58,7 @@ impl Site {
                 solution: None,
                 product: Some("iam".to_owned()),
                 app: None,
+                scaling_group: None,
                 access: None,
                 layer: Layer::Workload,
             };

@@ -184,6 +184,7 @@ fn no_release_that_may_be_the_mend_is_kept_waiting() {
         kind: crate::plan::TaskKind::Rollback,
         subject: "iam".to_owned(),
         app: None,
+        scaling_group: None,
         clusters: vec!["room-a".to_owned()],
         from: "2".to_owned(),
         to: "1".to_owned(),

@@ -31,7 +31,7 @@ pub(in crate::render) fn pod_template_online(scope: &Scope<'_>, app: &PlacedApp)
 fn template(scope: &Scope<'_>, app: &PlacedApp, idle: Option<&str>) -> Value {
     let own = app.app.name.as_str();
     let mut spec = json!({
-        "serviceAccountName": own,
+        "serviceAccountName": app.member.as_ref().map_or(own, |member| &member.app),
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds":
             app.app.termination_grace_period.map_or(30, Duration::seconds),
@@ -46,7 +46,7 @@ fn template(scope: &Scope<'_>, app: &PlacedApp, idle: Option<&str>) -> Value {
     }
     let mut template = json!({
         "metadata": {
-            "labels": scope.pod_labels(own, idle.map_or(component(app.app.kind), |_| OFFLINE)),
+            "labels": scope.pod_labels(app, idle.map_or(component(app.app.kind), |_| OFFLINE)),
             "annotations": {"tidegate.dev/inputs": inputs(app)},
         },
         "spec": spec,

@@ -12,9 +12,12 @@ use tidegate_schema::product::{AppSize, LoadBalancer};
 use tidegate_schema::solution::Allowance;
 
 use super::Wanted;
+use super::scaling::{self, Group};
 use crate::image;
-use crate::provenance::{Effective, LayerValues, resolve};
-use crate::site::{EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement, ValidSite};
+use crate::provenance::{Effective, LayerValues, Whom, resolve};
+use crate::site::{
+    EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement, ScalingGroupMember, ValidSite,
+};
 use crate::snapshot::Snapshot;
 use crate::template::{Templates, only_name};
 use crate::validate::documents::relative;
@@ -34,6 +37,20 @@ pub(super) struct Placer<'a> {
     pub(super) topology: &'a str,
     pub(super) size: &'a str,
     pub(super) namespace: &'a str,
+    /// The scaling groups that run in this cluster.
+    pub(super) groups: Vec<&'a Group<'a>>,
+}
+
+/// An app of the version while it is resolved: as it runs for the product itself, or in a scaling group.
+struct Instance<'a> {
+    /// Its index in the version.
+    index: usize,
+    /// As the version says.
+    declared: &'a App,
+    /// With the names under which it runs.
+    app: App,
+    group: Option<&'a Group<'a>>,
+    member: Option<ScalingGroupMember>,
 }
 
 /// What stands still where the site says nothing: every cluster has it, or its mirror has, as no pod starts without it.
@@ -52,16 +69,14 @@ impl Placer<'_> {
     pub(super) fn placement(&self, findings: &mut Vec<Finding>) -> Placement {
         let version = self.wanted.version;
         let product = self.wanted.product.product.as_str();
-        let parameters = self.values(None);
+        let parameters = self.values(None, None);
         let place = self.wanted.place("product");
         parameter::missing(version, &parameters, &place, (product, self.cluster), findings);
         let published_by_others = self.published_by_others();
-        let apps = version
-            .apps
+        let apps = self
+            .instances()
             .iter()
-            .enumerate()
-            .filter(|(_, app)| self.is_chosen(app))
-            .map(|(index, app)| self.app(index, app, &published_by_others, findings))
+            .map(|instance| self.app(instance, &published_by_others, findings))
             .collect();
         let mut filler = self.filler(&parameters, &published_by_others);
         let document = self.wanted.document;
@@ -73,7 +88,7 @@ impl Placer<'_> {
                 (key.clone(), filler.fill(source, &place, findings))
             })
             .collect();
-        let load_balancers = version
+        let mut load_balancers: Vec<PlacedLoadBalancer> = version
             .load_balancers
             .iter()
             .enumerate()
@@ -83,15 +98,51 @@ impl Placer<'_> {
             })
             .map(|(index, balancer)| self.load_balancer(index, balancer, &mut filler, findings))
             .collect();
+        for group in &self.groups {
+            let own = self.values(None, Some(group.name));
+            scaling::same_keys(group.name, &own, &parameters, findings);
+            let mut filler = self.filler(&own, &published_by_others);
+            let more = self.load_balancers_of(group, &load_balancers, &mut filler, findings);
+            load_balancers.extend(more);
+        }
         let manifests = self.manifests(&mut filler, findings);
         let cluster_wide = manifest::cluster_wide(&manifests);
         Placement { parameters, apps, load_balancers, manifests, cluster_wide, published }
     }
 
-    fn values(&self, app: Option<&str>) -> BTreeMap<String, Effective> {
+    /// The apps of the product itself, then those of each scaling group.
+    fn instances(&self) -> Vec<Instance<'_>> {
+        let chosen = || {
+            let all = self.wanted.version.apps.iter().enumerate();
+            all.filter(|(_, app)| self.is_chosen(app))
+        };
+        let own = chosen().map(|(index, declared)| Instance {
+            index,
+            declared,
+            app: declared.clone(),
+            group: None,
+            member: None,
+        });
+        let mut instances: Vec<_> = own.collect();
+        for group in self.groups.iter().copied() {
+            instances.extend(chosen().filter_map(|(index, declared)| {
+                let member = Some(group.member(&declared.name)?);
+                let app = group.app(declared);
+                Some(Instance { index, declared, app, group: Some(group), member })
+            }));
+        }
+        instances
+    }
+
+    fn values(
+        &self,
+        app: Option<&str>,
+        scaling_group: Option<&str>,
+    ) -> BTreeMap<String, Effective> {
         let declarations = parameter::declarations(self.wanted.document, self.wanted.version);
         let product = self.wanted.product.product.as_str();
-        resolve(&declarations, self.layers, product, self.cluster, app)
+        let whom = Whom { product, cluster: self.cluster, app, scaling_group };
+        resolve(&declarations, self.layers, whom)
     }
 
     fn filler(
@@ -127,19 +178,24 @@ impl Placer<'_> {
 
     fn app(
         &self,
-        index: usize,
-        app: &App,
+        instance: &Instance<'_>,
         products: &BTreeMap<String, BTreeMap<String, String>>,
         findings: &mut Vec<Finding>,
     ) -> PlacedApp {
+        let Instance { index, declared, app, group, member } = instance;
         let document = self.wanted.document;
         let place = |path: &str| document.place(&format!("spec.apps[{index}].{path}"));
-        let (size, mut operations) = self.size_of(app, findings);
-        let of = (self.wanted.product.product.as_str(), app, self.cluster);
-        let offline_by = self.site.offline_by(self.now, of);
+        let (size, mut operations) = self.size_of(instance, findings);
+        let product = self.wanted.product.product.as_str();
+        let of = (app, member.as_ref());
+        let offline_by = self.site.offline_by(self.now, (product, self.cluster), of);
         let idle = (!offline_by.is_empty()).then(|| idle_image(self.site));
         operations.extend(offline_by);
-        let parameters = self.values(Some(app.name.as_str()));
+        let name = declared.name.as_str();
+        let parameters = self.values(Some(name), group.map(|group| group.name));
+        if let Some(group) = group {
+            scaling::same_keys(group.name, &parameters, &self.values(Some(name), None), findings);
+        }
         let mut filler = self.filler(&parameters, products);
         let replicas = match (app.kind, app.workload) {
             (AppKind::Task | AppKind::Test, _) => 1,
@@ -154,6 +210,7 @@ impl Placer<'_> {
                 "name": app.name, "namespace": self.namespace, "replicas": replicas,
                 "cpu": size.cpu, "memory": size.memory,
                 "product": self.wanted.product.product, "version": self.wanted.version.version,
+                "scalingGroup": group.map_or("", |group| group.name),
             }),
         );
         let filled = filler.fill(&app.image, &place("image"), findings);
@@ -179,6 +236,7 @@ impl Placer<'_> {
         });
         PlacedApp {
             app: app.clone(),
+            member: member.clone(),
             replicas,
             cpu: size.cpu,
             memory: size.memory,
@@ -192,18 +250,27 @@ impl Placer<'_> {
             classes: classes.collect(),
             used: filler.used.clone(),
             parameters,
-            place: version::place_of_app(document, index),
+            place: version::place_of_app(document, *index),
         }
     }
 
     /// By the solution; over that what operations ask for, with their names.
-    fn size_of(&self, app: &App, findings: &mut Vec<Finding>) -> (AppSize, Vec<String>) {
+    fn size_of(
+        &self,
+        instance: &Instance<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> (AppSize, Vec<String>) {
+        let Instance { declared, app, group, member, .. } = instance;
+        let name = declared.name.as_str();
         let mut sizes = self.wanted.version.sizes.iter();
         let chosen = sizes.find(|size| size.name == self.size);
-        let base =
-            chosen.and_then(|size| size.apps.get(app.name.as_str())).cloned().unwrap_or_default();
+        let base = chosen.and_then(|size| size.apps.get(name)).cloned().unwrap_or_default();
         let product = self.wanted.product;
-        let size = match product.apps.get(app.name.as_str()) {
+        let stronger = match group {
+            Some(group) => group.apps.get(name).copied(),
+            None => product.apps.get(name),
+        };
+        let size = match stronger {
             Some(stronger) => base.overridden_by(stronger),
             None => base,
         };
@@ -213,8 +280,8 @@ impl Placer<'_> {
                 Finding::error("SOLUTION/REPLICAS_NOT_TAKEN").at(self.wanted.place("product"));
             findings.push(finding.with("app", &app.name));
         }
-        let of = (product.product.as_str(), app.name.as_str(), self.cluster);
-        let (asked, operations) = operation::size(self.site, self.now, of);
+        let of = (product.product.as_str(), self.cluster);
+        let (asked, operations) = operation::size(self.site, self.now, of, (app, member.as_ref()));
         (size.overridden_by(&asked), operations)
     }
 
@@ -274,10 +341,45 @@ impl Placer<'_> {
         }
         PlacedLoadBalancer {
             spec: balancer.clone(),
+            member: None,
             host,
             addresses: addresses.into_iter().collect(),
             place: place("name"),
         }
+    }
+
+    /// Every load balancer of an app of a scaling group has its like for the group, which leads to the group's pods only:
+    /// other values may stand for other data (YL-182).
+    fn load_balancers_of(
+        &self,
+        group: &Group<'_>,
+        others: &[PlacedLoadBalancer],
+        filler: &mut Filler<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<PlacedLoadBalancer> {
+        let mut balancers = Vec::new();
+        for (index, declared) in self.wanted.version.load_balancers.iter().enumerate() {
+            let Some(member) = group.member(&declared.app) else { continue };
+            let mut placed = self.load_balancer(index, declared, filler, findings);
+            placed.spec = group.load_balancer(declared);
+            placed.member = Some(member);
+            let like = || others.iter().filter(|it| it.place == placed.place);
+            let of_product = like().find(|it| it.member.is_none());
+            // A host with a parameter of the group's own is a name of its own.
+            if placed.host.is_some() && of_product.is_some_and(|it| it.host == placed.host) {
+                let host = placed.host.as_deref().map(|host| scaling::host_in(host, group.name));
+                placed.host = host;
+            }
+            let shares = |address: &&IpAddr| like().any(|it| it.addresses.contains(address));
+            if let Some(address) = placed.addresses.iter().find(shares) {
+                let finding = Finding::warning("SOLUTION/SCALING_GROUP_SAME_ADDRESS");
+                let finding = finding.at(group.place.clone()).with("group", group.name);
+                let finding = finding.with("balancer", &placed.spec.name);
+                findings.push(finding.with("address", address));
+            }
+            balancers.push(placed);
+        }
+        balancers
     }
 
     fn manifests(&self, filler: &mut Filler<'_>, findings: &mut Vec<Finding>) -> Vec<Manifest> {
