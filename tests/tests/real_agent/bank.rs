@@ -247,21 +247,34 @@ async fn drift(site: &mut TestSite, client: &Client) {
     assert_ne!(after.data["spec"]["replicas"], json!(1));
 }
 
-/// A product that leaves the solutions is taken away, and nothing else is.
+/// A product, and a scaling group, that leave the solutions are taken away, and nothing else is.
 async fn removal(site: &mut TestSite, client: &Client) {
     // The document says batch/v1, which this server has not got.
     let jobs = api(client, "reporting", "batch/v1beta1", "CronJob");
     assert!(jobs.get_opt("daily-report").await.unwrap().is_some());
+    let fronts = api(client, "portal", "apps/v1", "Deployment");
+    let uid = |name: &'static str| {
+        let fronts = fronts.clone();
+        async move { fronts.get_opt(name).await.unwrap().and_then(|it| it.uid()) }
+    };
+    let own = uid("portal-web").await;
+    assert!(own.is_some() && uid("portal-web-branches").await.is_some());
     let solution = std::fs::read_to_string(site.work().join("solutions/payments.yaml")).unwrap();
     let (kept, _) = solution.split_once("    - product: reporting").unwrap();
     site.write("solutions/payments.yaml", kept);
     let reporting = "apiVersion: tidegate.dev/v1\nkind: Parameters\nmetadata: {name: reporting}\nspec:\n  scope: {product: reporting}\n  values: {dbPassword: {secret: {name: reporting-db, key: password}}}\n";
     site.edit("parameters/payments.yaml", &format!("---\n{reporting}"), "");
-    site.push(LI_NA, "No reports any more");
+    // A scaling group goes with it, and its product stays.
+    let group = "      # The branches have a portal of their own, as portal-web-branches: it changes after the others, in a wave of its own.\n      scalingGroups:\n        - {name: branches, apps: {portal-web: {replicas: 3}}, clusters: {names: [room-b]}}\n";
+    site.edit("solutions/channels.yaml", group, "");
+    let values = "---\napiVersion: tidegate.dev/v1\nkind: Parameters\nmetadata: {name: portal-branches}\nspec: {scope: {product: portal, scalingGroup: branches}, values: {webAddress: 10.20.1.14, banner: Branches}}\n";
+    site.edit("parameters/channels.yaml", values, "");
+    site.push(LI_NA, "No reports any more, and no portal for the branches");
     let plan = planned(site, TaskKind::Uninstall).await;
     for person in APPROVERS {
         site.approve(person, &plan);
     }
     uninstalled(site, &plan, "wang-wei").await;
     assert!(jobs.get_opt("daily-report").await.unwrap().is_none());
+    assert_eq!((uid("portal-web").await, uid("portal-web-branches").await), (own, None));
 }
