@@ -58,6 +58,7 @@ impl Need {
     }
 
     /// So many times of it.
+    #[must_use]
     pub fn times(&self, count: u32) -> Self {
         Self(self.0.iter().map(|(name, amount)| (*name, amount * u128::from(count))).collect())
     }
@@ -70,6 +71,7 @@ impl Need {
     }
 
     /// What is left of it without another; nothing where the other is more.
+    #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let left =
             |(name, amount): (&&'static str, &u128)| (*name, amount.saturating_sub(other.of(name)));
@@ -158,8 +160,9 @@ pub fn shown(resource: &str, milli: u128) -> String {
     if resource.ends_with("memory") {
         let bytes = milli / 1000;
         let units = [(30, "Gi"), (20, "Mi"), (10, "Ki")];
-        let unit =
-            units.into_iter().find(|(bits, _)| bytes >= 1 << bits && bytes % (1 << bits) == 0);
+        let unit = units
+            .into_iter()
+            .find(|(bits, _)| bytes >= 1 << bits && bytes.is_multiple_of(1 << bits));
         let unit = unit.or_else(|| units.into_iter().find(|(bits, _)| bytes >= 100 << bits));
         return match unit {
             Some((bits, name)) => format!("{}{name}", bytes >> bits),

@@ -1078,7 +1078,7 @@ fn a_failed_step_holds_what_needs_it_and_nothing_else() {
 }
 
 /// A wave in which `a` runs a task beside `c`; the task's Job is as it says.
-fn with_a_task(conditions: &serde_json::Value) -> ((Plan, DesiredState), Observed) {
+fn with_a_task(conditions: &Value) -> ((Plan, DesiredState), Observed) {
     let (mut plan, mut state) = three_steps();
     let job = Object::new(json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": "init", "namespace": "shop"}, "status": {"conditions": conditions}}));
@@ -1095,7 +1095,7 @@ fn with_a_task(conditions: &serde_json::Value) -> ((Plan, DesiredState), Observe
 #[case::the_task_ends(json!([{"type": "Complete", "status": "True"}]), "done", "failed")]
 #[case::the_task_fails(json!([{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]), "failed", "done")]
 fn a_task_and_what_fails_beside_it_do_not_wait_for_each_other(
-    #[case] conditions: serde_json::Value,
+    #[case] conditions: Value,
     #[case] task: &str,
     #[case] beside: &str,
 ) {
