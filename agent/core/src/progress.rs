@@ -335,7 +335,7 @@ fn finish_wave(
     let baked_at = after(ready_at, wave.bake_seconds);
     if now < baked_at {
         let finding = Finding::note("RELEASE/BAKING").with("what", &wave.name);
-        return Decision::wait_until(finding.with("until", baked_at.to_string()), baked_at);
+        return Decision::wait_until(finding.with("until", to_the_second(baked_at)), baked_at);
     }
     if wave.confirm && started.confirmed_by.is_none() {
         return Decision::wait(
@@ -377,6 +377,12 @@ fn steps(
         all = all.and(decision);
     }
     all
+}
+
+/// An instant for people: the next whole second.
+fn to_the_second(at: Timestamp) -> Timestamp {
+    let second = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
+    Timestamp::from_second(second).unwrap_or(at)
 }
 
 /// Whether all that the step needs is done.

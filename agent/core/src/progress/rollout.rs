@@ -297,7 +297,7 @@ impl Rolling<'_> {
         if self.now < baked_at {
             let finding = Finding::note("RELEASE/BAKING")
                 .with("what", format!("{} {}", self.rollout.unit, number + 1))
-                .with("until", baked_at.to_string());
+                .with("until", super::to_the_second(baked_at));
             return Decision::wait_until(finding, baked_at);
         }
         if group.confirm && open.confirmed_by.is_none() {
