@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
+use crate::object::{FIELD_MANAGER, Object, ObjectRef, group_of, text_of};
 
 /// Where an autoscaler is read that no document names: every server since 1.2 has it there.
 pub const API_VERSION: &str = "autoscaling/v1";
@@ -141,15 +141,6 @@ fn known(autoscaler: &Object) -> Option<Held> {
     serde_json::from_str(autoscaler.annotation(HELD)?).ok()
 }
 
-fn entries(autoscaler: &Object) -> impl Iterator<Item = &Value> {
-    let entries = autoscaler.get("/metadata/managedFields").and_then(Value::as_array);
-    entries.into_iter().flatten()
-}
-
-fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
-    entry.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
 /// Who has set the bounds, by the server's record (Kubernetes, `Server-Side Apply`, field management).
 fn set_by(autoscaler: &Object) -> Vec<(usize, String, String)> {
     let of_entry = |entry| {
@@ -159,21 +150,21 @@ fn set_by(autoscaler: &Object) -> Vec<(usize, String, String)> {
         };
         let own = BOUNDS.into_iter().enumerate().filter(move |(_, field)| spec(field).is_some());
         own.map(move |(index, _)| {
-            (index, text(entry, "manager").to_owned(), text(entry, "operation").to_owned())
+            (index, text_of(entry, "manager").to_owned(), text_of(entry, "operation").to_owned())
         })
     };
-    entries(autoscaler).flat_map(of_entry).collect()
+    autoscaler.managers().flat_map(of_entry).collect()
 }
 
 /// The record of managers as it was before the hold: bounds and annotation are not ours by it, and again whose they were.
 fn as_before(autoscaler: &Object, held: &Held) -> Option<Value> {
-    let mut entries: Vec<Value> = entries(autoscaler).cloned().collect();
+    let mut entries: Vec<Value> = autoscaler.managers().cloned().collect();
     if entries.is_empty() {
         return None;
     }
     for entry in &mut entries {
         let (manager, operation) =
-            (text(entry, "manager").to_owned(), text(entry, "operation").to_owned());
+            (text_of(entry, "manager").to_owned(), text_of(entry, "operation").to_owned());
         let is_hold = manager == FIELD_MANAGER && operation == "Update";
         for (index, field) in BOUNDS.into_iter().enumerate() {
             let was_its = held.set_by.contains(&(index, manager.clone(), operation.clone()));
@@ -198,7 +189,7 @@ fn as_before(autoscaler: &Object, held: &Held) -> Option<Value> {
     // Who has lost all that it had set has lost its entry.
     for (index, manager, operation) in &held.set_by {
         let is_own =
-            |it: &Value| text(it, "manager") == manager && text(it, "operation") == operation;
+            |it: &Value| text_of(it, "manager") == manager && text_of(it, "operation") == operation;
         let Some(field) = BOUNDS.get(*index).filter(|_| !entries.iter().any(is_own)) else {
             continue;
         };

@@ -137,10 +137,7 @@ pub fn sent(desired: &Object, live: Option<&Object>) -> Object {
 
 /// The managers of a live object with what they own.
 fn managers(live: &Object) -> impl Iterator<Item = (&str, &Value)> {
-    let entries = live.get("/metadata/managedFields").and_then(Value::as_array);
-    entries
-        .into_iter()
-        .flatten()
+    live.managers()
         .filter_map(|entry| Some((entry.get("manager")?.as_str()?, entry.get("fieldsV1")?)))
 }
 

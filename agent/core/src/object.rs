@@ -245,13 +245,21 @@ impl Object {
     /// Whether we have applied it, by the server's own account: the only witness when the agent was killed between an
     /// apply and its record.
     pub fn is_applied_by_us(&self) -> bool {
-        let managers = self.get("/metadata/managedFields").and_then(Value::as_array);
-        managers.into_iter().flatten().any(|manager| {
-            let says = |field: &str, wanted: &str| {
-                manager.get(field).and_then(Value::as_str) == Some(wanted)
-            };
-            says("manager", FIELD_MANAGER) && says("operation", "Apply")
+        self.managers().any(|entry| {
+            text_of(entry, "manager") == FIELD_MANAGER && text_of(entry, "operation") == "Apply"
         })
+    }
+
+    /// The server's records of who has set what: the entries of `metadata.managedFields` (Kubernetes, `Server-Side Apply`).
+    pub fn managers(&self) -> impl Iterator<Item = &Value> {
+        let entries = self.get("/metadata/managedFields").and_then(Value::as_array);
+        entries.into_iter().flatten()
+    }
+
+    /// The reference to the object whose controller makes and remakes this one (Kubernetes, `Owners and Dependents`).
+    pub fn controller(&self) -> Option<&Value> {
+        let owners = self.get("/metadata/ownerReferences")?.as_array()?;
+        owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
     }
 
     /// A label's value.
@@ -323,6 +331,11 @@ impl Object {
     pub fn is_secret(&self) -> bool {
         self.kind() == "Secret" && self.group().is_empty()
     }
+}
+
+/// The text of a field; empty when it has none.
+pub fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The API group of an `apiVersion`; empty for the core group.

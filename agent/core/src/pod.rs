@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{Object, ObjectRef, REVISION, group_of};
+use crate::object::{Object, ObjectRef, REVISION, group_of, text_of};
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +100,13 @@ impl Pod {
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 fn owner(pod: &Object) -> Option<ObjectRef> {
-    let owners = pod.get("/metadata/ownerReferences")?.as_array()?;
-    let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
-    let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
+    let owner = pod.controller()?;
     Some(ObjectRef {
         cluster: String::new(),
-        group: group_of(text("apiVersion")).to_owned(),
-        kind: text("kind").to_owned(),
+        group: group_of(text_of(owner, "apiVersion")).to_owned(),
+        kind: text_of(owner, "kind").to_owned(),
         namespace: pod.namespace().to_owned(),
-        name: text("name").to_owned(),
+        name: text_of(owner, "name").to_owned(),
     })
 }
 

@@ -16,7 +16,7 @@ use tidegate_core::ignored;
 use tidegate_core::live::{
     ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction, Surroundings,
 };
-use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of};
+use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, group_of, text_of};
 
 use super::api::{self, ApiError, Verb, Verdict};
 use super::kinds::{ServedKind, Writable};
@@ -580,11 +580,9 @@ fn since(
     mut conflicts: Vec<tidegate_core::live::Conflict>,
     live: Option<&Object>,
 ) -> Vec<tidegate_core::live::Conflict> {
-    let managers = live.and_then(|live| live.get("/metadata/managedFields")?.as_array());
     for conflict in &mut conflicts {
-        let own = managers.into_iter().flatten().find(|entry| {
-            entry.get("manager").and_then(Value::as_str) == Some(conflict.manager.as_str())
-        });
+        let mut managers = live.into_iter().flat_map(Object::managers);
+        let own = managers.find(|entry| text_of(entry, "manager") == conflict.manager);
         let time = own.and_then(|entry| entry.get("time")?.as_str());
         if let Some(time) = time {
             conflict.since = Some(time.to_owned());

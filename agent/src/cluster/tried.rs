@@ -42,8 +42,7 @@ pub(super) fn what(
 
 /// Who has set what, without the status that controllers write all the time, and without when that was.
 fn owners(live: &Object) -> Digest {
-    let entries = live.get("/metadata/managedFields").and_then(Value::as_array);
-    let mut owners: Vec<Value> = entries.into_iter().flatten().cloned().collect();
+    let mut owners: Vec<Value> = live.managers().cloned().collect();
     for owner in owners.iter_mut().filter_map(Value::as_object_mut) {
         owner.remove("time");
         if let Some(fields) = owner.get_mut("fieldsV1").and_then(Value::as_object_mut) {

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::ownership::has_key;
-use crate::object::{FIELD_MANAGER, Object};
+use crate::object::{FIELD_MANAGER, Object, text_of};
 
 /// Fields of an object that nobody owns, as they are what identifies it (Kubernetes, `Server-Side Apply`).
 const IDENTITY: [&str; 2] = ["name", "namespace"];
@@ -50,18 +50,14 @@ pub fn is_in_place(desired: &Object, live: &Object) -> bool {
 
 /// What we own by applying, when there is one record of it and it is of the version that we would send.
 fn applied_fields<'a>(desired: &Object, live: &'a Object) -> Option<&'a Map<String, Value>> {
-    let entries = live.get("/metadata/managedFields")?.as_array()?;
-    let text = |entry: &'a Value, field: &str| {
-        entry.get(field).and_then(Value::as_str).unwrap_or_default()
-    };
-    let mut ours = entries.iter().filter(|entry| {
-        text(entry, "manager") == FIELD_MANAGER
-            && text(entry, "operation") == "Apply"
-            && text(entry, "subresource").is_empty()
+    let mut ours = live.managers().filter(|entry| {
+        text_of(entry, "manager") == FIELD_MANAGER
+            && text_of(entry, "operation") == "Apply"
+            && text_of(entry, "subresource").is_empty()
     });
     let entry = ours.next()?;
     let is_only = ours.next().is_none();
-    let is_same_version = text(entry, "apiVersion") == desired.api_version()
+    let is_same_version = text_of(entry, "apiVersion") == desired.api_version()
         && live.api_version() == desired.api_version();
     entry.get("fieldsV1")?.as_object().filter(|_| is_only && is_same_version)
 }

@@ -9,17 +9,15 @@ use super::keys;
 use super::normalise::{SERVER_ANNOTATIONS, normalised};
 use crate::digest::Digest;
 use crate::live::Conflict;
-use crate::object::{FIELD_MANAGER, Object};
+use crate::object::{FIELD_MANAGER, Object, text_of};
 
 /// The set of fields that we own, in the form of `fieldsV1`. `None` when the object was never applied by us.
 pub(super) fn owned_fields(live: &Object) -> Option<Value> {
-    let entries = live.get("/metadata/managedFields")?.as_array()?;
     let is_ours = |entry: &&Value| {
-        let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
-        text("manager") == FIELD_MANAGER && text("subresource").is_empty()
+        text_of(entry, "manager") == FIELD_MANAGER && text_of(entry, "subresource").is_empty()
     };
     let mut owned = Map::new();
-    for entry in entries.iter().filter(is_ours) {
+    for entry in live.managers().filter(is_ours) {
         if let Some(Value::Object(fields)) = entry.get("fieldsV1") {
             unite(&mut owned, fields);
         }
@@ -47,7 +45,7 @@ struct Managed<'a> {
 
 impl Managed<'_> {
     fn text(&self, field: &str) -> &str {
-        self.entry.get(field).and_then(Value::as_str).unwrap_or_default()
+        text_of(self.entry, field)
     }
 
     fn is_ours(&self) -> bool {
@@ -65,9 +63,7 @@ impl Managed<'_> {
 
 /// All managers of a live object.
 fn managers(live: &Object) -> Vec<Managed<'_>> {
-    let entries = live.get("/metadata/managedFields").and_then(Value::as_array);
-    let entries = entries.into_iter().flatten();
-    let managed = entries.map(|entry| {
+    let managed = live.managers().map(|entry| {
         let paths = entry.get("fieldsV1").map(leaves).unwrap_or_default();
         let is_status = |path: &Vec<String>| path.first().is_some_and(|name| name == "f:status");
         Managed { entry, paths: paths.into_iter().filter(|path| !is_status(path)).collect() }

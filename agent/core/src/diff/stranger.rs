@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::ownership::unite;
 use crate::live::{InventoryEntry, Stranger, Tool};
-use crate::object::{FIELD_MANAGER, Object, SITE_LABEL};
+use crate::object::{FIELD_MANAGER, Object, SITE_LABEL, text_of};
 
 /// Managers by which `kubectl apply` is known when it works at the client's side (csaupgrade of client-go).
 const CLIENT_SIDE: [&str; 2] = ["kubectl-client-side-apply", "kubectl"];
@@ -44,10 +44,8 @@ fn other_site(live: &Object, site: Option<&str>) -> Option<(Tool, String)> {
 
 /// An object that a controller makes and remakes, such as the pods of a set.
 fn controller(live: &Object) -> Option<(Tool, String)> {
-    let owners = live.get("/metadata/ownerReferences")?.as_array()?;
-    let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
-    let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
-    Some((Tool::Controller, format!("{} {}", text("kind"), text("name"))))
+    let owner = live.controller()?;
+    Some((Tool::Controller, format!("{} {}", text_of(owner, "kind"), text_of(owner, "name"))))
 }
 
 /// Labels of Flux' kustomize and helm controllers.
@@ -100,25 +98,16 @@ fn names(tool: Tool) -> &'static [&'static str] {
 }
 
 fn by_manager(live: &Object, tool: Tool) -> Option<String> {
-    let known = |entry: &&Value| names(tool).contains(&text(entry, "manager"));
-    entries(live).find(known).map(|entry| text(entry, "manager").to_owned())
+    let known = |entry: &&Value| names(tool).contains(&text_of(entry, "manager"));
+    live.managers().find(known).map(|entry| text_of(entry, "manager").to_owned())
 }
 
 /// The names of all managers, in order, once each.
 fn managers(live: &Object) -> String {
-    let mut names: Vec<&str> = entries(live).map(|entry| text(entry, "manager")).collect();
+    let mut names: Vec<&str> = live.managers().map(|entry| text_of(entry, "manager")).collect();
     names.sort_unstable();
     names.dedup();
     names.join(", ")
-}
-
-fn entries(live: &Object) -> impl Iterator<Item = &Value> {
-    let entries = live.get("/metadata/managedFields").and_then(Value::as_array);
-    entries.into_iter().flatten()
-}
-
-fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
-    entry.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The field managers of an object after what `kubectl apply`, and the tool that gave it up, owned has become ours: so
@@ -129,25 +118,26 @@ fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
 /// are, as their names may mean something else.
 pub fn handed_over(live: &Object, given_up: Option<Tool>) -> Option<Value> {
     let is_client_side = |entry: &Value| {
-        CLIENT_SIDE.contains(&text(entry, "manager"))
-            && text(entry, "operation") == "Update"
-            && (text(entry, "manager") == "kubectl-client-side-apply"
+        CLIENT_SIDE.contains(&text_of(entry, "manager"))
+            && text_of(entry, "operation") == "Update"
+            && (text_of(entry, "manager") == "kubectl-client-side-apply"
                 || live.annotation(LAST_APPLIED).is_some())
     };
-    let is_tools =
-        |entry: &Value| given_up.is_some_and(|tool| names(tool).contains(&text(entry, "manager")));
+    let is_tools = |entry: &Value| {
+        given_up.is_some_and(|tool| names(tool).contains(&text_of(entry, "manager")))
+    };
     let is_ours = |entry: &Value| {
-        text(entry, "manager") == FIELD_MANAGER && text(entry, "operation") == "Apply"
+        text_of(entry, "manager") == FIELD_MANAGER && text_of(entry, "operation") == "Apply"
     };
     let is_handed_over = |entry: &&Value| {
-        text(entry, "subresource").is_empty()
-            && text(entry, "apiVersion") == live.api_version()
+        text_of(entry, "subresource").is_empty()
+            && text_of(entry, "apiVersion") == live.api_version()
             && (is_client_side(entry) || is_tools(entry))
     };
-    entries(live).find(is_handed_over)?;
+    live.managers().find(is_handed_over)?;
     let mut fields = Map::new();
     let mut kept = Vec::new();
-    for entry in entries(live) {
+    for entry in live.managers() {
         match entry.get("fieldsV1") {
             Some(Value::Object(own)) if is_handed_over(&entry) || is_ours(entry) => {
                 unite(&mut fields, own);
