@@ -85,15 +85,25 @@ impl Pod {
             owner: owner(object),
             is_mirror: object.annotation(MIRROR).is_some(),
             has_empty_dir: has_empty_dir(object),
-            is_finished: matches!(object.text("/status/phase"), "Succeeded" | "Failed"),
+            is_finished: is_finished(object),
             name,
         }
+    }
+
+    /// `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
     }
 
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && !self.is_terminating
     }
+}
+
+/// Whether a pod ran to its end: it takes no room, and nobody waits for it.
+pub fn is_finished(pod: &Object) -> bool {
+    matches!(pod.text("/status/phase"), "Succeeded" | "Failed")
 }
 
 /// The annotation of pods that a kubelet started from a file.

@@ -13,6 +13,7 @@ use tidegate_core::diff::is_same_of_ours;
 use tidegate_core::live::{Gap, Observation, Prediction, Storage, Surroundings};
 use tidegate_core::need::{self, Need};
 use tidegate_core::object::{Object, ObjectRef};
+use tidegate_core::pod::is_finished;
 use tokio::time::Instant;
 
 use super::Cluster;
@@ -172,8 +173,7 @@ impl Cluster {
         let mut free: BTreeMap<String, Need> =
             nodes.map(|node| (node.name().to_owned(), Need::of_node(node))).collect();
         for pod in all("pods", "Pod").await? {
-            let has_ended = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
-            let spec = pod.get("/spec").filter(|_| !has_ended);
+            let spec = pod.get("/spec").filter(|_| !is_finished(&pod));
             if let Some((room, spec)) = free.get_mut(pod.text("/spec/nodeName")).zip(spec) {
                 *room = room.without(&Need::of_pod(spec));
             }

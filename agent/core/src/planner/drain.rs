@@ -98,8 +98,7 @@ pub(super) fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
 const NONE: &str = "–";
 
 fn listed<'a>(pods: impl Iterator<Item = &'a Pod>) -> String {
-    let mut names: Vec<String> =
-        pods.map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    let mut names: Vec<String> = pods.map(Pod::full_name).collect();
     names.sort();
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);

@@ -53,7 +53,7 @@ impl Rolling<'_> {
             .pods()
             .iter()
             .filter(|pod| matches!(drain::fate(pod, terms), Fate::Unmanaged | Fate::HoldsData));
-        let refused: Vec<String> = refused.map(named).collect();
+        let refused: Vec<String> = refused.map(Pod::full_name).collect();
         if !refused.is_empty() {
             let finding = Finding::note("RELEASE/AWAIT_FIT");
             let finding =
@@ -111,15 +111,11 @@ impl Rolling<'_> {
         if open.ready_at.is_some() || self.now < after(open.opened_at, seconds) {
             return None;
         }
-        let there = left.iter().map(|pod| format!("{} is still there", named(pod)));
+        let there = left.iter().map(|pod| format!("{} is still there", pod.full_name()));
         let reason: Vec<String> = there.chain(self.short()).collect();
         let pods = failure::all(left.iter().copied());
         let node = &self.rollout.workload;
         let failure = failure::drain(node, seconds, reason.join("; "), pods);
         Some(self.fail(Some(open.group), failure))
     }
-}
-
-fn named(pod: &Pod) -> String {
-    format!("{}/{}", pod.namespace, pod.name)
 }

@@ -89,7 +89,7 @@ pub(super) fn check(
     pods: &[(&Pod, String)],
 ) -> Failure {
     let told = pods.iter().map(|(pod, why)| PodFailure {
-        pod: format!("{}/{}", pod.namespace, pod.name),
+        pod: pod.full_name(),
         uid: pod.uid.clone(),
         reason: check.name.clone(),
         message: why.clone(),
@@ -120,7 +120,7 @@ pub(super) fn all<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodFailure> {
         None => "NotReady".to_owned(),
     };
     pods.map(|pod| PodFailure {
-        pod: format!("{}/{}", pod.namespace, pod.name),
+        pod: pod.full_name(),
         uid: pod.uid.clone(),
         reason: reason(pod),
         message: pod.trouble.as_ref().map(|it| it.message.clone()).unwrap_or_default(),
