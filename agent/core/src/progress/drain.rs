@@ -7,7 +7,7 @@ use tidegate_schema::finding::Finding;
 
 use super::restart::of_group;
 use super::rollout::Rolling;
-use super::{Decision, Effect, OpenGroup, after, failure, held};
+use super::{Decision, Effect, OpenGroup, after, failure};
 use crate::drain::{self, DrainTerms, Fate};
 use crate::object::ObjectRef;
 use crate::pod::Pod;
@@ -38,13 +38,7 @@ impl Rolling<'_> {
                 .late(&left, open)
                 .unwrap_or_else(|| self.run(group, &[], open, || self.empty(&left, open)));
         }
-        if self.own.groups_done >= self.rollout.groups.len() {
-            return Decision::event(Event::StepDone { step: self.id() });
-        }
-        held(self.state, self.hold).unwrap_or_else(|| {
-            let group = self.own.groups_done;
-            Decision::event(Event::GroupOpened { step: self.id(), group, attempt: 1, already: 0 })
-        })
+        self.next_group()
     }
 
     /// The pods that go, unless some came since the plan was made that nobody allowed to go.

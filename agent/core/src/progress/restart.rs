@@ -39,6 +39,11 @@ impl Rolling<'_> {
                 self.run(group, &new, open, || self.replace(live, listed, &new, open))
             });
         }
+        self.next_group()
+    }
+
+    /// Opens the next group of listed pods, or ends the step after the last.
+    pub(super) fn next_group(&self) -> Decision {
         if self.own.groups_done >= self.rollout.groups.len() {
             return Decision::event(Event::StepDone { step: self.id() });
         }

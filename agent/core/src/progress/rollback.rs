@@ -10,6 +10,7 @@ use super::objects::run;
 use super::state::Rollback;
 use super::terms::Terms;
 use super::{Decision, Effect, Observed, ReleaseState, StepState, StepStatus, Work, was_there};
+use crate::desired::DesiredObject;
 use crate::driver;
 use crate::health::{Health, health_by, is_observed};
 use crate::object::{Object, ObjectRef};
@@ -98,22 +99,14 @@ fn revert_object(
     observed: &Observed,
 ) -> Decision {
     let finding = Finding::note("RELEASE/REVERTING").with("object", reference.to_string());
-    if let Some(before) = work.before.object(reference) {
-        let effect = Effect::Apply {
-            step: step.id.clone(),
-            reference: reference.clone(),
-            object: before.body(),
-            is_final: true,
-            terms: Box::new(Terms::none()),
-        };
-        return Decision::effects(vec![effect], finding);
-    }
+    let before = work.before.object(reference).map(DesiredObject::body);
     // What was set on a node is given up again; the machine itself is nobody's to delete.
-    if reference.is_node() && observed.object(reference).is_some() {
+    let is_set_node = reference.is_node() && observed.object(reference).is_some();
+    if let Some(object) = before.or_else(|| is_set_node.then(|| Object::node(&reference.name))) {
         let effect = Effect::Apply {
             step: step.id.clone(),
             reference: reference.clone(),
-            object: Object::node(&reference.name),
+            object,
             is_final: true,
             terms: Box::new(Terms::none()),
         };

@@ -338,9 +338,9 @@ impl StepState {
             }
             Event::PodsListed { pods, owners, .. } => {
                 if self.listed.is_none() {
+                    self.listed = Some(pods.clone());
                     self.owners.clone_from(owners);
                 }
-                self.listed.get_or_insert_with(|| pods.clone());
             }
             Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),
             Event::GroupChecked { .. } => self.in_group(|open| open.checked_at = Some(at)),

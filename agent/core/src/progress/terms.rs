@@ -134,10 +134,12 @@ impl Basis {
             resource_version: live.resource_version().to_owned(),
         });
         let is_going = self.change.as_ref().is_some_and(|it| it.action == Action::Prune);
-        let decided = match () {
-            () if is_going => WHOLE,
-            () if self.has_groups => driver::decided(self.is_final),
-            () => &[],
+        let decided = if is_going {
+            WHOLE
+        } else if self.has_groups {
+            driver::decided(self.is_final)
+        } else {
+            &[]
         };
         let conflicts = self.change.as_ref().map(|it| it.conflicts.clone()).unwrap_or_default();
         Some(Terms { seen, takes: Takes::Approved { conflicts, decided }, basis: self })
