@@ -17,7 +17,8 @@ use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
 use tidegate_core::pod::Pod;
 use tokio::sync::watch as signal;
 
-use super::api::{self, Verb};
+use super::api;
+use super::watch::key_of;
 use super::{Cluster, WIDTH};
 
 /// From so many workloads of one namespace on, all its pods are listed at once.
@@ -139,12 +140,8 @@ fn fold(
     event: watcher::Event<DynamicObject>,
 ) -> bool {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = |object: &DynamicObject| {
-        let metadata = &object.metadata;
-        (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
-    };
     let put = |pods: &mut Pods, object: DynamicObject| {
-        let (namespace, name) = key(&object);
+        let (namespace, name) = key_of(&object);
         if let Ok(value) = serde_json::to_value(object) {
             pods.entry(namespace).or_default().insert(name, Known::of(&Object::new(value)));
         }
@@ -159,7 +156,7 @@ fn fold(
             }
         }
         watcher::Event::Delete(object) => {
-            let (namespace, name) = key(&object);
+            let (namespace, name) = key_of(&object);
             if let Some(pods) = seen.as_mut().and_then(|pods| pods.get_mut(&namespace)) {
                 pods.remove(&name);
             }
@@ -179,29 +176,22 @@ impl Cluster {
         workloads: &[(&ObjectRef, &Object)],
         told: Told,
     ) -> Result<BTreeMap<ObjectRef, Vec<Pod>>, Gap> {
-        let mut found = BTreeMap::new();
-        let mut asked: BTreeMap<&str, Vec<Asked<'_>>> = BTreeMap::new();
-        for (reference, workload) in workloads {
-            if reference.is_node() {
-                found.insert((*reference).clone(), self.pods_on(&reference.name).await?);
-                continue;
-            }
-            let Some(selection) = Selection::of(workload) else { continue };
-            let one = Asked { reference, workload, selection };
-            let known = if told == Told::ByWatch && one.is_watched(self.watches.site()) {
-                self.watched(&one).await
-            } else {
-                None
-            };
-            match known {
-                Some(pods) => {
-                    found.insert((*reference).clone(), pods);
-                }
-                None => asked.entry(workload.namespace()).or_default().push(one),
-            }
+        let asked = workloads.iter().filter_map(|(reference, workload)| {
+            Some(Asked { reference, workload, selection: Selection::of(workload)? })
+        });
+        let is_watched =
+            |one: &Asked<'_>| told == Told::ByWatch && one.is_watched(self.watches.site());
+        let (watched, asked): (Vec<_>, Vec<_>) = asked.partition(is_watched);
+        let (mut found, unseen) = self.watched(watched).await;
+        for (reference, _) in workloads.iter().filter(|(reference, _)| reference.is_node()) {
+            found.insert((*reference).clone(), self.pods_on(&reference.name).await?);
+        }
+        let mut by_namespace: BTreeMap<&str, Vec<Asked<'_>>> = BTreeMap::new();
+        for one in asked.into_iter().chain(unseen) {
+            by_namespace.entry(one.workload.namespace()).or_default().push(one);
         }
         let mut lists = Vec::new();
-        for (namespace, workloads) in &asked {
+        for (namespace, workloads) in &by_namespace {
             if workloads.len() >= MANY_WORKLOADS {
                 lists.push((*namespace, String::new(), workloads.as_slice()));
             } else {
@@ -230,12 +220,23 @@ impl Cluster {
         self.pods.end();
     }
 
-    /// A workload's pods as the watch has them; `None` while it has not seen everything.
-    async fn watched(&self, one: &Asked<'_>) -> Option<Vec<Pod>> {
+    /// Pods of workloads as the watch has them; while it has not seen everything, the workloads come back.
+    async fn watched<'a>(
+        &self,
+        workloads: Vec<Asked<'a>>,
+    ) -> (BTreeMap<ObjectRef, Vec<Pod>>, Vec<Asked<'a>>) {
+        if workloads.is_empty() {
+            return (BTreeMap::new(), workloads);
+        }
         let seen = self.pods.seen(&self.client, self.watches.site(), self.watches.changed()).await;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let pods = seen.as_ref()?.get(one.workload.namespace());
-        Some(pods.map(|pods| one.own(pods.values())).unwrap_or_default())
+        let Some(seen) = seen.as_ref() else { return (BTreeMap::new(), workloads) };
+        let own = |one: &Asked<'a>| {
+            let there = seen.get(one.workload.namespace());
+            let pods = there.map(|pods| one.own(pods.values())).unwrap_or_default();
+            (one.reference.clone(), pods)
+        };
+        (workloads.iter().map(own).collect(), Vec::new())
     }
 
     /// The pods of nodes that are to be emptied, added to what was observed; of nodes that are not there none.
@@ -271,11 +272,7 @@ impl Cluster {
             selector => api::query(&[("labelSelector", selector)]),
         };
         let path = format!("/api/v1/namespaces/{namespace}/pods{query}");
-        let mut answer = self.send(Verb::Get, &path, None).await.map_err(|error| error.gap())?;
-        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
-            return Ok(Vec::new());
-        };
-        Ok(items.into_iter().map(Object::new).collect())
+        self.list(&path).await.map_err(|error| error.gap())
     }
 }
 

@@ -271,7 +271,8 @@ fn fold(
     }
 }
 
-fn key_of(object: &DynamicObject) -> Key {
+/// Namespace and name.
+pub(super) fn key_of(object: &DynamicObject) -> Key {
     let metadata = &object.metadata;
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
