@@ -42,6 +42,9 @@ use tried::Tried;
 use unmarked::Unmarked;
 use watch::Watches;
 
+/// What is to be changed of an object, as operations of a JSON patch (RFC 6902); `None` when nothing is.
+type Patch<'a> = dyn Fn(&Object) -> Option<Vec<Value>> + Sync + 'a;
+
 /// Requests side by side to one API server.
 const WIDTH: usize = 16;
 
@@ -335,22 +338,16 @@ impl Cluster {
             let gap = Gap { code: "CLUSTER/KIND_UNKNOWN".to_owned(), message: String::new() };
             return Err(transient(gap));
         };
-        let path = kind.path(&reference.namespace, Some(&reference.name));
-        let live = self.send(Verb::Get, &path, None).await.map_err(ApiError::failure)?;
-        let live = Object::new(live.body);
-        let Some(managers) = handed_over(&live, given_up) else { return Ok(live) };
-        // The version makes it fail when somebody writes meanwhile: ownership of what they wrote is never lost.
-        let patch = json!([
-            {"op": "replace", "path": "/metadata/managedFields", "value": managers},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
-        ]);
-        let path = path + &api::query(&[("fieldManager", FIELD_MANAGER)]);
-        let answer = self.send(Verb::Patch, &path, Some(&patch)).await;
-        Ok(Object::new(answer.map_err(ApiError::failure)?.body))
+        let managers = |live: &Object| {
+            let managers = handed_over(live, given_up)?;
+            let path = "/metadata/managedFields";
+            Some(vec![json!({"op": "replace", "path": path, "value": managers})])
+        };
+        self.patched(&kind, reference, &managers).await.map_err(ApiError::failure)
     }
 
     /// Patches an object as it is now (JSON patch, RFC 6902); nothing is sent when there is nothing to patch. Being gone is
-    /// success. The patch must name the version that it was made of.
+    /// success.
     ///
     /// # Errors
     ///
@@ -359,22 +356,35 @@ impl Cluster {
         &self,
         reference: &ObjectRef,
         api_version: &str,
-        patch: &(dyn Fn(&Object) -> Option<Value> + Sync),
+        patch: &Patch<'_>,
     ) -> Result<(), EffectFailure> {
         let kind = self.kinds.readable(api_version, &reference.kind).await.map_err(transient)?;
         let Some(kind) = kind else { return Ok(()) };
-        let live = self.look_anew(reference, &kind).await.map_err(ApiError::failure)?;
-        let Some(patch) = live.as_ref().and_then(patch) else { return Ok(()) };
-        let path = kind.path(&reference.namespace, Some(&reference.name));
-        let path = path + &api::query(&[("fieldManager", FIELD_MANAGER)]);
-        match self.send(Verb::Patch, &path, Some(&patch)).await {
-            Ok(answer) => {
-                self.watches.learn(&Object::new(answer.body));
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.failure()),
+        match self.patched(&kind, reference, patch).await {
+            Ok(patched) => self.watches.learn(&patched),
+            Err(error) if error.is_not_found() => self.watches.forget(reference),
+            Err(error) => return Err(error.failure()),
         }
+        Ok(())
+    }
+
+    /// The object as it is after a patch of what it is now.
+    async fn patched(
+        &self,
+        kind: &ServedKind,
+        reference: &ObjectRef,
+        patch: &Patch<'_>,
+    ) -> Result<Object, ApiError> {
+        let path = kind.path(&reference.namespace, Some(&reference.name));
+        let live = Object::new(self.send(Verb::Get, &path, None).await?.body);
+        let Some(mut patch) = patch(&live) else { return Ok(live) };
+        // The version makes it fail when somebody writes meanwhile: nothing of what they wrote is lost.
+        let version = live.resource_version();
+        let path_of_version = "/metadata/resourceVersion";
+        patch.push(json!({"op": "replace", "path": path_of_version, "value": version}));
+        let path = path + &api::query(&[("fieldManager", FIELD_MANAGER)]);
+        let answer = self.send(Verb::Patch, &path, Some(&Value::Array(patch))).await?;
+        Ok(Object::new(answer.body))
     }
 
     /// Deletes an object while its uid is still this one; its dependents follow in the background. Being gone already is

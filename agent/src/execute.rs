@@ -476,7 +476,7 @@ impl Running {
     async fn patch(
         &mut self,
         reference: ObjectRef,
-        patch: &(dyn Fn(&Object) -> Option<Value> + Sync),
+        patch: &(dyn Fn(&Object) -> Option<Vec<Value>> + Sync),
         hands: &Hands<'_>,
         now: Timestamp,
     ) -> bool {

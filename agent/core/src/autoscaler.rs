@@ -74,9 +74,9 @@ pub fn is_held(autoscaler: &Object) -> bool {
     autoscaler.annotation(HELD).is_some()
 }
 
-/// The JSON patch (RFC 6902) that holds it at a number of pods. What it was before a hold that is there already stays what
-/// is given back.
-pub fn hold(autoscaler: &Object, pods: u32) -> Value {
+/// The operations of the JSON patch (RFC 6902) that holds it at a number of pods. What it was before a hold that is there
+/// already stays what is given back.
+pub fn hold(autoscaler: &Object, pods: u32) -> Vec<Value> {
     let held = match known(autoscaler) {
         Some(known) => Held { pods, ..known },
         None => Held {
@@ -87,21 +87,21 @@ pub fn hold(autoscaler: &Object, pods: u32) -> Value {
         },
     };
     let text = json!(held).to_string();
-    let mut patch = vec![is_still(autoscaler)];
+    let mut patch = Vec::new();
     if autoscaler.get("/metadata/annotations").is_none() {
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
     patch.push(json!({"op": "add", "path": at_annotation(), "value": text}));
     patch.push(json!({"op": "add", "path": "/spec/minReplicas", "value": pods}));
     patch.push(json!({"op": "add", "path": "/spec/maxReplicas", "value": pods}));
-    Value::Array(patch)
+    patch
 }
 
-/// The next JSON patch on the way back: first the bounds, then the annotation with the record of who set them. `None` when
-/// it is not held. Bounds that somebody has changed meanwhile stay as they are.
-pub fn let_go(autoscaler: &Object) -> Option<Value> {
+/// Those of the next JSON patch on the way back: first the bounds, then the annotation with the record of who set them.
+/// `None` when it is not held. Bounds that somebody has changed meanwhile stay as they are.
+pub fn let_go(autoscaler: &Object) -> Option<Vec<Value>> {
     autoscaler.annotation(HELD)?;
-    let mut patch = vec![is_still(autoscaler)];
+    let mut patch = Vec::new();
     let held = known(autoscaler);
     if let Some(held) = &held {
         let bounds =
@@ -114,7 +114,7 @@ pub fn let_go(autoscaler: &Object) -> Option<Value> {
                 None => json!({"op": "remove", "path": "/spec/minReplicas"}),
             });
             patch.push(json!({"op": "add", "path": "/spec/maxReplicas", "value": held.max}));
-            return Some(Value::Array(patch));
+            return Some(patch);
         }
         if bounds == before
             && let Some(managers) = as_before(autoscaler, held)
@@ -124,13 +124,7 @@ pub fn let_go(autoscaler: &Object) -> Option<Value> {
         }
     }
     patch.push(json!({"op": "remove", "path": at_annotation()}));
-    Some(Value::Array(patch))
-}
-
-/// The version makes a patch fail when somebody writes meanwhile.
-fn is_still(autoscaler: &Object) -> Value {
-    let version = autoscaler.resource_version();
-    json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version})
+    Some(patch)
 }
 
 fn at_annotation() -> String {
@@ -257,9 +251,9 @@ mod tests {
     }
 
     /// What a server makes of a JSON patch, as far as these go.
-    fn patched(object: &Object, patch: &Value) -> Object {
+    fn patched(object: &Object, patch: &[Value]) -> Object {
         let mut value = object.clone().into_value();
-        for step in patch.as_array().unwrap() {
+        for step in patch {
             let path = step["path"].as_str().unwrap();
             let (parent, name) = path.rsplit_once('/').unwrap();
             let name = name.replace("~1", "/");

@@ -351,7 +351,7 @@ impl World {
     }
 
     /// Does as the server with a JSON patch of simple paths, unless it does not let anybody.
-    fn patch(&mut self, reference: &ObjectRef, patch: impl Fn(&Object) -> Option<Value>) {
+    fn patch(&mut self, reference: &ObjectRef, patch: impl Fn(&Object) -> Option<Vec<Value>>) {
         if self.is_patch_refused {
             // What is refused is tried again after a while.
             self.now += SignedDuration::from_secs(1);
@@ -360,7 +360,7 @@ impl World {
         for other in &mut self.others {
             let is_meant = other.reference("room-a") == *reference;
             let Some(patch) = patch(other).filter(|_| is_meant) else { continue };
-            for step in patch.as_array().unwrap() {
+            for step in patch {
                 let path = step["path"].as_str().unwrap().replace("~1", "\u{1}");
                 let path: Vec<String> =
                     path.split('/').skip(1).map(|it| it.replace('\u{1}', "/")).collect();
