@@ -52,12 +52,15 @@ impl Asked {
             let Some(observation) = observed.get(reference) else { continue };
             let is_scaled = reference.group == "apps"
                 && matches!(reference.kind.as_str(), "Deployment" | "StatefulSet");
-            if may_claim(reference) && changes(observation) && makes_claims(object, observation) {
-                asked.claims.extend(claim::claims(&object.body()).cloned());
+            if !(is_scaled || may_claim(reference)) || !changes(observation) {
+                continue;
             }
-            if is_scaled && changes(observation) {
-                let live = observation.live();
-                if !need::growth(&object.body(), live.as_ref()).is_empty() {
+            let (body, live) = (object.body(), observation.live());
+            if may_claim(reference) && makes_claims(&body, live.as_ref()) {
+                asked.claims.extend(claim::claims(&body).cloned());
+            }
+            if is_scaled {
+                if !need::growth(&body, live.as_ref()).is_empty() {
                     asked.growing.insert(reference.namespace.clone());
                 }
                 if live.is_some() {
@@ -91,9 +94,8 @@ fn may_claim(reference: &ObjectRef) -> bool {
 }
 
 /// Whether claims are made that are not there yet.
-fn makes_claims(object: &DesiredObject, observation: &Observation) -> bool {
-    let Some(live) = observation.live() else { return true };
-    live.kind() == "StatefulSet" && object.body().replicas() > live.replicas()
+fn makes_claims(body: &Object, live: Option<&Object>) -> bool {
+    live.is_none_or(|live| live.kind() == "StatefulSet" && body.replicas() > live.replicas())
 }
 
 /// Whether an apply would change anything.
