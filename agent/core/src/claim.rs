@@ -20,6 +20,11 @@ pub fn claims(body: &Object) -> impl Iterator<Item = &Value> {
     own.into_iter().chain(templates.into_iter().flatten())
 }
 
+/// The name of a claim, or of the template of one; empty when it has none.
+pub fn name(claim: &Value) -> &str {
+    claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// The class that a claim names; none when it leaves that to the cluster.
 pub fn class(claim: &Value) -> Option<&str> {
     let named = claim.pointer("/spec/storageClassName");

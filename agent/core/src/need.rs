@@ -94,7 +94,8 @@ impl Need {
     }
 }
 
-fn milli(value: &Value) -> Option<u128> {
+/// The value of a quantity in thousandths.
+pub fn milli(value: &Value) -> Option<u128> {
     let quantity: Quantity = serde_json::from_value(value.clone()).ok()?;
     Some(quantity.milli())
 }
@@ -169,6 +170,11 @@ pub fn shown(resource: &str, milli: u128) -> String {
             None => bytes.to_string(),
         };
     }
+    cores(milli)
+}
+
+/// Thousandths of a core, or of anything else that is counted, as people write them.
+pub fn cores(milli: u128) -> String {
     if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") }
 }
 

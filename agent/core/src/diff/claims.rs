@@ -1,8 +1,7 @@
 //! Claims of a `StatefulSet`: the server makes one for each pod and template, named by both, and leaves them behind
 //! (Kubernetes, "`StatefulSets`", "Persistent Volume Claims").
 
-use serde_json::Value;
-
+use crate::claim;
 use crate::object::{Object, ObjectRef};
 
 /// Whether it is a set whose pods have claims of their own.
@@ -15,9 +14,7 @@ pub fn templates(set: &Object) -> Vec<&str> {
     if super::effects::takes_claims_along(set) {
         return Vec::new();
     }
-    let templates = set.get("/spec/volumeClaimTemplates").and_then(Value::as_array);
-    let templates = templates.into_iter().flatten();
-    templates.filter_map(|template| template.pointer("/metadata/name")?.as_str()).collect()
+    claim::claims(set).map(claim::name).collect()
 }
 
 /// The number of the pod for which the set has a claim of this name.

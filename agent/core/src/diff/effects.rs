@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Difference;
 use crate::change::{Action, Effect};
+use crate::health::is_observed;
 use crate::object::{Object, ObjectRef};
 
 /// Whether the kind runs pods from a template for good.
@@ -104,11 +105,9 @@ fn left_old(live: &Object) -> u32 {
         "DaemonSet" => "/status/updatedNumberScheduled",
         _ => "/status/updatedReplicas",
     };
-    let is_seen =
-        live.integer("/status/observedGeneration") == live.integer("/metadata/generation");
     let updated = live.integer(updated).unwrap_or(0);
     // Without a status nobody has counted.
-    let is_counted = is_seen && live.get("/status/observedGeneration").is_some();
+    let is_counted = is_observed(live) && live.get("/status/observedGeneration").is_some();
     if is_counted { live.replicas().saturating_sub(u32::try_from(updated).unwrap_or(0)) } else { 0 }
 }
 

@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
-use tidegate_schema::scalar::Quantity;
 
+use crate::need::milli;
 use crate::object::Object;
 
 /// Fields of `metadata` that the server keeps for itself.
@@ -137,15 +137,5 @@ pub(super) fn is_same_scalar(parent: &str, field: &str, left: &Value, right: &Va
         return left.as_f64() == right.as_f64();
     }
     let is_quantity = QUANTITY_PARENTS.contains(&parent) || QUANTITY_FIELDS.contains(&field);
-    is_quantity && matches!((quantity(left), quantity(right)), (Some(a), Some(b)) if a == b)
-}
-
-/// The value of a quantity in thousandths.
-fn quantity(value: &Value) -> Option<u128> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
-    };
-    Quantity::new(text).ok().map(|quantity| quantity.milli())
+    is_quantity && matches!((milli(left), milli(right)), (Some(a), Some(b)) if a == b)
 }

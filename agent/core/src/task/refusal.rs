@@ -9,8 +9,8 @@ use tidegate_schema::solution::Allowance;
 use super::Basis;
 use crate::baseline::BaselineProduct;
 use crate::change::{Action, Change};
+use crate::claim;
 use crate::live::{LiveState, Observation, Prediction};
-use crate::object::Object;
 use crate::order;
 use crate::plan::TaskKind;
 use crate::site::Deployment;
@@ -174,12 +174,12 @@ fn claims(basis: Basis<'_>, live: &LiveState, findings: &mut Vec<Finding>) {
             continue;
         };
         let wanted = object.body();
-        for claim in claims_of(&wanted) {
-            let name = claim_name(claim);
-            let Some(other) = claims_of(&there).find(|other| claim_name(other) == name) else {
+        for own in claim::claims(&wanted) {
+            let name = claim::name(own);
+            let Some(other) = claim::claims(&there).find(|other| claim::name(other) == name) else {
                 continue;
             };
-            if let Some(what) = claim_difference(claim, other) {
+            if let Some(what) = claim_difference(own, other) {
                 let owner = object.owner.product.as_deref().unwrap_or_default();
                 let finding = Finding::error("PLAN/CLAIMS_DIFFER").at(object.place.clone());
                 let finding = finding.with("product", owner).with("volume", name);
@@ -193,15 +193,6 @@ fn claims(basis: Basis<'_>, live: &LiveState, findings: &mut Vec<Finding>) {
             }
         }
     }
-}
-
-fn claims_of(set: &Object) -> impl Iterator<Item = &Value> {
-    let claims = set.get("/spec/volumeClaimTemplates").and_then(Value::as_array);
-    claims.into_iter().flatten()
-}
-
-fn claim_name(claim: &Value) -> &str {
-    claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Which of size, class and mode differ; what the documents leave open does not.

@@ -68,7 +68,7 @@ impl Coming {
 }
 
 fn missing(desired: &DesiredObject, own: &Value) -> Finding {
-    let name = own.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let name = claim::name(own);
     let finding = match claim::class(own) {
         Some(class) => Finding::error("PLAN/STORAGE_CLASS_MISSING").with("class", class),
         None => Finding::error("PLAN/NO_DEFAULT_STORAGE_CLASS"),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use tidegate_schema::scalar::Quantity;
 
+use crate::need::cores;
 use crate::site::PlacedApp;
 
 /// The resource by which the GPU sharing scheduler extender counts GPU memory, in GiB.
@@ -15,7 +16,7 @@ pub(super) fn resources(app: &PlacedApp) -> Option<Value> {
     let mut requests = Map::new();
     if let Some(cpu) = &app.cpu {
         limits.insert("cpu".to_owned(), json!(cpu));
-        let request = divided(cpu, ratio.and_then(|ratio| ratio.cpu), cpu_text);
+        let request = divided(cpu, ratio.and_then(|ratio| ratio.cpu), cores);
         requests.insert("cpu".to_owned(), json!(request));
     }
     if let Some(memory) = &app.memory {
@@ -49,10 +50,6 @@ fn divided(quantity: &Quantity, ratio: Option<f64>, text: fn(u128) -> String) ->
     }
 }
 
-fn cpu_text(milli: u128) -> String {
-    if milli.is_multiple_of(1_000) { (milli / 1_000).to_string() } else { format!("{milli}m") }
-}
-
 fn memory_text(milli: u128) -> String {
     let bytes = milli.div_ceil(1_000);
     let units = [("Gi", 1_u128 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
@@ -79,7 +76,7 @@ mod tests {
         #[case] ratio: Option<f64>,
         #[case] wanted: &str,
     ) {
-        assert_eq!(divided(&Quantity::new(limit).unwrap(), ratio, cpu_text), wanted);
+        assert_eq!(divided(&Quantity::new(limit).unwrap(), ratio, cores), wanted);
     }
 
     #[rstest]
