@@ -134,6 +134,29 @@ pub struct Change {
     pub desired: Option<Digest>,
 }
 
+impl Change {
+    /// A change of which nothing more is known than what is done to which object, and whose it is.
+    pub fn new(object: &ObjectRef, action: Action, owner: &Owner) -> Self {
+        Self {
+            object: object.clone(),
+            action,
+            owner: owner.clone(),
+            confidence: Confidence::Exact,
+            drift: false,
+            fields: Vec::new(),
+            stranger: None,
+            conflicts: Vec::new(),
+            kept: Vec::new(),
+            warnings: Vec::new(),
+            webhooks: Vec::new(),
+            effects: Vec::new(),
+            live: None,
+            predicted: None,
+            desired: None,
+        }
+    }
+}
+
 /// What is done to an object.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

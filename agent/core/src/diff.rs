@@ -474,21 +474,11 @@ fn blank(
         Prediction::Refused(_) | Prediction::NotDesired => Confidence::Unverified,
     };
     Change {
-        object: reference.clone(),
-        action,
-        owner: desired.owner.clone(),
         confidence,
-        drift: false,
-        fields: Vec::new(),
-        stranger: None,
         conflicts: observation.conflicts.clone(),
-        kept: Vec::new(),
         warnings,
-        webhooks: Vec::new(),
-        effects: Vec::new(),
-        live: None,
-        predicted: None,
         desired: Some(desired.digest.clone()),
+        ..Change::new(reference, action, &desired.owner)
     }
 }
 
@@ -535,24 +525,14 @@ fn unwanted(
         differences = fields::removed_leaves(is_builtin(reference), &before);
     }
     set.changes.push(Change {
-        object: reference.clone(),
-        action,
-        owner: entry.owner.clone(),
-        confidence: Confidence::Exact,
-        drift: false,
         live: Some(fingerprint(object, &before, &differences)),
         fields: mask::masked(
             &Secrecy { is_secret: secrecy.is_secret || object.is_secret(), ..secrecy },
             differences,
         ),
-        stranger: None,
-        conflicts: Vec::new(),
-        kept: Vec::new(),
         warnings,
-        webhooks: Vec::new(),
         effects,
-        predicted: None,
-        desired: None,
+        ..Change::new(reference, action, &entry.owner)
     });
 }
 
@@ -576,24 +556,13 @@ fn released(reference: &ObjectRef, entry: &InventoryEntry, live: &Object) -> Opt
     let (before, after) = (normalise::normalised(live), normalise::normalised(&predicted));
     let differences = fields::differences(is_builtin(reference), &before, &after);
     Some(Change {
-        object: reference.clone(),
-        action: Action::Configure,
-        owner: entry.owner.clone(),
-        confidence: Confidence::Exact,
-        drift: false,
         live: Some(fingerprint(live, &before, &differences)),
         fields: mask::masked(
             &Secrecy { is_secret: false, definition: None, fields: Vec::new() },
             differences,
         ),
-        stranger: None,
-        conflicts: Vec::new(),
         kept,
-        warnings: Vec::new(),
-        webhooks: Vec::new(),
-        effects: Vec::new(),
-        predicted: None,
-        desired: None,
+        ..Change::new(reference, Action::Configure, &entry.owner)
     })
 }
 
@@ -609,21 +578,9 @@ fn leave_claims(
     for reference in own.filter(|it| !inventory.entries.contains_key(it)) {
         let Some(claim) = live.observation(reference).and_then(Observation::live) else { continue };
         set.changes.push(Change {
-            object: reference.clone(),
-            action: Action::Keep,
-            owner: entry.owner.clone(),
-            confidence: Confidence::Exact,
-            drift: false,
-            fields: Vec::new(),
-            stranger: None,
-            conflicts: Vec::new(),
-            kept: Vec::new(),
             warnings: vec![HOLDS_DATA.to_owned()],
-            webhooks: Vec::new(),
-            effects: Vec::new(),
             live: Some(fingerprint(&claim, &normalise::normalised(&claim), &[])),
-            predicted: None,
-            desired: None,
+            ..Change::new(reference, Action::Keep, &entry.owner)
         });
     }
 }
