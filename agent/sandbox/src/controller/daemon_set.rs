@@ -39,21 +39,24 @@ struct Post {
     may_stay: bool,
 }
 
+/// A set that is being deleted is left alone, as by the real controller: its history may be gone already, and would be
+/// made anew without an end.
 fn daemon_set(pass: &mut Pass<'_>, owner: &Value) {
+    if is_terminating(owner) {
+        return;
+    }
     let history = revision::history(pass, owner, POD_REVISION);
     let hash = label(&history.update, POD_REVISION).to_owned();
     let (posts, strays) = posts(pass, owner);
     let mut leaving: BTreeSet<String> = BTreeSet::new();
-    if !is_terminating(owner) {
-        for pod in &strays {
-            remove(pass, owner, pod, &mut leaving);
-        }
-        for post in &posts {
-            man(pass, owner, post, &hash, &mut leaving);
-        }
-        if text(owner, "spec/updateStrategy/type") != "OnDelete" {
-            roll(pass, owner, &posts, &hash, &mut leaving);
-        }
+    for pod in &strays {
+        remove(pass, owner, pod, &mut leaving);
+    }
+    for post in &posts {
+        man(pass, owner, post, &hash, &mut leaving);
+    }
+    if text(owner, "spec/updateStrategy/type") != "OnDelete" {
+        roll(pass, owner, &posts, &hash, &mut leaving);
     }
     let status = status(pass, owner, &posts, &hash);
     pass.update_status(owner, status);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::object::{
-    at, name, namespace, number, owner_reference, same, set, set_entry, template_hash, uid, unset,
+    at, is_terminating, name, namespace, number, owner_reference, same, set, set_entry,
+    template_hash, uid, unset,
 };
 use super::pass::Pass;
 
@@ -44,7 +45,10 @@ pub(super) fn history(pass: &mut Pass<'_>, owner: &Value, hash_label: &str) -> H
         }
         None => {
             let made = make(owner, &template, next, hash_label);
-            pass.create(made.clone());
+            // Whoever deletes the set's revisions before the set would have to do so again and again.
+            if !is_terminating(owner) {
+                pass.create(made.clone());
+            }
             made
         }
     };

@@ -310,6 +310,29 @@ proptest! {
     }
 }
 
+/// The garbage collector takes a set's history and its pods before the set; the set's controller does not make the history anew.
+#[test]
+fn a_set_that_is_deleted_in_the_foreground_comes_to_rest_and_goes() {
+    for kind in ["DaemonSet", "StatefulSet"] {
+        let mut bench = Bench::new();
+        let set = json!({"apiVersion": "apps/v1", "kind": kind,
+            "metadata": {"name": "a", "namespace": "default"}, "spec": {
+                "selector": {"matchLabels": {"app": "a"}},
+                "template": {"metadata": {"labels": {"app": "a"}}, "spec": {
+                    "containers": [{"name": "c", "image": "x:1"}]}}}});
+        bench.apply(set.clone());
+        bench.pass(30);
+        assert!(bench.pod(0).is_some(), "{kind} has made no pod");
+        bench.delete(&object::key(&set), Some("Foreground"));
+        bench.settle();
+        bench.pass(60);
+        assert!(bench.world.store.object(&object::key(&set)).is_none(), "{kind} stays");
+        for kind in [("apps", "ControllerRevision"), ("", "Pod")] {
+            assert_eq!(bench.world.store.of_kind(kind.0, kind.1, None).count(), 0, "{kind:?}");
+        }
+    }
+}
+
 /// How often controllers look when one of many apps is changed.
 fn looks_for_one_change(apps: usize) -> u64 {
     let mut bench = Bench::new();
