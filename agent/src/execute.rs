@@ -385,19 +385,23 @@ impl Running {
     async fn look_around(&self, observed: &mut Observed, hands: &Hands<'_>) {
         for reference in progress::around(self.plan(), &self.state) {
             let Some(cluster) = hands.clusters.get(&reference.cluster) else { continue };
-            let known = self.desired.object(reference).map(|it| it.api_version.as_str());
-            let usual = match (reference.group.as_str(), reference.kind.as_str()) {
-                ("apps", _) => "apps/v1",
-                ("", _) => "v1",
-                _ => autoscaler::API_VERSION,
-            };
-            match cluster.get(reference, known.unwrap_or(usual)).await {
+            match cluster.get(reference, self.version_around(reference)).await {
                 Ok(seen) => {
                     observed.objects.insert(reference.clone(), seen);
                 }
                 Err(gap) => tracing::warn!(object = %reference, gap.message, "cannot be read"),
             }
         }
+    }
+
+    /// The version at which something beside the steps' own objects is read: that of the documents, which may not have it.
+    fn version_around(&self, reference: &ObjectRef) -> &str {
+        let known = self.desired.object(reference).map(|it| it.api_version.as_str());
+        known.unwrap_or(match reference.group.as_str() {
+            "apps" => "apps/v1",
+            "" => "v1",
+            _ => autoscaler::API_VERSION,
+        })
     }
 
     fn api_version(&self, reference: &ObjectRef, inventory: &Inventory) -> String {
@@ -481,9 +485,7 @@ impl Running {
         now: Timestamp,
     ) -> bool {
         let Some(cluster) = hands.clusters.get(&reference.cluster) else { return false };
-        let known = self.desired.object(&reference).map(|it| it.api_version.as_str());
-        let version = known.unwrap_or(autoscaler::API_VERSION);
-        let result = cluster.patch(&reference, version, patch).await;
+        let result = cluster.patch(&reference, self.version_around(&reference), patch).await;
         self.note(reference, result, now)
     }
 

@@ -142,6 +142,13 @@ pub struct Owner {
     pub layer: Layer,
 }
 
+impl Owner {
+    /// The site itself.
+    pub fn site(layer: Layer) -> Self {
+        Self { solution: None, product: None, app: None, scaling_group: None, access: None, layer }
+    }
+}
+
 /// The steps of a product in a cluster, in order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -277,9 +284,17 @@ impl Uninstalled {
 pub struct Drained {
     /// What is asked, once.
     pub asked: Asked,
-    /// Force and data, as the operation says.
+    /// As the operation says.
+    pub terms: DrainTerms,
+}
+
+/// What a drain may take along that `kubectl drain` asks for by flags of these names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainTerms {
+    /// Pods that nobody makes anew.
     pub force: bool,
-    /// See [`crate::drain::DrainTerms`].
+    /// Pods with data on the node that is lost with them.
     pub delete_empty_dir_data: bool,
 }
 

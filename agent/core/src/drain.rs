@@ -1,20 +1,8 @@
 //! What of a node's pods goes when it is drained, by the rules of `kubectl drain` (Kubernetes, "Safely Drain a Node").
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use crate::desired::DrainTerms;
 use crate::object::ObjectRef;
 use crate::pod::Pod;
-
-/// What a drain may take along that `kubectl drain` asks for by flags of these names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DrainTerms {
-    /// Pods that nobody makes anew.
-    pub force: bool,
-    /// Pods with data on the node that is lost with them.
-    pub delete_empty_dir_data: bool,
-}
 
 /// What becomes of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ChangeSet;
-use crate::desired::{Asked, Check, Layer, UnitId};
+use crate::desired::{Asked, Check, DrainTerms, Layer, UnitId};
 use crate::digest::Digest;
-use crate::drain::DrainTerms;
 use crate::object::ObjectRef;
 
 /// A plan. Nothing is decided while it is executed. Its id is the digest of [`Plan::content`], which holds no commit, no

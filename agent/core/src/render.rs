@@ -99,14 +99,7 @@ fn namespaces(site: &ValidSite) -> impl Iterator<Item = Draft<'_>> {
     }
     wanted.into_iter().map(|((cluster, name), place)| {
         let head = Head { api_version: "v1", kind: "Namespace", namespace: "", name: name.clone() };
-        let owner = Owner {
-            solution: None,
-            product: None,
-            app: None,
-            scaling_group: None,
-            access: None,
-            layer: Layer::Foundation,
-        };
+        let owner = Owner::site(Layer::Foundation);
         let labels = || scope::site_labels(site);
         scope::draft(cluster, head, owner, place, labels, || serde_json::json!({}))
     })

@@ -2,12 +2,13 @@
 
 use tidegate_schema::finding::Finding;
 
-use crate::desired::{Drained, UnitId};
-use crate::drain::{self, DrainTerms, Fate};
+use super::rollout;
+use crate::desired::{DrainTerms, Drained, UnitId};
+use crate::drain::{self, Fate};
 use crate::group::{Strategy, groups};
 use crate::live::LiveState;
 use crate::object::Object;
-use crate::plan::{Driver, Group, OnFailure, Rollout};
+use crate::plan::{Driver, Group, Rollout};
 use crate::pod::Pod;
 use crate::task::Basis;
 
@@ -17,11 +18,7 @@ const NAMED: usize = 20;
 /// On which terms a node is emptied: of several operations, the first that asks now.
 pub(super) fn terms(basis: Basis<'_>, node: &UnitId) -> DrainTerms {
     let own = pending(basis).find(|it| it.asked.unit == *node);
-    own.map_or_else(DrainTerms::default, of)
-}
-
-fn of(drained: &Drained) -> DrainTerms {
-    DrainTerms { force: drained.force, delete_empty_dir_data: drained.delete_empty_dir_data }
+    own.map(|it| it.terms).unwrap_or_default()
 }
 
 /// What is to be emptied now.
@@ -49,53 +46,36 @@ pub(super) fn rollout(node: &UnitId, live: &LiveState, terms: DrainTerms) -> Rol
     if groups.is_empty() && !going.is_empty() {
         groups.push(Group { pods: 0, cumulative: 0, confirm: false, nodes: Vec::new() });
     }
-    Rollout {
-        unit: node.clone(),
-        workload: Object::node(&node.app).reference(&node.cluster),
-        driver: Driver::Drain,
-        replicas_before: total,
-        replicas: total,
-        groups,
-        bake_seconds: 0,
-        on_failure: OnFailure::Pause,
-        unattended: Vec::new(),
-        checks: Vec::new(),
-        autoscalers: Vec::new(),
-    }
+    let workload = Object::node(&node.app).reference(&node.cluster);
+    rollout::of_same(node, workload, Driver::Drain, groups)
 }
 
 /// The pods of each node that go, for people; and those that may not.
 pub(super) fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
     let mut findings = Vec::new();
     for drained in pending(basis) {
-        let (node, terms) = (&drained.asked.unit, of(drained));
+        let (node, terms) = (&drained.asked.unit, drained.terms);
         let place = basis.site.operations.get(&drained.asked.operation).map(|it| it.place.clone());
         let about = |finding: Finding| {
             let finding = finding.at(place.clone()).with("name", &drained.asked.operation);
             finding.with("node", &node.app).with("cluster", &node.cluster)
         };
-        let with = |wanted: Fate| {
-            let own = pods(live, node).iter().filter(move |pod| drain::fate(pod, terms) == wanted);
-            listed(own)
+        let of = |wanted: Fate| {
+            pods(live, node).iter().filter(move |pod| drain::fate(pod, terms) == wanted)
         };
-        let (goes, stays) = (with(Fate::Goes), with(Fate::Stays));
-        let told = about(Finding::note("PLAN/NODE_PODS")).with("goes", goes);
-        findings.push(told.with("stays", stays));
+        let told = about(Finding::note("PLAN/NODE_PODS")).with("goes", listed(of(Fate::Goes)));
+        findings.push(told.with("stays", listed(of(Fate::Stays))));
         for (fate, code) in [
             (Fate::Unmanaged, "OPERATION/PODS_UNMANAGED"),
             (Fate::HoldsData, "OPERATION/PODS_WITH_LOCAL_DATA"),
         ] {
-            let refused = with(fate);
-            if refused != NONE {
-                findings.push(about(Finding::error(code)).with("pods", refused));
+            if of(fate).next().is_some() {
+                findings.push(about(Finding::error(code)).with("pods", listed(of(fate))));
             }
         }
     }
     findings
 }
-
-/// What stands where there is no pod.
-const NONE: &str = "–";
 
 fn listed<'a>(pods: impl Iterator<Item = &'a Pod>) -> String {
     let mut names: Vec<String> = pods.map(Pod::full_name).collect();
@@ -103,7 +83,7 @@ fn listed<'a>(pods: impl Iterator<Item = &'a Pod>) -> String {
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
     match (names.is_empty(), more) {
-        (true, _) => NONE.to_owned(),
+        (true, _) => "–".to_owned(),
         (false, 0) => names.join(", "),
         (false, more) => format!("{} … +{more}", names.join(", ")),
     }

@@ -6,7 +6,7 @@ use tidegate_schema::scalar::Duration;
 
 use crate::autoscaler;
 use crate::change::{Action, Change, Effect};
-use crate::desired::{DesiredObject, Unit};
+use crate::desired::{DesiredObject, Unit, UnitId};
 use crate::group::{Strategy, groups, remarks};
 use crate::ignored;
 use crate::live::{LiveState, Observation};
@@ -99,16 +99,33 @@ pub(super) fn restart(
     let total = there.as_ref().map_or(0, Object::replicas);
     let groups = grouped(unit, total, policy, Asks::WhenWanted, findings);
     Rollout {
-        unit: unit.id.clone(),
-        workload: unit.workload.clone(),
-        driver: Driver::Restart,
+        bake_seconds: policy.bake.map_or(0, Duration::seconds),
+        unattended: policy.unattended.iter().map(unattended).collect(),
+        checks: unit.checks.clone(),
+        ..of_same(&unit.id, unit.workload.clone(), Driver::Restart, groups)
+    }
+}
+
+/// Pods that go while nothing of what makes them changes, so that others come in their place: there are as many as before,
+/// and there is nothing to go back to.
+pub(super) fn of_same(
+    unit: &UnitId,
+    workload: ObjectRef,
+    driver: Driver,
+    groups: Vec<Group>,
+) -> Rollout {
+    let total = groups.last().map_or(0, |group| group.cumulative);
+    Rollout {
+        unit: unit.clone(),
+        workload,
+        driver,
         replicas_before: total,
         replicas: total,
         groups,
-        bake_seconds: policy.bake.map_or(0, Duration::seconds),
+        bake_seconds: 0,
         on_failure: OnFailure::Pause,
-        unattended: policy.unattended.iter().map(unattended).collect(),
-        checks: unit.checks.clone(),
+        unattended: Vec::new(),
+        checks: Vec::new(),
         autoscalers: Vec::new(),
     }
 }

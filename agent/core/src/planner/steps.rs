@@ -165,6 +165,26 @@ fn kind(stage: &Stage, has_rollout: bool) -> StepKind {
     }
 }
 
+/// A step that writes nothing yet, and is no product's.
+fn bare(id: String, kind: StepKind, cluster: &str) -> Step {
+    Step {
+        id,
+        kind,
+        cluster: cluster.to_owned(),
+        product: None,
+        needs: Vec::new(),
+        apply: Vec::new(),
+        replace: Vec::new(),
+        offline: Vec::new(),
+        prune: Vec::new(),
+        zones: Vec::new(),
+        rollout: None,
+        drain: None,
+        operations: Vec::new(),
+        timeout_seconds: rollout::TIMEOUT_SECONDS,
+    }
+}
+
 struct Builder<'a> {
     basis: Basis<'a>,
     live: &'a LiveState,
@@ -317,20 +337,11 @@ impl<'a> Builder<'a> {
     fn drain_step(&self, key: &Key, node: &UnitId) -> Step {
         let terms = drain::terms(self.basis, node);
         Step {
-            id: self.id(key),
-            kind: StepKind::Rollout,
-            cluster: key.cluster.clone(),
-            product: None,
             needs: self.needs(key),
-            apply: Vec::new(),
-            replace: Vec::new(),
-            offline: Vec::new(),
-            prune: Vec::new(),
-            zones: Vec::new(),
             rollout: Some(drain::rollout(node, self.live, terms)),
             drain: Some(terms),
             operations: self.asked(node),
-            timeout_seconds: rollout::TIMEOUT_SECONDS,
+            ..bare(self.id(key), StepKind::Rollout, &key.cluster)
         }
     }
 
@@ -353,20 +364,9 @@ impl<'a> Builder<'a> {
             is_way_in && (is_last || products.contains(&key.product))
         });
         Step {
-            id: self.zone_id(wave),
-            kind: StepKind::Zones,
-            cluster: String::new(),
-            product: None,
             needs: needs.map(|key| self.id(key)).collect(),
-            apply: Vec::new(),
-            replace: Vec::new(),
-            offline: Vec::new(),
-            prune: Vec::new(),
             zones: names.to_vec(),
-            rollout: None,
-            drain: None,
-            operations: Vec::new(),
-            timeout_seconds: rollout::TIMEOUT_SECONDS,
+            ..bare(self.zone_id(wave), StepKind::Zones, "")
         }
     }
 

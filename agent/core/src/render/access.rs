@@ -140,12 +140,5 @@ fn subject(site: &ValidSite, subject: &Subject) -> Option<Value> {
 }
 
 fn owner(access: String) -> Owner {
-    Owner {
-        solution: None,
-        product: None,
-        app: None,
-        scaling_group: None,
-        access: Some(access),
-        layer: Layer::Foundation,
-    }
+    Owner { access: Some(access), ..Owner::site(Layer::Foundation) }
 }

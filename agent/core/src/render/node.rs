@@ -8,14 +8,7 @@ use crate::object::Object;
 use crate::site::ValidSite;
 
 pub(super) fn nodes(site: &ValidSite, now: Timestamp) -> impl Iterator<Item = DesiredObject> {
-    let owner = Owner {
-        solution: None,
-        product: None,
-        app: None,
-        scaling_group: None,
-        access: None,
-        layer: Layer::Foundation,
-    };
+    let owner = Owner::site(Layer::Foundation);
     site.cordons(now).into_iter().map(move |cordon| {
         let mut node = Object::node(&cordon.node);
         node.set(&["spec", "unschedulable"], json!(true));

@@ -108,9 +108,7 @@ impl Scope<'_> {
             solution: Some(self.deployment.solution.clone()),
             product: Some(self.deployment.product.clone()),
             app: app.map(str::to_owned),
-            scaling_group: None,
-            access: None,
-            layer,
+            ..Owner::site(layer)
         }
     }
 }

@@ -9,7 +9,7 @@ use tidegate_schema::operation::{Action, Operation};
 use tidegate_schema::scalar::Name;
 
 use super::{Located, PlacedApp, ScalingGroupMember, ValidSite};
-use crate::desired::{Asked, Drained, Uninstalled, UnitId};
+use crate::desired::{Asked, DrainTerms, Drained, Uninstalled, UnitId};
 
 /// The name by which an operation means an app: that under which it runs, or in a scaling group that is named the
 /// version's. `None` when it is not of that group.
@@ -208,8 +208,10 @@ impl ValidSite {
                     operation: name.to_owned(),
                     unit: UnitId::node(drain.cluster.as_str(), node),
                 },
-                force: drain.force,
-                delete_empty_dir_data: drain.delete_empty_dir_data,
+                terms: DrainTerms {
+                    force: drain.force,
+                    delete_empty_dir_data: drain.delete_empty_dir_data,
+                },
             }));
         }
         drains

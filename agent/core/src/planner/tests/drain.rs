@@ -1,7 +1,7 @@
 //! Nodes that are emptied: after their cordon, one after the other, in groups; what may not go refuses the plan.
 
 use super::*;
-use crate::desired::{Asked, Drained};
+use crate::desired::{Asked, DrainTerms, Drained};
 use crate::pod::Pod;
 
 fn pods(count: u32, kind: &str) -> Vec<Pod> {
@@ -48,7 +48,7 @@ fn draining(pods: &[Pod]) -> World {
         let unit = UnitId::node("room-a", node);
         let asked = Asked { operation: "disks".to_owned(), unit };
         world.desired.asked.push(asked.clone());
-        world.desired.drains.push(Drained { asked, force: false, delete_empty_dir_data: false });
+        world.desired.drains.push(Drained { asked, terms: DrainTerms::default() });
     }
     world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     world
@@ -107,7 +107,7 @@ fn pods_that_may_not_go_refuse_the_plan_all_at_once_unless_the_operation_allows_
         ]
     );
     for drain in &mut world.desired.drains {
-        (drain.force, drain.delete_empty_dir_data) = (true, true);
+        (drain.terms.force, drain.terms.delete_empty_dir_data) = (true, true);
     }
     let (plan, report) = world.plan();
     assert!(!report.is_refused(), "{:?}", report.findings);

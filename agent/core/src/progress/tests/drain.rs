@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::desired::Asked;
-use crate::drain::DrainTerms;
+use crate::desired::DrainTerms;
 use crate::object::ObjectRef;
 
 const DRAIN: &str = "foundations/room-a/node-1.drain";
