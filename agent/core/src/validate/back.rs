@@ -290,33 +290,13 @@ mod tests {
     use crate::render::render;
     use crate::site::ValidSite;
     use crate::snapshot::{Earlier, Snapshot};
-    use crate::validate::tests::{now, snapshot};
+    use crate::validate::tests::{PLAIN, now, snapshot};
     use crate::validate::{earlier_releases, validate};
 
     /// A database that says where it is, and a shop that uses it.
     fn at(version: &str, operation: Option<&str>) -> Snapshot {
         let major = version.chars().next().unwrap();
-        let site = "
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: hz}
-spec: {tier: development, resourcePrefix: hz, domain: hz.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: room-a}
-spec: {access: {sandbox: {nodes: 1}}, room: a, zone: z1, region: r}
----
-apiVersion: tidegate.dev/v1
-kind: ApprovalPolicy
-metadata: {name: open}
-spec: {rules: []}
----
-apiVersion: tidegate.dev/v1
-kind: Person
-metadata: {name: li-na}
-spec: {emails: [li.na@bank.example]}
----
+        let products = "
 apiVersion: tidegate.dev/v1
 kind: Product
 metadata: {name: db}
@@ -365,7 +345,8 @@ spec: {{action: {{rollback: {rollback}}}, author: li-na, reason: CHG-1, expires:
             )
         });
         snapshot([
-            ("site.yaml", site),
+            ("site.yaml", PLAIN),
+            ("products.yaml", products),
             ("version.yaml", &version),
             ("operation.yaml", operation.as_deref().unwrap_or_default()),
         ])

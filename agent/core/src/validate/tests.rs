@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::render::render;
@@ -16,6 +17,16 @@ pub(crate) const SITE: &[(&str, &str)] = &[
     ("catalog/iam/manifests/extra.yaml", include_str!("tests/extra.yaml")),
     ("platform.yaml", include_str!("tests/platform.yaml")),
 ];
+
+/// A site of one cluster, `room-a`, in which `li-na` writes and nobody has to approve anything: what documents of a product
+/// need around them.
+pub(crate) const PLAIN: &str = include_str!("tests/plain.yaml");
+
+/// A document of ours whose spec a test makes.
+pub(crate) fn document(kind: &str, name: &str, spec: &Value) -> String {
+    json!({"apiVersion": "tidegate.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+        .to_string()
+}
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()

@@ -2,29 +2,15 @@
 
 use super::*;
 use crate::render::render;
-use crate::validate::tests::{now, snapshot};
+use crate::validate::tests::{PLAIN, document, now, snapshot};
 use crate::validate::validate;
 
-const SITE: &str = "
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: hz}
-spec: {tier: development, resourcePrefix: hz, domain: hz.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: room-a}
-spec: {access: {sandbox: {nodes: 1}}, room: a, zone: z1, region: r, cells: [gray]}
----
+/// A second cluster, and two products.
+const MORE: &str = "
 apiVersion: tidegate.dev/v1
 kind: Cluster
 metadata: {name: room-b}
 spec: {access: {sandbox: {nodes: 1}}, room: b, zone: z2, region: r}
----
-apiVersion: tidegate.dev/v1
-kind: ApprovalPolicy
-metadata: {name: open}
-spec: {rules: []}
 ---
 apiVersion: tidegate.dev/v1
 kind: Product
@@ -68,25 +54,22 @@ spec:
   apps: [{{name: till, image: 'till:{version}'}}]
 "
     );
-    let document = |kind: &str, name: &str, spec: Value| {
-        json!({"apiVersion": "tidegate.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
-            .to_string()
-    };
     let products = json!([
         {"product": "iam", "version": version, "scalingGroups": groups},
         {"product": "shop", "version": version},
     ]);
     let solution =
-        document("Solution", "platform", json!({"rollout": "standard", "products": products}));
-    let policy = document("RolloutPolicy", "standard", policy.clone());
+        document("Solution", "platform", &json!({"rollout": "standard", "products": products}));
+    let policy = document("RolloutPolicy", "standard", policy);
     let own = document(
         "Parameters",
         "east",
-        json!({"scope": {"product": "iam", "scalingGroup": "east"}, "values": {"heap": "2g"}}),
+        &json!({"scope": {"product": "iam", "scalingGroup": "east"}, "values": {"heap": "2g"}}),
     );
     let has_east = groups.as_array().unwrap().iter().any(|group| group["name"] == "east");
     let files = snapshot([
-        ("site.yaml", SITE),
+        ("site.yaml", PLAIN),
+        ("more.yaml", MORE),
         ("version.yaml", &documents),
         ("solution.yaml", &solution),
         ("policy.yaml", &policy),
@@ -180,7 +163,7 @@ fn an_update_goes_through_the_product_and_then_through_each_scaling_group() {
 #[test]
 fn in_waves_of_clusters_each_scaling_group_has_the_bake_time_and_confirmation_of_its_wave() {
     let policy = json!({"waves": [
-        {"name": "gray", "clusters": {"cells": ["gray"]}, "bake": "5m", "confirm": true},
+        {"name": "gray", "clusters": {"names": ["room-a"]}, "bake": "5m", "confirm": true},
         {"name": "all"},
     ]});
     let world = World::between(at("1.0.0", &both(), &policy), at("2.0.0", &both(), &policy));
@@ -261,7 +244,7 @@ fn a_scaling_group_changes_before_anything_is_uninstalled() {
 /// The name of a wave that the policy has stays the policy's.
 #[test]
 fn a_wave_of_a_scaling_group_takes_no_name_of_another_wave() {
-    let policy = json!({"waves": [{"name": "all", "clusters": {"cells": ["gray"]}}, {"name": "all-iam-east"}]});
+    let policy = json!({"waves": [{"name": "all", "clusters": {"names": ["room-a"]}}, {"name": "all-iam-east"}]});
     let groups = json!([both()[0]]);
     let world = World::between(at("1.0.0", &groups, &policy), at("2.0.0", &groups, &policy));
     let (plan, _) = world.plan();

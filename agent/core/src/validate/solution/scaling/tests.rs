@@ -8,30 +8,11 @@ use crate::parameter;
 use crate::render::render;
 use crate::site::ValidSite;
 use crate::snapshot::Earlier;
-use crate::validate::tests::{now, snapshot};
+use crate::validate::tests::{PLAIN, document, now, snapshot};
 use crate::validate::validate;
 
-const SITE: &str = "
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: hz}
-spec: {tier: development, resourcePrefix: hz, domain: hz.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: room-a}
-spec: {access: {sandbox: {nodes: 1}}, room: a, zone: z1, region: r}
----
-apiVersion: tidegate.dev/v1
-kind: ApprovalPolicy
-metadata: {name: open}
-spec: {rules: []}
----
-apiVersion: tidegate.dev/v1
-kind: Person
-metadata: {name: li-na}
-spec: {emails: [li.na@bank.example]}
----
+/// A product with one scaling group, in a plain site.
+const IAM: &str = "
 apiVersion: tidegate.dev/v1
 kind: Zone
 metadata: {name: hz.internal}
@@ -97,18 +78,16 @@ spec: {scope: {product: iam, app: core}, values: {heap: 3g}}
 ";
 
 fn site(operation: Option<&Value>, policy: Option<&Value>) -> (ValidSite, DesiredState) {
-    let document = |kind: &str, spec: &Value| {
-        json!({"apiVersion": "tidegate.dev/v1", "kind": kind, "metadata": {"name": "own"}, "spec": spec}).to_string()
-    };
     let operation = operation.map(|action| {
         let expires = "2026-12-24T10:00:00Z";
         let spec =
             json!({"action": action, "author": "li-na", "reason": "CHG-1", "expires": expires});
-        document("Operation", &spec)
+        document("Operation", "own", &spec)
     });
-    let policy = policy.map(|spec| document("RolloutPolicy", spec));
+    let policy = policy.map(|spec| document("RolloutPolicy", "own", spec));
     let files = snapshot([
-        ("site.yaml", SITE),
+        ("site.yaml", PLAIN),
+        ("iam.yaml", IAM),
         ("operation.yaml", operation.as_deref().unwrap_or_default()),
         ("policy.yaml", policy.as_deref().unwrap_or_default()),
     ]);
@@ -243,11 +222,11 @@ fn an_operation_means_a_scaling_group_by_its_name() {
 fn a_rollback_covers_the_scaling_groups_or_the_instances_that_it_names() {
     let images = |rollback: Value| {
         let spec = json!({"action": {"rollback": rollback}, "author": "li-na", "reason": "CHG-1"});
-        let back = json!({"apiVersion": "tidegate.dev/v1", "kind": "Operation", "metadata": {"name": "back"}, "spec": spec});
-        let later = SITE.replace("version: 1.0.0", "version: 2.0.0").replace("core:1", "core:2");
-        let back = back.to_string();
-        let mut files = snapshot([("site.yaml", later.as_str()), ("operation.yaml", &back)]);
-        let earlier = Box::new(snapshot([("site.yaml", SITE)]));
+        let back = document("Operation", "back", &spec);
+        let later = IAM.replace("version: 1.0.0", "version: 2.0.0").replace("core:1", "core:2");
+        let mut files =
+            snapshot([("site.yaml", PLAIN), ("iam.yaml", &later), ("operation.yaml", &back)]);
+        let earlier = Box::new(snapshot([("site.yaml", PLAIN), ("iam.yaml", IAM)]));
         files.earlier.insert("r1".to_owned(), Earlier::Delivered { at: now(), snapshot: earlier });
         let (site, findings) = validate(&files, now());
         assert!(findings.iter().all(|it| it.code == "OPERATION/HELD_BACK"), "{findings:?}");
