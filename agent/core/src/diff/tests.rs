@@ -28,6 +28,25 @@ fn owner() -> Owner {
     }
 }
 
+/// A cluster that was looked at, in which nothing is.
+pub(crate) fn empty_cluster() -> ClusterObservation {
+    ClusterObservation {
+        uid: None,
+        version: None,
+        observed_at: jiff::Timestamp::UNIX_EPOCH,
+        gap: None,
+        gaps: BTreeMap::new(),
+        objects: BTreeMap::new(),
+        around: Surroundings::default(),
+    }
+}
+
+/// An object as it was seen, of which there is nothing else to say.
+pub(crate) fn observation(live: Option<&Object>, predicted: Prediction) -> Observation {
+    let (conflicts, warnings, holds) = (Vec::new(), Vec::new(), Vec::new());
+    Observation { live: live.map(LiveObject::new), predicted, conflicts, warnings, holds }
+}
+
 /// One cluster with desired objects, what is there, and what is ours.
 #[derive(Default)]
 pub(super) struct World {
@@ -39,15 +58,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let mut world = Self::default();
-        let cluster = ClusterObservation {
-            uid: Some("cluster-uid".to_owned()),
-            version: None,
-            observed_at: jiff::Timestamp::UNIX_EPOCH,
-            gap: None,
-            gaps: BTreeMap::new(),
-            objects: BTreeMap::new(),
-            around: Surroundings::default(),
-        };
+        let uid = Some("cluster-uid".to_owned());
+        let cluster = ClusterObservation { uid, ..empty_cluster() };
         world.live.clusters.insert(CLUSTER.to_owned(), cluster);
         world
     }
@@ -86,9 +98,8 @@ impl World {
         live: Option<&Value>,
         predicted: Prediction,
     ) {
-        let live = live.cloned().map(|live| LiveObject::new(&Object::new(live)));
-        let (conflicts, warnings) = (Vec::new(), Vec::new());
-        let observation = Observation { live, predicted, conflicts, warnings, holds: Vec::new() };
+        let live = live.cloned().map(Object::new);
+        let observation = observation(live.as_ref(), predicted);
         self.cluster().objects.insert(reference.clone(), observation);
     }
 

@@ -12,11 +12,10 @@ use crate::baseline::Reached;
 use crate::check::check;
 use crate::desired::{DesiredObject, Layer, Owner, Unit, UnitId, UnitKind};
 use crate::diff::diff;
+use crate::diff::tests::{empty_cluster, observation};
 use crate::digest::Digest;
-use crate::live::{
-    ClusterObservation, Gap, InventoryEntry, LiveObject, Observation, Prediction, Surroundings,
-};
-use crate::object::Object;
+use crate::live::{ClusterObservation, Gap, InventoryEntry, LiveObject, Prediction};
+use crate::object::{Object, ObjectRef};
 use crate::plan::{Driver, Risk, StepKind, TaskKind};
 use crate::site::{Deployment, Located, PlacedApp, Placement, SiteCluster};
 use crate::snapshot::Identity;
@@ -221,6 +220,18 @@ fn add(state: &mut DesiredState, product: &Product, cluster: &str) {
     }
 }
 
+/// What the inventory has of an object that is there: the objects of these tests have an empty uid.
+fn entry(owner: Owner) -> InventoryEntry {
+    InventoryEntry {
+        api_version: "v1".to_owned(),
+        uid: Some(String::new()),
+        applied: None,
+        owner,
+        kept: false,
+        adopted: None,
+    }
+}
+
 /// Before and after: what is there and ours, and what is wanted.
 struct World {
     desired: DesiredState,
@@ -241,40 +252,23 @@ impl World {
         let ((old, before), (new, after)) = (before, after);
         let mut live = LiveState::default();
         for cluster in ["room-a", "room-b", "room-c"] {
-            let observation = ClusterObservation {
-                uid: Some(format!("uid-{cluster}")),
-                version: None,
-                observed_at: jiff::Timestamp::UNIX_EPOCH,
-                gap: None,
-                gaps: BTreeMap::new(),
-                objects: BTreeMap::new(),
-                around: Surroundings::default(),
-            };
-            live.clusters.insert(cluster.to_owned(), observation);
+            let uid = Some(format!("uid-{cluster}"));
+            let observed = ClusterObservation { uid, ..empty_cluster() };
+            live.clusters.insert(cluster.to_owned(), observed);
         }
         let mut inventory = Inventory::default();
         for there in &old.objects {
-            let entry = InventoryEntry {
-                api_version: "v1".to_owned(),
-                uid: Some(String::new()),
-                applied: Some(there.digest.clone()),
-                owner: there.owner.clone(),
-                kept: false,
-                adopted: None,
-            };
+            let applied = Some(there.digest.clone());
+            let entry = InventoryEntry { applied, ..entry(there.owner.clone()) };
             inventory.entries.insert(there.reference.clone(), entry);
         }
         for object in old.objects.iter().chain(&new.objects) {
+            let there = old.object(&object.reference).map(DesiredObject::body);
             let wanted = new.object(&object.reference);
-            let observation = Observation {
-                live: old.object(&object.reference).map(|it| LiveObject::new(&it.body())),
-                predicted: wanted
-                    .map_or(Prediction::NotDesired, |it| Prediction::Exact(it.body().into())),
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                holds: Vec::new(),
-            };
+            let predicted =
+                wanted.map_or(Prediction::NotDesired, |it| Prediction::Exact(it.body().into()));
             let cluster = live.clusters.get_mut(&object.reference.cluster).unwrap();
+            let observation = observation(there.as_ref(), predicted);
             cluster.objects.insert(object.reference.clone(), observation);
         }
         let has_products = !before.deployments.is_empty();
@@ -285,6 +279,18 @@ impl World {
         }
         (world.desired, world.site) = (new, after);
         world
+    }
+
+    /// One object more, or another than it was, as it is and as the server would have it.
+    fn observe(&mut self, reference: ObjectRef, live: Option<&Object>, predicted: Prediction) {
+        let cluster = self.live.clusters.get_mut(&reference.cluster).unwrap();
+        cluster.objects.insert(reference, observation(live, predicted));
+    }
+
+    /// One object more is wanted.
+    fn want(&mut self, object: DesiredObject) {
+        self.desired.objects.push(object);
+        self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     }
 
     fn changes(&self) -> ChangeSet {
@@ -596,17 +602,9 @@ fn volumes_neither_shrink_nor_differ_within_a_set() {
         let (there, wanted) = (set("2Gi", "fast"), set(size, class));
         let owner = world.desired.objects[0].owner.clone();
         let object = DesiredObject::new(wanted.reference(&id.cluster), &wanted, owner, None);
-        let observation = Observation {
-            live: Some(LiveObject::new(&there)),
-            predicted: Prediction::Exact(wanted.into()),
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        };
-        let cluster = world.live.clusters.get_mut(&id.cluster).unwrap();
-        cluster.objects.insert(object.reference.clone(), observation);
-        world.desired.objects.push(object);
-        world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+        let predicted = Prediction::Exact(wanted.into());
+        world.observe(object.reference.clone(), Some(&there), predicted);
+        world.want(object);
         let (_, report) = world.plan();
         let of_volumes = ["PLAN/VOLUME_SHRINK_REFUSED", "PLAN/CLAIMS_DIFFER"];
         let told = report.findings.iter().filter(|it| of_volumes.contains(&it.code.as_ref()));
@@ -794,18 +792,10 @@ fn a_budget_that_lets_no_pod_go_is_told() {
     };
     let wanted = object("room-a", owner, budget(6));
     let reference = wanted.reference.clone();
-    world.desired.objects.push(wanted);
-    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+    world.want(wanted);
     let mut told = |healthy: u32| {
-        let observation = Observation {
-            live: Some(LiveObject::new(&Object::new(budget(healthy)))),
-            predicted: Prediction::InPlace,
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        };
-        let room = world.live.clusters.get_mut("room-a").unwrap();
-        room.objects.insert(reference.clone(), observation);
+        let there = Object::new(budget(healthy));
+        world.observe(reference.clone(), Some(&there), Prediction::InPlace);
         codes(&world.plan().1).contains(&"PLAN/BUDGET_LETS_NONE_GO")
     };
     assert!(told(6));
@@ -854,23 +844,8 @@ fn many_deletions_are_a_risk_and_a_few_are_none() {
             let body = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": format!("old-{number}"), "namespace": "iam", "uid": ""}}));
             let reference = body.reference("room-a");
-            let entry = InventoryEntry {
-                api_version: "v1".to_owned(),
-                uid: Some(String::new()),
-                applied: None,
-                owner: owner.clone(),
-                kept: false,
-                adopted: None,
-            };
-            world.inventory.entries.insert(reference.clone(), entry);
-            let observation = Observation {
-                live: Some(LiveObject::new(&body)),
-                predicted: Prediction::NotDesired,
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                holds: Vec::new(),
-            };
-            world.live.clusters.get_mut("room-a").unwrap().objects.insert(reference, observation);
+            world.inventory.entries.insert(reference.clone(), entry(owner.clone()));
+            world.observe(reference, Some(&body), Prediction::NotDesired);
         }
         let (plan, report) = world.plan();
         let is_told = codes(&report).contains(&"PLAN/MANY_PRUNED");

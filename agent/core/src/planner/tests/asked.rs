@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::desired::Asked;
-use crate::object::{OPERATION, ObjectRef};
+use crate::object::OPERATION;
 use crate::plan::Step;
 
 fn ask(operation: &str, cluster: &str, app: &str) -> Asked {
@@ -38,19 +38,10 @@ impl World {
                 "metadata": {"name": format!("{app}-{operation}"), "namespace": "web",
                     "annotations": {OPERATION: operation}}}),
         );
-        let observation = Observation {
-            live: None,
-            predicted: Prediction::Exact(job.body().into()),
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        };
-        let room = self.live.clusters.get_mut("room-a").unwrap();
-        room.objects.insert(job.reference.clone(), observation);
+        self.observe(job.reference.clone(), None, Prediction::Exact(job.body().into()));
         self.desired.asked.push(ask(operation, "room-a", app));
         self.desired.asked.sort();
-        self.desired.objects.push(job);
-        self.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
+        self.want(job);
         self
     }
 

@@ -34,23 +34,16 @@ fn draining(pods: &[Pod]) -> World {
             layer: Layer::Foundation,
         };
         let object = object("room-a", owner, cordoned.value().clone());
-        let cluster = world.live.clusters.get_mut("room-a").unwrap();
-        let observation = Observation {
-            live: Some(LiveObject::new(&body)),
-            predicted: Prediction::Exact(cordoned.into()),
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        };
-        cluster.objects.insert(object.reference.clone(), observation);
-        cluster.around.nodes.insert(node.to_owned(), pods.to_vec());
-        world.desired.objects.push(object);
+        let predicted = Prediction::Exact(cordoned.into());
+        world.observe(object.reference.clone(), Some(&body), predicted);
+        let around = &mut world.live.clusters.get_mut("room-a").unwrap().around;
+        around.nodes.insert(node.to_owned(), pods.to_vec());
+        world.want(object);
         let unit = UnitId::node("room-a", node);
         let asked = Asked { operation: "disks".to_owned(), unit };
         world.desired.asked.push(asked.clone());
         world.desired.drains.push(Drained { asked, terms: DrainTerms::default() });
     }
-    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     world
 }
 

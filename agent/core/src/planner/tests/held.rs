@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::change::{Held, RecordDifference, ZoneDifference};
-use crate::object::ObjectRef;
 use crate::site::PlacedLoadBalancer;
 use crate::zone::RecordSet;
 
@@ -123,14 +122,7 @@ fn a_definition_stays_whose_objects_are_of_what_is_held() {
     let room = world.live.clusters.get_mut("room-a").unwrap();
     room.gaps.insert(backup.reference("room-a"), forbidden());
     world.inventory.entries.insert(backup.reference("room-a"), entry.clone());
-    let observation = Observation {
-        live: Some(LiveObject::new(&definition)),
-        predicted: Prediction::NotDesired,
-        conflicts: Vec::new(),
-        warnings: Vec::new(),
-        holds: Vec::new(),
-    };
-    room.objects.insert(definition.reference("room-a"), observation);
+    world.observe(definition.reference("room-a"), Some(&definition), Prediction::NotDesired);
     // It was the site's own, so that only its objects speak for it.
     (entry.owner.product, entry.owner.solution) = (None, None);
     entry.uid = Some(String::new());
@@ -185,14 +177,8 @@ fn an_object_that_goes_to_another_product_holds_both() {
     let owner = there.unwrap().owner.clone();
     let object = world.desired.objects.iter_mut().find(|it| it.reference == moved).unwrap();
     object.owner = owner;
-    let observation = Observation {
-        live: Some(LiveObject::new(&object.body())),
-        predicted: Prediction::Exact(object.body().into()),
-        conflicts: Vec::new(),
-        warnings: Vec::new(),
-        holds: Vec::new(),
-    };
-    world.live.clusters.get_mut("room-a").unwrap().objects.insert(moved, observation);
+    let body = object.body();
+    world.observe(moved, Some(&body), Prediction::Exact(body.clone().into()));
     let (plan, report) = world.plan();
     assert!(codes(&report).contains(&"PLAN/MOVE_HELD"), "{:?}", codes(&report));
     assert!(places(&plan).iter().all(|place| place.starts_with("room-b")), "{:?}", places(&plan));
@@ -259,23 +245,15 @@ fn rules_of_a_grant_are_held_together() {
     };
     for (name, access) in [("one", "grant/a"), ("two", "grant/a"), ("three", "grant/b")] {
         let object = object("room-a", owner(access), binding(name));
-        let room = world.live.clusters.get_mut("room-a").unwrap();
         if name == "one" {
+            let room = world.live.clusters.get_mut("room-a").unwrap();
             room.gaps.insert(object.reference.clone(), forbidden());
         } else {
             let predicted = Prediction::Exact(object.body().into());
-            let observation = Observation {
-                live: None,
-                predicted,
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                holds: Vec::new(),
-            };
-            room.objects.insert(object.reference.clone(), observation);
+            world.observe(object.reference.clone(), None, predicted);
         }
-        world.desired.objects.push(object);
+        world.want(object);
     }
-    world.desired.objects.sort_by(|left, right| left.reference.cmp(&right.reference));
     let (plan, _) = world.plan();
     let held =
         Held { cluster: "room-a".to_owned(), product: None, access: Some("grant/a".to_owned()) };

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::ignored;
+use crate::live::Surroundings;
 use crate::need::Need;
-use crate::object::ObjectRef;
 
 fn autoscaler(min: u32, max: u32) -> (ObjectRef, Object) {
     let body =

@@ -4,7 +4,6 @@
 use super::*;
 use crate::change::Change;
 use crate::desired::Uninstalled;
-use crate::object::ObjectRef;
 use crate::orphan::{Orphan, orphans};
 
 /// A site in which `iam` is not wanted any more, with claims of its first app.
@@ -43,14 +42,7 @@ fn add_claims(world: &mut World, cluster: &str) {
             "spec": {"resources": {"requests": {"storage": "20Gi"}}},
             "status": {"capacity": {"storage": "25Gi"}},
         }));
-        let observation = Observation {
-            live: Some(LiveObject::new(&live)),
-            predicted: Prediction::NotDesired,
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        };
-        observed.objects.insert(claim, observation);
+        observed.objects.insert(claim, observation(Some(&live), Prediction::NotDesired));
     }
 }
 
@@ -68,14 +60,8 @@ fn carried_out(world: &mut World, plan: &Plan) {
             world.inventory.entries.remove(&change.object);
             cluster.objects.remove(&change.object);
         } else if change.action == Action::Keep {
-            let entry = InventoryEntry {
-                api_version: "v1".to_owned(),
-                uid: None,
-                applied: None,
-                owner: change.owner.clone(),
-                kept: true,
-                adopted: None,
-            };
+            let owner = change.owner.clone();
+            let entry = InventoryEntry { uid: None, kept: true, ..entry(owner) };
             world.inventory.entries.entry(change.object.clone()).or_insert(entry);
         }
     }
@@ -185,13 +171,8 @@ fn a_product_that_comes_back_takes_up_its_claims_and_the_plan_says_so() {
     for reference in wanted {
         let body = world.desired.object(&reference).unwrap().body();
         let cluster = world.live.clusters.get_mut(&reference.cluster).unwrap();
-        let known = cluster.objects.entry(reference).or_insert_with(|| Observation {
-            live: None,
-            predicted: Prediction::NotDesired,
-            conflicts: Vec::new(),
-            warnings: Vec::new(),
-            holds: Vec::new(),
-        });
+        let unseen = || observation(None, Prediction::NotDesired);
+        let known = cluster.objects.entry(reference).or_insert_with(unseen);
         known.predicted = Prediction::Exact(body.into());
     }
     let (plan, report) = world.plan();
