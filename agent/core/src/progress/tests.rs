@@ -135,6 +135,23 @@ pub(super) fn empty_plan() -> Plan {
     }
 }
 
+/// Events as the journal has them: numbered from the first on.
+fn append(recorded: &mut Vec<ReleaseEvent>, at: Timestamp, events: Vec<Event>) {
+    for event in events {
+        let number = recorded.len() as u64 + 1;
+        recorded.push(ReleaseEvent { number, at, event });
+    }
+}
+
+/// That objects were written: by the step, or by the way back.
+fn written(state: &ReleaseState, step: String, objects: Vec<ObjectRef>) -> Event {
+    if state.rollback.is_some() {
+        Event::ObjectsReverted { step, objects }
+    } else {
+        Event::ObjectsApplied { step, objects }
+    }
+}
+
 fn open() -> ReleaseGate {
     ReleaseGate { wave: WaveGate::Open { approvals: Vec::new() }, hold: Hold::default() }
 }
@@ -304,9 +321,20 @@ impl World {
     }
 
     fn record(&mut self, events: Vec<Event>) {
-        for event in events {
-            let number = self.events.len() as u64 + 1;
-            self.events.push(ReleaseEvent { number, at: self.now, event });
+        append(&mut self.events, self.now, events);
+    }
+
+    /// A person asks for something that is taken.
+    fn ask(&mut self, asked: &Command) {
+        let events = command(&self.plan, &self.state(), asked, "wang-wei").unwrap();
+        self.record(events);
+    }
+
+    /// A person confirms, if there is something to confirm.
+    fn confirm(&mut self) {
+        let confirm = Command::Confirm { step: None };
+        if let Ok(events) = command(&self.plan, &self.state(), &confirm, "wang-wei") {
+            self.record(events);
         }
     }
 
@@ -321,12 +349,7 @@ impl World {
                 self.live.set(&["status"], status.unwrap());
                 self.control();
                 if is_final {
-                    let objects = vec![reference];
-                    let event = if self.state().rollback.is_some() {
-                        Event::ObjectsReverted { step, objects }
-                    } else {
-                        Event::ObjectsApplied { step, objects }
-                    };
+                    let event = written(&self.state(), step, vec![reference]);
                     self.record(vec![event]);
                 }
             }
@@ -433,12 +456,8 @@ impl World {
                 return;
             }
             self.round();
-            let state = self.state();
-            if state.phase(&self.plan) == ReleasePhase::Paused
-                && let Ok(events) =
-                    command(&self.plan, &state, &Command::Confirm { step: None }, "wang-wei")
-            {
-                self.record(events);
+            if self.state().phase(&self.plan) == ReleasePhase::Paused {
+                self.confirm();
             }
         }
     }
@@ -490,12 +509,7 @@ fn killed_after_any_event_a_release_ends_the_same_and_restarts_no_pod_twice() {
         let mut world = World::new("StatefulSet", Driver::StatefulSet, &[1, 2, 3], true);
         for _ in 0..killed_after {
             world.round();
-            let state = world.state();
-            if let Ok(events) =
-                command(&world.plan, &state, &Command::Confirm { step: None }, "wang-wei")
-            {
-                world.record(events);
-            }
+            world.confirm();
         }
         // The process is gone: all that is left are the journal and the cluster, which `World` is made of. An effect
         // that was carried out but not recorded is the harder case.
@@ -644,8 +658,7 @@ fn a_check_that_does_not_hold_stops_the_group_and_may_be_tried_again(
     assert_eq!(world.made, 3 + 1, "one pod was made, and none anew: it is ready");
     assert!(world.asked.len() > 10, "it was asked again and again: {:?}", world.asked);
     world.verdict = Verdict::Holds;
-    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
-    world.record(events.unwrap());
+    world.ask(&Command::Retry { step: None });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
@@ -668,8 +681,7 @@ fn unattended_retries_are_counted_and_then_a_person_is_needed() {
     assert_eq!(world.count(|event| matches!(event, Event::ActedUnattended { .. })), 2);
     // A person fixes what was wrong, and the same release goes on.
     world.broken = None;
-    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
-    world.record(events.unwrap());
+    world.ask(&Command::Retry { step: None });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
@@ -688,8 +700,7 @@ fn a_retry_makes_each_broken_pod_anew_once_whatever_the_clusters_clock_says(
     }
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed);
     let made = world.made;
-    let events = command(&world.plan, &world.state(), &Command::Retry { step: None }, "wang-wei");
-    world.record(events.unwrap());
+    world.ask(&Command::Retry { step: None });
     for _ in 0..50 {
         world.round();
     }
@@ -703,16 +714,13 @@ fn a_pause_lets_the_open_group_end_and_opens_no_other() {
     while world.count(|event| matches!(event, Event::GroupOpened { .. })) < 1 {
         world.round();
     }
-    let pause = Command::Pause { reason: "lunch".to_owned() };
-    let events = command(&world.plan, &world.state(), &pause, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Pause { reason: "lunch".to_owned() });
     for _ in 0..50 {
         world.round();
     }
     assert_eq!(world.count(|event| matches!(event, Event::GroupDone { .. })), 1);
     assert_eq!(world.count(|event| matches!(event, Event::GroupOpened { .. })), 1);
-    let events = command(&world.plan, &world.state(), &Command::Resume, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Resume);
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
@@ -882,9 +890,7 @@ fn what_was_applied_and_not_recorded_is_taken_back() {
     // The agent was killed between the apply and its record.
     let lost = world.events.pop().unwrap();
     assert!(matches!(lost.event, Event::ObjectsApplied { .. }), "{lost:?}");
-    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
-    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
     while !world.state().phase(&world.plan).is_ended() {
         act(&mut world);
     }
@@ -906,9 +912,7 @@ fn a_new_object_is_deleted_by_a_rollback_only_when_we_applied_it(
     assert_eq!(world.state().steps.len(), 1, "the step is under way");
     let managed = json!([{"manager": manager, "operation": "Apply"}]);
     world.live.set(&["metadata", "managedFields"], managed);
-    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
-    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
@@ -938,9 +942,7 @@ fn a_rollback_never_deletes_what_was_there_before_the_release(
         Event::StepStarted { step: step.clone() },
         Event::ObjectsApplied { step, objects: vec![reference] },
     ]);
-    let rollback = Command::Rollback { product: None, reason: "it is wrong".to_owned() };
-    let events = command(&world.plan, &world.state(), &rollback, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
@@ -1031,10 +1033,7 @@ fn until_rest(
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
     let mut recorded = Vec::new();
     let mut record = |events: Vec<Event>| {
-        for event in events {
-            let number = recorded.len() as u64 + 1;
-            recorded.push(ReleaseEvent { number, at: now, event });
-        }
+        append(&mut recorded, now, events);
         ReleaseState::of(&recorded)
     };
     let mut release = record(events);

@@ -110,10 +110,12 @@ impl Room {
     }
 
     fn record(&mut self, events: Vec<Event>) {
-        for event in events {
-            let number = self.events.len() as u64 + 1;
-            self.events.push(ReleaseEvent { number, at: self.now, event });
-        }
+        append(&mut self.events, self.now, events);
+    }
+
+    fn ask(&mut self, asked: &Command) {
+        let events = command(&self.plan, &self.state(), asked, "wang-wei").unwrap();
+        self.record(events);
     }
 
     fn round(&mut self) -> Decision {
@@ -204,8 +206,7 @@ fn a_budget_that_lets_none_go_holds_the_drain_and_says_what_is_still_there() {
     assert!(failure.args["reason"].contains("iam/core-0 is still there"), "{failure:?}");
     assert!(state.carried_out(&room.plan).is_empty(), "what is still there goes another time");
     room.lets_go = true;
-    let events = command(&room.plan, &state, &Command::Retry { step: None }, "li-na").unwrap();
-    room.record(events);
+    room.ask(&Command::Retry { step: None });
     room.run();
     assert_eq!(room.state().phase(&room.plan), ReleasePhase::Done);
 }
@@ -255,9 +256,7 @@ fn going_back_moves_no_pod() {
     while room.evicted.is_empty() {
         room.round();
     }
-    let back = Command::Rollback { product: None, reason: "no".to_owned() };
-    let events = command(&room.plan, &room.state(), &back, "li-na").unwrap();
-    room.record(events);
+    room.ask(&Command::Rollback { product: None, reason: "no".to_owned() });
     room.run();
     assert_eq!(room.state().phase(&room.plan), ReleasePhase::RolledBack);
     assert_eq!(room.evicted, ["core-0", "core-1"]);

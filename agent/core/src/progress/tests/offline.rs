@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::diff::diff;
-use crate::live::{
-    ClusterObservation, Inventory, InventoryEntry, LiveObject, LiveState, Observation, Prediction,
-    Surroundings,
-};
+use crate::diff::tests::{empty_cluster, observation};
+use crate::live::{ClusterObservation, Inventory, InventoryEntry, LiveState, Prediction};
 
 const OFFLINE: &str = "offline/room-a/iam.offline";
 const PRUNE: &str = "prune/room-a/iam.prune";
@@ -125,24 +123,10 @@ impl Site {
                 adopted: None,
             };
             inventory.entries.insert(reference.clone(), entry);
-            let observation = Observation {
-                live: Some(LiveObject::new(live)),
-                predicted: Prediction::NotDesired,
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                holds: Vec::new(),
-            };
+            let observation = observation(Some(live), Prediction::NotDesired);
             observed.insert(reference.clone(), observation);
         }
-        let cluster = ClusterObservation {
-            uid: None,
-            version: None,
-            observed_at: self.now,
-            gap: None,
-            gaps: BTreeMap::new(),
-            objects: observed,
-            around: Surroundings::default(),
-        };
+        let cluster = ClusterObservation { objects: observed, ..empty_cluster() };
         let live = LiveState { clusters: BTreeMap::from([("room-a".to_owned(), cluster)]) };
         diff(&DesiredState::default(), &live, &inventory, &BTreeMap::new())
     }
@@ -180,10 +164,7 @@ impl Site {
     }
 
     fn record(&mut self, events: Vec<Event>) {
-        for event in events {
-            let number = self.events.len() as u64 + 1;
-            self.events.push(ReleaseEvent { number, at: self.now, event });
-        }
+        append(&mut self.events, self.now, events);
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -196,12 +177,7 @@ impl Site {
                 live.set(&["metadata", "uid"], json!(uid.unwrap_or_default()));
                 live.set(&["metadata", "generation"], json!(generation.unwrap_or(0) + 1));
                 self.objects.insert(reference.clone(), live);
-                let objects = vec![reference];
-                let event = if self.state().rollback.is_some() {
-                    Event::ObjectsReverted { step, objects }
-                } else {
-                    Event::ObjectsApplied { step, objects }
-                };
+                let event = written(&self.state(), step, vec![reference]);
                 self.record(vec![event]);
             }
             Effect::Delete { reference, .. } => {

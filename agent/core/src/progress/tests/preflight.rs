@@ -59,8 +59,7 @@ fn going_back_lets_an_autoscaler_go_and_so_does_a_waiver() {
             world.round();
         }
         assert_eq!((opened(&world), bounds(&world)), (1, (3, 3)));
-        let events = command(&world.plan, &world.state(), &ask, "wang-wei").unwrap();
-        world.record(events);
+        world.ask(&ask);
         world.run();
         assert!(world.state().phase(&world.plan).is_ended(), "{ask:?}: {:?}", world.waits());
         assert_eq!(bounds(&world), (2, 9), "{ask:?}");
@@ -73,9 +72,7 @@ fn what_a_cancelled_release_has_held_is_known() {
     let mut world = governed(2, 9);
     rounds(&mut world, 8);
     assert_eq!(bounds(&world), (3, 3));
-    let ask = Command::Cancel { reason: "r".to_owned() };
-    let events = command(&world.plan, &world.state(), &ask, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Cancel { reason: "r".to_owned() });
     let own = world.others[0].reference("room-a");
     assert_eq!(world.state().held().collect::<Vec<_>>(), [&own]);
 }
@@ -104,9 +101,7 @@ fn in_the_end_the_step_fails_without_going_back_and_a_person_lets_it_begin() {
     assert_eq!(failure.code, "RELEASE/NOT_FIT_TO_BEGIN");
     assert!(failure.args["reason"].contains("2 to 9"), "{failure:?}");
     assert_eq!(opened(&world), 0);
-    let state = world.state();
-    let events = command(&world.plan, &state, &Command::Retry { step: None }, "wang-wei").unwrap();
-    world.record(events);
+    world.ask(&Command::Retry { step: None });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }

@@ -36,9 +36,7 @@ fn round(world: &mut World) {
     let rollout = world.plan.content.waves[0].steps[0].rollout.as_ref().unwrap();
     let allowed = opened.checked_sub(1).map_or(0, |index| rollout.groups[index].cumulative);
     assert!(gone(world) <= u64::from(allowed), "{} gone, {allowed} allowed", gone(world));
-    if let Ok(events) = command(&world.plan, &state, &Command::Confirm { step: None }, "wang-wei") {
-        world.record(events);
-    }
+    world.confirm();
 }
 
 fn run(world: &mut World) {
@@ -120,9 +118,7 @@ fn pods_that_do_not_come_back_stop_their_group_and_a_retry_remakes_only_them() {
     // Whatever becomes of it, it was begun: the operation is not done a second time.
     assert_eq!(state.carried_out(&world.plan).len(), 1);
     world.broken_after = None;
-    let retry = Command::Retry { step: None };
-    let events = command(&world.plan, &world.state(), &retry, "li-na").unwrap();
-    world.record(events);
+    world.ask(&Command::Retry { step: None });
     run(&mut world);
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
     assert_eq!(gone(&world), 4);
@@ -139,8 +135,7 @@ fn a_restart_that_goes_back_leaves_its_pods_alone_and_a_cancelled_one_too() {
             world.round();
         }
         let made = world.made;
-        let events = command(&world.plan, &world.state(), &asked, "li-na").unwrap();
-        world.record(events);
+        world.ask(&asked);
         while !world.state().phase(&world.plan).is_ended() {
             assert!(world.round(), "it ends at once");
         }
