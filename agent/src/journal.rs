@@ -259,13 +259,7 @@ impl Journal {
     /// When it cannot be written.
     pub async fn set_fact(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let value = write("a document", value)?;
-        sqlx::query(SET_FACT)
-            .bind(name)
-            .bind(value)
-            .execute(&self.pool)
-            .await
-            .map_err(database("write a document"))?;
-        Ok(())
+        set_fact(&self.pool, name, &value).await.map_err(database("write a document"))
     }
 
     /// Removes a single document.
@@ -468,14 +462,7 @@ impl Journal {
             .execute(&mut *transaction)
             .await
             .map_err(database(what))?;
-        for fact in facts {
-            sqlx::query(SET_FACT)
-                .bind(fact.name)
-                .bind(&fact.value)
-                .execute(&mut *transaction)
-                .await
-                .map_err(database(what))?;
-        }
+        set_facts(&mut transaction, facts).await.map_err(database(what))?;
         transaction.commit().await.map_err(database(what))
     }
 
@@ -507,14 +494,7 @@ impl Journal {
         let mut transaction = self.pool.begin().await.map_err(database(what))?;
         change_inventory(&mut transaction, inventory).await?;
         consume(&mut transaction, "imported", consumed).await?;
-        for fact in facts {
-            sqlx::query(SET_FACT)
-                .bind(fact.name)
-                .bind(&fact.value)
-                .execute(&mut *transaction)
-                .await
-                .map_err(database(what))?;
-        }
+        set_facts(&mut transaction, facts).await.map_err(database(what))?;
         transaction.commit().await.map_err(database(what))
     }
 
@@ -669,10 +649,25 @@ impl Journal {
     }
 }
 
-const SET_FACT: &str = "INSERT INTO fact (name, value) VALUES ($1, $2)
-    ON CONFLICT (name) DO UPDATE SET value = $2";
-
 type Transaction<'a> = sqlx::Transaction<'a, sqlx::Sqlite>;
+
+async fn set_fact(
+    connection: impl sqlx::Executor<'_, Database = sqlx::Sqlite>,
+    name: &str,
+    value: &str,
+) -> sqlx::Result<()> {
+    let query = "INSERT INTO fact (name, value) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET value = $2";
+    sqlx::query(query).bind(name).bind(value).execute(connection).await?;
+    Ok(())
+}
+
+async fn set_facts(transaction: &mut Transaction<'_>, facts: &[Fact]) -> sqlx::Result<()> {
+    for fact in facts {
+        set_fact(&mut **transaction, fact.name, &fact.value).await?;
+    }
+    Ok(())
+}
 
 async fn insert_event(
     transaction: &mut Transaction<'_>,
