@@ -57,11 +57,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let Loaded { snapshot, .. } = load(&args.folder, printer).await?;
     let temporary = tempfile::tempdir().map_err(because)?;
     let data = args.data.as_deref().unwrap_or(temporary.path());
-    if let Some(client) = asking::running(data, printer)
-        && client.text("/healthz").await.is_ok()
-    {
-        return Err(Finding::error("COMMAND/AGENT_RUNS").with("path", data.display()).into());
-    }
+    asking::refuse_running(data, printer).await?;
     super::agent::make_private(data)?;
     let journal = Journal::open(data).await?;
     let repository = data.join("applied");

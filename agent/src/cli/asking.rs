@@ -47,6 +47,16 @@ pub(super) fn running(data: &Path, printer: &Printer) -> Option<Client> {
     Client::new(&there.url, there.token(), printer.lang).ok()
 }
 
+/// Refuses to go on while an agent works with the data folder.
+pub(super) async fn refuse_running(data: &Path, printer: &Printer) -> Result<(), Failure> {
+    if let Some(client) = running(data, printer)
+        && client.text("/healthz").await.is_ok()
+    {
+        return Err(Finding::error("COMMAND/AGENT_RUNS").with("path", data.display()).into());
+    }
+    Ok(())
+}
+
 /// Who asks, for the record.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Who {

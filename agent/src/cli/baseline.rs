@@ -9,7 +9,7 @@ use tidegate_core::image;
 use tidegate_schema::finding::{Finding, Lang};
 
 use super::agent::make_private;
-use super::asking::{Asking, Who, running};
+use super::asking::{Asking, Who, refuse_running};
 use super::failure::{Failure, Outcome, because, usage};
 use super::output::{BaselineChanges, BaselineShown, BaselineTakenUp};
 use super::preview::{Folder, Loaded, load};
@@ -205,12 +205,7 @@ fn compare(
 async fn take_up(import: &Import, printer: &Printer) -> Result<Outcome, Failure> {
     let Loaded { site, .. } = load(&import.folder, printer).await?;
     let export: Export = read(&import.file)?;
-    if let Some(client) = running(&import.data, printer)
-        && client.text("/healthz").await.is_ok()
-    {
-        let finding = Finding::error("COMMAND/AGENT_RUNS");
-        return Err(finding.with("path", import.data.display()).into());
-    }
+    refuse_running(&import.data, printer).await?;
     make_private(&import.data)?;
     let journal = Journal::open(&import.data).await?;
     let own: Option<Baseline> = journal.fact(fact::BASELINE).await?;
