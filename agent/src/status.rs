@@ -57,6 +57,15 @@ impl Status {
         let planned = self.plan.as_ref().map(|plan| &plan.id);
         planned.or_else(|| self.release.as_ref().map(|release| &release.row.plan))
     }
+
+    /// What could not be observed of clusters, as findings.
+    pub fn cluster_gaps(&self) -> impl Iterator<Item = Finding> {
+        self.clusters.iter().filter_map(|(name, cluster)| {
+            let gap = cluster.gap.as_ref()?;
+            let finding = Finding::error("COMMAND/CLUSTER_GAP").with("cluster", name);
+            Some(finding.with("code", &gap.code).with("reason", &gap.message))
+        })
+    }
 }
 
 /// How the site stands, in one word.

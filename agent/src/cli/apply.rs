@@ -193,12 +193,7 @@ fn reasons(status: &Status) -> Vec<Finding> {
         findings.extend(release.failures.iter().map(|it| failure_finding(&it.failure)));
         findings.extend(release.waits.iter().cloned());
     }
-    for (name, cluster) in &status.clusters {
-        if let Some(gap) = &cluster.gap {
-            let finding = Finding::error("COMMAND/CLUSTER_GAP").with("cluster", name);
-            findings.push(finding.with("code", &gap.code).with("reason", &gap.message));
-        }
-    }
+    findings.extend(status.cluster_gaps());
     findings.sort();
     findings.dedup();
     findings

@@ -45,12 +45,7 @@ fn blockers(status: &Status) -> Vec<Finding> {
     let mut blockers: Vec<Finding> = status.source.problem.iter().cloned().collect();
     blockers.extend(status.freezes.iter().cloned());
     blockers.extend(status.findings.iter().filter(|finding| finding.is_error()).cloned());
-    for (name, cluster) in &status.clusters {
-        if let Some(gap) = &cluster.gap {
-            let finding = Finding::error("COMMAND/CLUSTER_GAP").with("cluster", name);
-            blockers.push(finding.with("code", &gap.code).with("reason", &gap.message));
-        }
-    }
+    blockers.extend(status.cluster_gaps());
     if let Some(release) = &status.release {
         blockers.extend(release.failures.iter().map(|it| failure_finding(&it.failure)));
         blockers.extend(waits(release));

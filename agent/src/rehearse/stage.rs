@@ -553,12 +553,7 @@ fn reasons(status: &Status) -> Vec<Finding> {
     if let Some(plan) = &status.plan {
         findings.extend(plan.findings.iter().cloned());
     }
-    for (name, cluster) in &status.clusters {
-        if let Some(gap) = &cluster.gap {
-            let finding = Finding::error("COMMAND/CLUSTER_GAP").with("cluster", name);
-            findings.push(finding.with("code", &gap.code).with("reason", &gap.message));
-        }
-    }
+    findings.extend(status.cluster_gaps());
     findings.sort();
     findings.dedup();
     findings
