@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use tidegate_core::show::Style;
 use tidegate_schema::finding::Lang;
@@ -16,6 +17,9 @@ use crate::clock::Clock;
 
 /// Columns where nobody says how many there are.
 const COLUMNS: usize = 100;
+
+/// Columns of the labels at the left of a page.
+pub(super) const GUTTER: usize = 11;
 
 /// The form of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -149,6 +153,17 @@ impl Printer {
         }
     }
 
+    /// Lines below titles; nothing of a title without lines.
+    pub(super) fn sections(&self, sections: &[(&str, Vec<String>)]) {
+        for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
+            self.line("");
+            self.line(title.bold());
+            for line in lines {
+                self.line(format!("  {line}").trim_end());
+            }
+        }
+    }
+
     /// A remark, which is no data.
     pub(super) fn remark(&self, text: impl Display) {
         self.terminal.remark(&format!("{text}\n"));
@@ -193,6 +208,15 @@ pub(super) fn columns(text: &str) -> usize {
 /// A text filled with spaces to a number of columns.
 pub(super) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Lines behind a label, which is before the first of them.
+pub(super) fn labelled(
+    label: &str,
+    lines: impl IntoIterator<Item = String>,
+) -> impl Iterator<Item = String> {
+    let labels = std::iter::once(label).chain(std::iter::repeat(""));
+    labels.zip(lines).map(|(label, line)| format!("{}{line}", padded(label, GUTTER).bold()))
 }
 
 /// A table: columns as wide as their widest cell, two spaces between, nothing after the last. A column that is empty in all

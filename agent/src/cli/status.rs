@@ -9,7 +9,7 @@ use tidegate_schema::finding::{Finding, Lang};
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome};
-use super::printer::{Printer, columns, padded, table, wrapped};
+use super::printer::{GUTTER, Printer, columns, labelled, padded, table, wrapped};
 use super::report::brief;
 use crate::status::{Condition, Held, ReleaseStatus, Status, StepFailure};
 
@@ -19,8 +19,6 @@ Examples:
   tidegate status --agent http://127.0.0.1:7480     an agent by its address
   tidegate status --format json | jq .condition     for programs";
 
-/// Columns of the labels at the left.
-const GUTTER: usize = 11;
 /// Lines of a list before the rest is only counted.
 const MOST: usize = 8;
 
@@ -68,13 +66,10 @@ struct Page<'a> {
 impl Page<'_> {
     /// A section; nothing when there are no lines.
     fn section(&mut self, en: &str, zh: &str, lines: Vec<String>) {
-        let label = self.printer.say(en, zh).to_owned();
         let rest = lines.len().saturating_sub(MOST + 1);
         let shown = if rest > 0 { MOST } else { lines.len() };
-        for (index, line) in lines.into_iter().take(shown).enumerate() {
-            let label = padded(if index == 0 { &label } else { "" }, GUTTER);
-            self.lines.push(format!("{}{line}", label.bold()));
-        }
+        let lines = lines.into_iter().take(shown);
+        self.lines.extend(labelled(self.printer.say(en, zh), lines));
         if rest > 0 {
             let more = match self.printer.lang {
                 Lang::En => format!("… and {} more", rest + 1),

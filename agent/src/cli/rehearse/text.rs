@@ -9,12 +9,10 @@ use tidegate_core::release::ReleasePhase;
 use tidegate_schema::finding::{Finding, Lang, Severity};
 
 use crate::cli::bars::bars;
-use crate::cli::printer::{Printer, padded, table, wrapped};
+use crate::cli::printer::{GUTTER, Printer, labelled, padded, table, wrapped};
 use crate::cli::report::brief;
 use crate::cli::status::{failure_finding, phase, tasks};
 
-/// Columns of the labels at the left, as `status` has them.
-const GUTTER: usize = 11;
 /// Lines about the pods of one app, and so many start times, before the rest is left out and said.
 const MOST: usize = 12;
 
@@ -37,13 +35,7 @@ pub(super) fn show(found: &Rehearsal, printer: &Printer) {
     }
     let title = printer.say("What it does not know", "演练无法知道的");
     sections.push((title, limits(found, printer)));
-    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
-        printer.line("");
-        printer.line(title.bold());
-        for line in lines {
-            printer.line(format!("  {line}").trim_end());
-        }
-    }
+    printer.sections(&sections);
 }
 
 /// In one sentence.
@@ -96,12 +88,7 @@ fn head(found: &Rehearsal, printer: &Printer) -> Vec<String> {
     let mut lines = vec![title];
     lines.extend(wrapped(&summary(found, printer), printer.width));
     lines.push(String::new());
-    let mut section = |label: &'static str, texts: Vec<String>| {
-        for (index, text) in texts.into_iter().enumerate() {
-            let label = padded(if index == 0 { label } else { "" }, GUTTER);
-            lines.push(format!("{}{text}", label.bold()));
-        }
-    };
+    let mut section = |label: &str, texts: Vec<String>| lines.extend(labelled(label, texts));
     section(printer.say("Tasks", "任务"), tasks(&found.tasks, printer));
     section(printer.say("Copies", "副本"), table(&copies(found, printer)));
     section(printer.say("Asks for", "需要"), asked(found, printer));

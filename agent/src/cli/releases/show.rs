@@ -9,12 +9,9 @@ use tidegate_schema::finding::Lang;
 
 use crate::cli::bars::bars;
 use crate::cli::output::ReleaseShown;
-use crate::cli::printer::{Printer, columns, padded, wrapped};
+use crate::cli::printer::{GUTTER, Printer, columns, labelled, wrapped};
 use crate::cli::report::brief;
 use crate::cli::status::{failure_finding, lasting, phase, tasks};
-
-/// Columns of the labels at the left, as `status` has them.
-const GUTTER: usize = 11;
 
 /// A release as people read it; `with_events` lists everything that was recorded, too.
 pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
@@ -30,13 +27,7 @@ pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
         let all = found.events.iter().map(|event| recorded(event, printer)).collect();
         sections.push((printer.say("Events", "事件"), all));
     }
-    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
-        printer.line("");
-        printer.line(title.bold());
-        for line in lines {
-            printer.line(format!("  {line}").trim_end());
-        }
-    }
+    printer.sections(&sections);
 }
 
 fn head(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
@@ -54,12 +45,7 @@ fn head(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
     // Where the whole digest does not fit, its short form is enough to ask for the plan.
     let is_wide = printer.width >= GUTTER + columns(row.plan.as_str());
     let plan = if is_wide { row.plan.as_str() } else { row.plan.short() };
-    let mut section = |label: &'static str, texts: Vec<String>| {
-        for (index, text) in texts.into_iter().enumerate() {
-            let label = padded(if index == 0 { label } else { "" }, GUTTER);
-            lines.push(format!("{}{text}", label.bold()));
-        }
-    };
+    let mut section = |label: &str, texts: Vec<String>| lines.extend(labelled(label, texts));
     section(printer.say("Plan", "计划"), vec![plan.cyan().to_string()]);
     section(printer.say("Commit", "提交"), vec![row.revision.clone()]);
     section(printer.say("Tasks", "任务"), tasks(&summary.about.tasks, printer));
