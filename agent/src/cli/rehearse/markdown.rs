@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use tidegate_core::rehearsal::{PodCount, Rehearsal};
+use tidegate_core::rehearsal::Rehearsal;
 use tidegate_schema::finding::Lang;
 
 use super::text::{
-    approvals, basis, confirmations, copies, course, created, failures, origin, rows, running,
-    span, summary, supposed, then, told,
+    confirmations, copies, course, failures, made_and_changed, origin, rows, running, summary,
+    supposed, taken, then, told,
 };
 use crate::cli::printer::Printer;
 
@@ -51,7 +51,7 @@ fn written(found: &Rehearsal, printer: &Printer, has_pods: bool) -> String {
     });
     page.table(&["", "", ""], &copies(found, printer));
     page.head(printer.say("Asks for", "需要"));
-    for finding in approvals(found) {
+    for finding in &found.approvals {
         page.line(&format!("- {}", escaped(&finding.message(printer.lang))));
     }
     for line in confirmations(found, printer) {
@@ -63,10 +63,7 @@ fn written(found: &Rehearsal, printer: &Printer, has_pods: bool) -> String {
         page.drawn(&failures(&found.run, printer));
     }
     if has_pods {
-        let is_made = |counts: &[PodCount]| counts.iter().all(|count| count.old == 0);
-        let (made, changed): (Vec<_>, Vec<_>) =
-            found.run.pods.iter().partition(|(_, counts)| is_made(counts));
-        let made: Vec<_> = made.into_iter().map(|it| created(it, printer)).collect();
+        let (made, changed) = made_and_changed(&found.run, printer);
         page.table(&["", ""], &made);
         for (place, counts) in changed {
             page.fold(place, &rows(counts, printer));
@@ -84,14 +81,7 @@ fn written(found: &Rehearsal, printer: &Printer, has_pods: bool) -> String {
         page.drawn(&differs.text.lines().map(str::to_owned).collect::<Vec<_>>());
     }
     page.head(printer.say("How long pods were taken to need", "假定的启动耗时"));
-    let starts: Vec<Vec<String>> = found
-        .starts
-        .iter()
-        .map(|(place, start)| {
-            vec![place.clone(), span(start.seconds, printer), basis(start, printer)]
-        })
-        .collect();
-    page.table(&["", "", ""], &starts);
+    page.table(&["", "", ""], &taken(found, printer));
     page.head(printer.say("What it does not know", "演练无法知道的"));
     for finding in &found.limits {
         page.line(&format!("- {}", escaped(&finding.message(printer.lang))));

@@ -6,11 +6,11 @@ use tidegate_core::rehearsal::{
     FailingRun, Origin, PodCount, Reaction, ReactionKind, Rehearsal, Run, StartTime, place,
 };
 use tidegate_core::release::ReleasePhase;
-use tidegate_schema::finding::{Finding, Lang, Severity};
+use tidegate_schema::finding::{Lang, Severity};
 
 use crate::cli::bars::bars;
 use crate::cli::printer::{GUTTER, Printer, labelled, padded, table, wrapped};
-use crate::cli::report::brief;
+use crate::cli::report::{brief, plural};
 use crate::cli::status::{failure_finding, phase, tasks};
 
 /// Lines about the pods of one app, and so many start times, before the rest is left out and said.
@@ -41,7 +41,7 @@ pub(super) fn show(found: &Rehearsal, printer: &Printer) {
 /// In one sentence.
 pub(super) fn summary(found: &Rehearsal, printer: &Printer) -> String {
     let took = span(found.run.seconds, printer);
-    let (approvals, confirmations) = (approvals(found).len(), found.confirmations.len());
+    let (approvals, confirmations) = (found.approvals.len(), found.confirmations.len());
     match (printer.lang, found.run.phase) {
         (Lang::En, ReleasePhase::Done) => format!(
             "It ends well after {took}. People would be asked for {} and {}, whose time is not counted.",
@@ -57,16 +57,7 @@ pub(super) fn summary(found: &Rehearsal, printer: &Printer) -> String {
 }
 
 fn count(count: usize, word: &str) -> String {
-    match count {
-        0 => format!("no {word}"),
-        1 => format!("1 {word}"),
-        count => format!("{count} {word}s"),
-    }
-}
-
-/// What is asked of people, without what only says why.
-pub(super) fn approvals(found: &Rehearsal) -> Vec<&Finding> {
-    found.approvals.iter().collect()
+    if count == 0 { format!("no {word}") } else { plural(count, word) }
 }
 
 /// What was copied, in one sentence.
@@ -115,7 +106,7 @@ pub(super) fn copies(found: &Rehearsal, printer: &Printer) -> Vec<Vec<String>> {
 fn asked(found: &Rehearsal, printer: &Printer) -> Vec<String> {
     let room = printer.width.saturating_sub(GUTTER);
     let mut lines: Vec<String> = Vec::new();
-    for finding in approvals(found) {
+    for finding in &found.approvals {
         lines.extend(wrapped(&finding.message(printer.lang), room));
     }
     lines.extend(confirmations(found, printer));
@@ -142,14 +133,15 @@ pub(super) fn confirmations(found: &Rehearsal, printer: &Printer) -> Vec<String>
 }
 
 fn starts(found: &Rehearsal, printer: &Printer) -> Vec<String> {
-    let rows: Vec<Vec<String>> = found
-        .starts
-        .iter()
-        .map(|(place, start)| {
-            vec![place.clone(), span(start.seconds, printer), basis(start, printer)]
-        })
-        .collect();
-    shortened(table(&rows), printer)
+    shortened(table(&taken(found, printer)), printer)
+}
+
+/// A line for each app: how long its pods were taken to need, and where that is from.
+pub(super) fn taken(found: &Rehearsal, printer: &Printer) -> Vec<Vec<String>> {
+    let line = |(place, start): (&String, &StartTime)| {
+        vec![place.clone(), span(start.seconds, printer), basis(start, printer)]
+    };
+    found.starts.iter().map(line).collect()
 }
 
 fn shortened(mut lines: Vec<String>, printer: &Printer) -> Vec<String> {
@@ -165,7 +157,7 @@ fn shortened(mut lines: Vec<String>, printer: &Printer) -> Vec<String> {
 }
 
 /// Where a start time is from.
-pub(super) fn basis(start: &StartTime, printer: &Printer) -> String {
+fn basis(start: &StartTime, printer: &Printer) -> String {
     if start.measured == 0 {
         return printer
             .say("a guess: no past release tells", "猜测：过去的发布没有记录")
@@ -206,9 +198,8 @@ pub(super) fn failures(run: &Run, printer: &Printer) -> Vec<String> {
 
 /// Pods of each app over time: of those that are only made, in one line.
 fn pods(run: &Run, printer: &Printer) -> Vec<String> {
-    let (made, changed): (Vec<_>, Vec<_>) =
-        run.pods.iter().partition(|(_, counts)| counts.iter().all(|count| count.old == 0));
-    let mut lines = table(&made.into_iter().map(|it| created(it, printer)).collect::<Vec<_>>());
+    let (made, changed) = made_and_changed(run, printer);
+    let mut lines = table(&made);
     for (place, counts) in changed {
         lines.push(place.clone());
         let all = shortened(table(&rows(counts, printer)), printer);
@@ -217,11 +208,19 @@ fn pods(run: &Run, printer: &Printer) -> Vec<String> {
     lines
 }
 
-/// Pods of an app that had none.
-pub(super) fn created(
-    (place, counts): (&String, &Vec<PodCount>),
+/// A line for each app that had no pods, and those that had some.
+pub(super) fn made_and_changed<'a>(
+    run: &'a Run,
     printer: &Printer,
-) -> Vec<String> {
+) -> (Vec<Vec<String>>, Vec<(&'a String, &'a Vec<PodCount>)>) {
+    let is_made = |counts: &[PodCount]| counts.iter().all(|count| count.old == 0);
+    let (made, changed): (Vec<_>, Vec<_>) =
+        run.pods.iter().partition(|(_, counts)| is_made(counts));
+    (made.into_iter().map(|it| created(it, printer)).collect(), changed)
+}
+
+/// Pods of an app that had none.
+fn created((place, counts): (&String, &Vec<PodCount>), printer: &Printer) -> Vec<String> {
     let last = counts.last().copied().unwrap_or_default();
     let at = since(last.after_seconds);
     let text = match (printer.lang, last.new == last.new_ready) {
@@ -344,7 +343,7 @@ pub(super) fn then(failing: &FailingRun, printer: &Printer) -> String {
     match printer.lang {
         Lang::En => format!(
             "After {took} the release is {state}: {} done, {not_begun} not begun. Then there run:",
-            crate::cli::report::plural(*done, "step")
+            plural(*done, "step")
         ),
         Lang::Zh => {
             format!(
@@ -395,7 +394,7 @@ fn limits(found: &Rehearsal, printer: &Printer) -> Vec<String> {
 }
 
 /// Time since the start: `+3:07`, `+1:02:03`.
-pub(super) fn since(seconds: i64) -> String {
+fn since(seconds: i64) -> String {
     let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
     match hours {
         0 => format!("+{minutes}:{rest:02}"),
@@ -404,7 +403,7 @@ pub(super) fn since(seconds: i64) -> String {
 }
 
 /// How long something takes, to the second where that is worth saying.
-pub(super) fn span(seconds: i64, printer: &Printer) -> String {
+fn span(seconds: i64, printer: &Printer) -> String {
     let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
     match (printer.lang, seconds) {
         (Lang::En, ..120) => format!("{seconds} s"),
