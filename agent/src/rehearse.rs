@@ -32,6 +32,7 @@ use tidegate_schema::finding::{Finding, Lang};
 use crate::agent::{Accepted, Images};
 use crate::journal::{Journal, fact};
 use crate::signature::{KeyPair, generate_key};
+use crate::status::failure_finding;
 use stage::{Planned, Played, Props, Stage};
 
 /// In whose name approvals and confirmations are given on copies.
@@ -513,15 +514,10 @@ async fn install(
             script.now = script.now.max(played.until);
             if played.phase != tidegate_core::release::ReleasePhase::Done {
                 let waits = played.waits.clone();
-                let failures = run_of(played).failures;
-                let said = failures.into_iter().map(|it| {
-                    let mut finding = Finding::error(it.failure.code);
-                    finding.args = it.failure.args;
-                    finding
-                });
-                let first = Finding::error("REHEARSAL/BASELINE_NOT_REACHED");
-                let all = std::iter::once(first).chain(said).chain(waits);
-                return Err(Error::Refused(all.collect()));
+                let mut said = vec![Finding::error("REHEARSAL/BASELINE_NOT_REACHED")];
+                said.extend(run_of(played).failures.iter().map(|it| failure_finding(&it.failure)));
+                said.extend(waits);
+                return Err(Error::Refused(said));
             }
         }
         Planned::Nothing => {}

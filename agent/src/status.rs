@@ -11,6 +11,7 @@ use tidegate_core::live::Gap;
 use tidegate_core::orphan::Orphan;
 use tidegate_core::plan::Task;
 use tidegate_core::progress::ProductProgress;
+use tidegate_core::release::Failure;
 use tidegate_core::snapshot::Revision;
 use tidegate_schema::finding::Finding;
 
@@ -196,7 +197,14 @@ pub struct StepFailure {
     /// Id of the step.
     pub step: String,
     /// Why.
-    pub failure: tidegate_core::release::Failure,
+    pub failure: Failure,
+}
+
+/// A failure with the texts of its code.
+pub(crate) fn failure_finding(failure: &Failure) -> Finding {
+    let mut finding = Finding::error(failure.code.clone());
+    finding.args.clone_from(&failure.args);
+    finding
 }
 
 /// What the site has reached.

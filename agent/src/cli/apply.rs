@@ -14,14 +14,14 @@ use super::failure::{Failure, Outcome, because};
 use super::preview::{Folder, ImageLookup, Loaded, load};
 use super::printer::{Format, Printer};
 use super::report::Sources;
-use super::status::{condition, failure_finding, tasks};
+use super::status::{condition, tasks};
 use crate::agent::{Agent, Connector, Parts, RETENTION};
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::journal::{Journal, StoredApproval};
 use crate::sandboxes::Sandboxes;
 use crate::source::{SIGNATURE_END, Source, SourceOptions, commit_all, init_repository};
-use crate::status::{Condition, Status};
+use crate::status::{Condition, Status, failure_finding};
 use crate::wake::Wake;
 
 const EXAMPLES: &str = "\

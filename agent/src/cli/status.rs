@@ -11,7 +11,7 @@ use super::asking::Asking;
 use super::failure::{Failure, Outcome};
 use super::printer::{GUTTER, Printer, columns, labelled, padded, table, wrapped};
 use super::report::brief;
-use crate::status::{Condition, Held, ReleaseStatus, Status, StepFailure};
+use crate::status::{Condition, Held, ReleaseStatus, Status, StepFailure, failure_finding};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -341,13 +341,6 @@ pub(super) fn waits(release: &ReleaseStatus) -> Vec<Finding> {
         release.failures.iter().any(is_of)
     };
     release.waits.iter().filter(|wait| !is_told(wait)).cloned().collect()
-}
-
-/// A failure with the texts of its code.
-pub(super) fn failure_finding(failure: &tidegate_core::release::Failure) -> Finding {
-    let mut finding = Finding::error(failure.code.clone());
-    finding.args.clone_from(&failure.args);
-    finding
 }
 
 /// A phase as people say it.

@@ -8,8 +8,8 @@ use super::failure::{Failure, Outcome};
 use super::output::{Blockers, ToldFinding};
 use super::printer::Printer;
 use super::report::brief;
-use super::status::{condition, failure_finding, waits};
-use crate::status::{Condition, Status};
+use super::status::{condition, waits};
+use crate::status::{Condition, Status, failure_finding};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,8 @@ use tidegate_schema::finding::{Lang, Severity};
 use crate::cli::bars::bars;
 use crate::cli::printer::{GUTTER, Printer, labelled, padded, table, wrapped};
 use crate::cli::report::{brief, plural};
-use crate::cli::status::{failure_finding, phase, tasks};
+use crate::cli::status::{phase, tasks};
+use crate::status::failure_finding;
 
 /// Lines about the pods of one app, and so many start times, before the rest is left out and said.
 const MOST: usize = 12;

@@ -11,7 +11,8 @@ use crate::cli::bars::bars;
 use crate::cli::output::ReleaseShown;
 use crate::cli::printer::{GUTTER, Printer, columns, labelled, wrapped};
 use crate::cli::report::brief;
-use crate::cli::status::{failure_finding, lasting, phase, tasks};
+use crate::cli::status::{lasting, phase, tasks};
+use crate::status::failure_finding;
 
 /// A release as people read it; `with_events` lists everything that was recorded, too.
 pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
