@@ -47,9 +47,9 @@ const SILENCE: SignedDuration = SignedDuration::from_hours(2);
 /// The longest run, on its own clock.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 7);
 
-/// Labels by which pods say whose they are.
-const PRODUCT: &str = "tidegate.dev/product";
-const APP: &str = "tidegate.dev/app";
+/// Labels by which pods and workloads say whose they are.
+pub(super) const PRODUCT: &str = "tidegate.dev/product";
+pub(super) const APP: &str = "tidegate.dev/app";
 
 /// What a stage is set up from.
 pub(super) struct Props<'a> {
@@ -142,7 +142,7 @@ impl Stage {
             let sandbox = sandbox.map_err(failed("start a copy"))?;
             sandbox.seed(room.objects.iter().cloned());
             if !room.is_copied {
-                refuse(&sandbox, u32::MAX);
+                refuse(&sandbox);
             }
             sandboxes.insert(name.clone(), sandbox);
         }
@@ -419,15 +419,16 @@ impl Watched {
             self.apps.insert(place(&step.id).to_owned(), app);
         }
         for (cluster, app, pod) in self.pods(sandboxes) {
-            if let Some(own) = self.app(&cluster, &app) {
+            if let Some((_, own)) = self.app(&cluster, &app) {
                 own.uids.insert(pod.uid);
                 own.old.insert(pod.revision);
             }
         }
     }
 
-    fn app(&mut self, cluster: &str, name: &(String, String)) -> Option<&mut App> {
-        self.apps.values_mut().find(|own| own.cluster == cluster && own.name == *name)
+    /// The app with its place.
+    fn app(&mut self, cluster: &str, name: &(String, String)) -> Option<(&String, &mut App)> {
+        self.apps.iter_mut().find(|(_, own)| own.cluster == cluster && own.name == *name)
     }
 
     /// The pods of these apps with their clusters.
@@ -462,16 +463,13 @@ impl Watched {
             if pod.is_terminating {
                 continue;
             }
-            let mut apps = self.apps.iter();
-            let place = apps.find(|(_, own)| own.cluster == cluster && own.name == app);
-            let Some(place) = place.map(|(place, _)| place.clone()) else { continue };
-            let Some(own) = self.apps.get_mut(&place) else { continue };
+            let Some((place, own)) = self.app(&cluster, &app) else { continue };
             let is_new = if own.is_same_template {
                 !own.uids.contains(&pod.uid)
             } else {
                 !own.old.contains(&pod.revision)
             };
-            let count = counts.entry(place).or_default();
+            let count = counts.entry(place.clone()).or_default();
             let is_ready = usize::from(pod.is_ready());
             if is_new {
                 own.new.insert(pod.revision);
@@ -539,8 +537,7 @@ fn stands_still(phase: ReleasePhase, events: &[ReleaseEvent]) -> bool {
 /// When the next bake ends, when nothing but bakes is waited for.
 fn baked(status: &Status) -> Option<Timestamp> {
     let waits = &status.release.as_ref()?.waits;
-    let is_bake = |wait: &&Finding| wait.code == "RELEASE/BAKING";
-    if waits.is_empty() || !waits.iter().all(|wait| is_bake(&wait)) {
+    if waits.iter().any(|wait| wait.code != "RELEASE/BAKING") {
         return None;
     }
     waits.iter().filter_map(|wait| wait.args.get("until")?.parse().ok()).min()
@@ -559,13 +556,14 @@ fn reasons(status: &Status) -> Vec<Finding> {
     findings
 }
 
-fn refuse(sandbox: &Sandbox, times: u32) {
+/// From now on it refuses everything.
+fn refuse(sandbox: &Sandbox) {
     sandbox.fault(Fault::Refuse {
         matching: Matching::default(),
         code: 503,
         reason: "ServiceUnavailable".to_owned(),
         message: "the cluster could not be copied".to_owned(),
-        times,
+        times: u32::MAX,
     });
 }
 
@@ -573,7 +571,7 @@ fn refuse(sandbox: &Sandbox, times: u32) {
 fn connector(sandboxes: &BTreeMap<String, Sandbox>) -> Result<Connector, Error> {
     let nowhere = Sandbox::start(Options { is_bare: true, ..Options::default() });
     let nowhere = nowhere.map_err(failed("start a copy"))?;
-    refuse(&nowhere, u32::MAX);
+    refuse(&nowhere);
     let sandboxes = sandboxes.clone();
     Ok(Arc::new(move |name, _| Some(client_of_sandbox(sandboxes.get(name).unwrap_or(&nowhere)))))
 }
