@@ -24,16 +24,17 @@ use tidegate_core::rehearsal::{
     CopiedCluster, Differs, FailingRun, Origin, Past, Rehearsal, Run, StartTime, confirmations,
     is_same_but_for_secrets, place, start_times, waves,
 };
+use tidegate_core::release::ReleasePhase;
 use tidegate_core::show::{Style, plans_compared};
 use tidegate_core::site::ValidSite;
-use tidegate_core::timeline::Outcome;
+use tidegate_core::timeline::{Outcome, Timeline};
 use tidegate_schema::finding::{Finding, Lang};
 
 use crate::agent::{Accepted, Images};
 use crate::journal::{Journal, fact};
 use crate::signature::{KeyPair, generate_key};
 use crate::status::failure_finding;
-use stage::{Planned, Played, Props, Stage};
+use stage::{APP, PRODUCT, Planned, Played, Props, Stage};
 
 /// In whose name approvals and confirmations are given on copies.
 pub const PERSON: &str = "rehearsal";
@@ -208,11 +209,16 @@ async fn play(mut script: Script) -> Result<Ending, Error> {
         Planned::Refused(findings) => return Ok(Ending::Refused(findings)),
     };
     // What secrets hold is in no copy, so it may not count: steps, groups and all other content are those that were asked for.
-    let id = match &ours.asked {
-        Some((asked, _)) if is_same_but_for_secrets(asked, &plan) => asked.id(),
-        Some(_) | None => plan.id(),
+    let same = ours.asked.as_ref().filter(|(asked, _)| is_same_but_for_secrets(asked, &plan));
+    let id = same.map_or_else(|| plan.id(), |(asked, _)| asked.id());
+    let differs = match same {
+        Some(_) => None,
+        None => differs(&mut script, ours.asked.as_ref(), &plan, &report),
     };
-    let differs = note_plan(&mut script, &ours, &plan, &report);
+    for cluster in &report.unplanned_clusters {
+        let finding = Finding::warning("REHEARSAL/CLUSTER_LEFT_OUT").with("cluster", cluster);
+        script.limits.push(finding);
+    }
     let policy = ours.policy.clone().unwrap_or_else(|| GatePolicy::of(&script.site));
     let approvals = asked(&plan, &policy, &ours.freezes, script.now);
     let ordered = ordered(&rooms);
@@ -230,7 +236,7 @@ async fn play(mut script: Script) -> Result<Ending, Error> {
     let broken = breakable(&plan, &first).filter(|_| script.wants_failure);
     let failing = match broken {
         Some((step, revisions)) => {
-            failing(&mut script, &rooms, &plan, &starts, (&step, &revisions), &key).await?
+            failing(&script, &rooms, &plan, &starts, (&step, &revisions), &key).await?
         }
         None => None,
     };
@@ -267,14 +273,15 @@ fn run_of(played: Played) -> Run {
 
 /// The same again, with a first group whose new pods never become ready.
 async fn failing(
-    script: &mut Script,
+    script: &Script,
     rooms: &BTreeMap<String, Room>,
     plan: &Plan,
     starts: &BTreeMap<String, StartTime>,
     (step, revisions): (&Step, &BTreeSet<String>),
     key: &KeyPair,
 ) -> Result<Option<FailingRun>, Error> {
-    let mut stage = set(script, "second", &script.repository.clone(), rooms, key).await?;
+    let Some(rollout) = &step.rollout else { return Ok(None) };
+    let mut stage = set(script, "second", &script.repository, rooms, key).await?;
     stage.rest().await?;
     let Planned::Plan(found) = stage.planned().await? else { return Ok(None) };
     if found.0.id() != plan.id() {
@@ -287,7 +294,6 @@ async fn failing(
     let spans = &run.timeline.steps;
     let done = spans.iter().filter(|it| matches!(it.outcome, Outcome::Done | Outcome::Skipped));
     let (done, begun) = (done.count(), spans.len());
-    let Some(rollout) = &step.rollout else { return Ok(None) };
     Ok(Some(FailingRun {
         step: step.id.clone(),
         on_failure: rollout.on_failure,
@@ -299,7 +305,7 @@ async fn failing(
 
 /// The first step, in the order in which they began, whose new pods can be told from others.
 fn breakable(plan: &Plan, played: &Played) -> Option<(Step, BTreeSet<String>)> {
-    let order = tidegate_core::timeline::Timeline::of(&played.events).steps;
+    let order = Timeline::of(&played.events).steps;
     let step = |id: &str| plan.step(id).filter(|step| step.rollout.is_some());
     let steps = || order.iter().filter_map(|span| step(&span.step));
     let in_groups = steps().find(|step| {
@@ -363,13 +369,17 @@ async fn prepare(script: &Script, key: &KeyPair) -> Result<Ours, Error> {
         .as_ref()
         .map_or_else(|| script.site.policies_digest(), |accepted| accepted.policies.clone());
     let policy = accepted.filter(Accepted::knows_anybody).map(|accepted| accepted.policy);
+    let first = match &script.before {
+        Before::Copied(_) => &script.commit,
+        Before::Made { baseline, .. } => &baseline.revision,
+    };
     let own = Accepted {
-        commit: script.commit.clone(),
+        commit: first.clone(),
         policies,
         policy: own_policy(),
         keys: [(PERSON.to_owned(), vec![key.public.clone()])].into(),
         merge_keys: BTreeMap::new(),
-        acknowledged: Some(script.commit.clone()),
+        acknowledged: Some(first.clone()),
     };
     let write = "write the journal's copy";
     journal.set_fact(fact::ACCEPTED, &own).await.map_err(failed(write))?;
@@ -429,25 +439,17 @@ fn asked(plan: &Plan, policy: &GatePolicy, freezes: &[Finding], now: Timestamp) 
     }
 }
 
-/// What differs from the plan that was asked for, and what the plan's own report leaves out.
-fn note_plan(
+/// What differs from the plan that was asked for, where that is still known; that it is another one is noted in any case.
+fn differs(
     script: &mut Script,
-    ours: &Ours,
+    known: Option<&(Plan, PlanReport)>,
     plan: &Plan,
     report: &PlanReport,
 ) -> Option<Differs> {
-    for cluster in &report.unplanned_clusters {
-        let finding = Finding::warning("REHEARSAL/CLUSTER_LEFT_OUT").with("cluster", cluster);
-        script.limits.push(finding);
-    }
     let asked = script.asked.clone().filter(|asked| *asked != plan.id())?;
-    let is_same = |(before, _): &(Plan, PlanReport)| is_same_but_for_secrets(before, plan);
-    if ours.asked.as_ref().is_some_and(is_same) {
-        return None;
-    }
     let finding = Finding::warning("REHEARSAL/OTHER_PLAN").with("asked", asked.short());
     script.limits.push(finding.with("plan", plan.id().short()));
-    let (before, said) = ours.asked.as_ref()?;
+    let (before, said) = known?;
     let style = Style { lang: script.lang, ..Style::default() };
     Some(Differs { asked, text: plans_compared((before, said), (plan, report), style) })
 }
@@ -473,9 +475,7 @@ fn ordered(rooms: &BTreeMap<String, Room>) -> BTreeSet<String> {
             let label = |label: &str| {
                 object.pointer("/metadata/labels")?.get(label)?.as_str().map(str::to_owned)
             };
-            if let (true, Some(product), Some(app)) =
-                (is_ordered, label("tidegate.dev/product"), label("tidegate.dev/app"))
-            {
+            if let (true, Some(product), Some(app)) = (is_ordered, label(PRODUCT), label(APP)) {
                 found.insert(format!("{name}/{product}/{app}"));
             }
         }
@@ -499,12 +499,6 @@ async fn install(
     let answers: Answers =
         baseline.images.iter().map(|(image, digest)| (image.clone(), found(digest))).collect();
     journal.set_fact(fact::IMAGES, &answers).await.map_err(failed(write))?;
-    let own: Option<Accepted> = journal.fact(fact::ACCEPTED).await.map_err(failed(write))?;
-    if let Some(mut own) = own {
-        own.commit.clone_from(&baseline.revision);
-        own.acknowledged = Some(baseline.revision.clone());
-        journal.set_fact(fact::ACCEPTED, &own).await.map_err(failed(write))?;
-    }
     journal.close().await;
     let mut stage = set(script, "baseline", repository, &rooms, key).await?;
     match stage.planned().await? {
@@ -512,7 +506,7 @@ async fn install(
             let (plan, _) = *found;
             let played = stage.play(&plan).await?;
             script.now = script.now.max(played.until);
-            if played.phase != tidegate_core::release::ReleasePhase::Done {
+            if played.phase != ReleasePhase::Done {
                 let waits = played.waits.clone();
                 let mut said = vec![Finding::error("REHEARSAL/BASELINE_NOT_REACHED")];
                 said.extend(run_of(played).failures.iter().map(|it| failure_finding(&it.failure)));
@@ -535,9 +529,8 @@ async fn install(
         })
         .collect();
     // What was installed is where the rehearsal goes on from.
-    let folder = script.folder.join("reached");
-    Journal::copy(&script.folder.join("baseline"), &folder).await.map_err(failed(write))?;
-    let journal = Journal::open(&folder).await.map_err(failed(write))?;
+    script.journal = script.folder.join("baseline");
+    let journal = Journal::open(&script.journal).await.map_err(failed(write))?;
     let reached: Option<Baseline> = journal.fact(fact::BASELINE).await.map_err(failed(write))?;
     let differences = reached.map(|reached| Baseline::diff(baseline, &reached)).unwrap_or_default();
     if let Some(first) = differences.first() {
@@ -558,7 +551,6 @@ async fn install(
         journal.set_fact(fact::ACCEPTED, &accepted).await.map_err(failed(write))?;
     }
     journal.close().await;
-    script.journal = folder;
     Ok((made, policy))
 }
 
