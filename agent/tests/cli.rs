@@ -97,6 +97,22 @@ fn what_init_lays_out_is_valid_without_any_finding() {
 }
 
 #[test]
+fn a_rehearsal_counts_the_pods_of_a_scaling_group_by_themselves() {
+    let (_folder, site) = site();
+    let file = site.join("solutions/platform.yaml");
+    let group = "{replicas: 4}}\n      scalingGroups: [{name: east, apps: {web: {replicas: 2}}}]";
+    let solution = std::fs::read_to_string(&file).unwrap().replace("{replicas: 4}}", group);
+    std::fs::write(&file, solution).unwrap();
+    let rehearsed = run(&site, &["rehearse", "--format", "json"]);
+    assert_eq!(code(&rehearsed), 0, "{}", err(&rehearsed));
+    let found = json(&rehearsed);
+    let pods = &found["run"]["pods"];
+    let last = |place: &str| pods[place].as_array().and_then(|it| it.last()).unwrap().clone();
+    assert_eq!(last("main/hello/web")["newReady"], 4, "{pods:#}");
+    assert_eq!(last("main/hello/web-east")["newReady"], 2, "{pods:#}");
+}
+
+#[test]
 fn what_is_secret_in_the_documents_is_refused_and_never_printed() {
     let (_folder, site) = site();
     let version = "apiVersion: tidegate.dev/v1\nkind: ProductVersion\nmetadata: {name: vault}\nspec:\n  version: 1.0.0\n  parameters: [{name: password, type: string, secret: true, required: true}]\n  manifests: [manifests/*.yaml]\n";

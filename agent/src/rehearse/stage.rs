@@ -47,9 +47,10 @@ const SILENCE: SignedDuration = SignedDuration::from_hours(2);
 /// The longest run, on its own clock.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 7);
 
-/// Labels by which pods and workloads say whose they are.
+/// Labels by which pods and workloads say whose they are. Of a scaling group's the second is the name of its own workload, as
+/// steps have it, while `tidegate.dev/app` is the app that it is a further instance of.
 pub(super) const PRODUCT: &str = "tidegate.dev/product";
-pub(super) const APP: &str = "tidegate.dev/app";
+pub(super) const APP: &str = "app.kubernetes.io/name";
 
 /// What a stage is set up from.
 pub(super) struct Props<'a> {
