@@ -192,8 +192,7 @@ fn memory(pid: u32) -> u64 {
 fn site(server: &Server, product: &str, count: usize) -> TestSite {
     let site = TestSite::new();
     write(&site, product, count, "web:1");
-    std::fs::create_dir_all(site.data()).unwrap();
-    std::fs::copy(server.kubeconfig(), site.data().join("main.yaml")).unwrap();
+    site.connect("main.yaml", &server.kubeconfig());
     site
 }
 

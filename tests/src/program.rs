@@ -113,6 +113,12 @@ impl TestSite {
         removed.expect("something to remove");
     }
 
+    /// Puts a kubeconfig into the data folder, for a `Cluster` document that names the file.
+    pub fn connect(&self, file: &str, kubeconfig: &Path) {
+        std::fs::create_dir_all(self.data()).expect("a data folder");
+        std::fs::copy(kubeconfig, self.data().join(file)).expect("a kubeconfig");
+    }
+
     /// Makes a key for a person, and gives the public half for their document.
     pub fn key_of(&mut self, person: &str) -> String {
         let pair = signature::generate_key(person).expect("a key");
@@ -207,6 +213,15 @@ impl TestSite {
         let answer: serde_json::Value = client.get(path).await.ok()?;
         canary::assert_none(path, answer.to_string());
         serde_json::from_value(answer).ok()
+    }
+
+    /// Waits until the release under way waits for something, which is a code of `RELEASE`.
+    pub async fn see_wait(&mut self, code: &str) {
+        let waits = |status: &Status| {
+            let mut waits = status.release.iter().flat_map(|release| &release.waits);
+            waits.any(|wait| wait.code == code).then_some(())
+        };
+        self.see(&format!("a release that waits: {code}"), waits).await;
     }
 
     /// Waits until the status shows something, and gives what it shows.

@@ -61,6 +61,11 @@ impl Outside {
         Self { sandbox, made, tasks }
     }
 
+    /// The two clusters of the site that is not the small one.
+    pub(crate) async fn both(folder: &Path) -> Vec<Self> {
+        vec![Self::start("room-a", folder).await, Self::start("room-b", folder).await]
+    }
+
     /// How many pods of each app at each image were ever made.
     pub(crate) fn made(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

@@ -52,10 +52,7 @@ impl Course {
     async fn start(folder: &Path, kills: Kills) -> Self {
         let repository = Repository::new(folder);
         let data = folder.join("data");
-        let mut rooms = Vec::new();
-        for name in ["room-a", "room-b"] {
-            rooms.push(Outside::start(name, &data).await);
-        }
+        let rooms = Outside::both(&data).await;
         let given = Given::new(&repository.bare, &data);
         let keeper = Keeper::start(&given, kills);
         Self { repository, rooms, given, keeper, approved: Vec::new() }
@@ -96,25 +93,12 @@ impl Course {
                 if status.source.attempted.as_ref().is_some_and(|it| it.commit == commit) {
                     self.approve(&status);
                 }
-                self.confirm(&status).await;
+                self.given.confirm(&status).await;
                 self.given.patience(start, &format!("settled at {commit}"), Some(&status));
             } else {
                 self.given.patience(start, &format!("settled at {commit}"), None);
             }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-        }
-    }
-
-    /// Confirms everything that waits for it.
-    async fn confirm(&self, status: &Status) {
-        for wait in status.release.iter().flat_map(|release| &release.waits) {
-            let asked = match &*wait.code {
-                "RELEASE/AWAIT_CONFIRM" => json!({"command": "confirm", "step": wait.args["step"]}),
-                "RELEASE/AWAIT_WAVE_CONFIRM" => json!({"command": "confirm"}),
-                _ => continue,
-            };
-            // It may have been heard in the life before.
-            let _heard = self.given.command(asked).await;
         }
     }
 

@@ -126,6 +126,19 @@ impl Given {
         }
     }
 
+    /// Confirms everything that waits for it.
+    pub(crate) async fn confirm(&self, status: &Status) {
+        for wait in status.release.iter().flat_map(|release| &release.waits) {
+            let asked = match &*wait.code {
+                "RELEASE/AWAIT_CONFIRM" => json!({"command": "confirm", "step": wait.args["step"]}),
+                "RELEASE/AWAIT_WAVE_CONFIRM" => json!({"command": "confirm"}),
+                _ => continue,
+            };
+            // It may have been heard in the life before.
+            let _heard = self.command(asked).await;
+        }
+    }
+
     /// Waits until the status shows something.
     pub(crate) async fn until<T>(
         &self,

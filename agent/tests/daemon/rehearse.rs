@@ -21,10 +21,7 @@ impl Site {
     pub(crate) async fn settled(folder: &Path) -> (Self, crate::process::Running) {
         let repository = Repository::new(folder);
         let data = folder.join("data");
-        let mut rooms = Vec::new();
-        for name in ["room-a", "room-b"] {
-            rooms.push(Outside::start(name, &data).await);
-        }
+        let rooms = Outside::both(&data).await;
         let given = Given::new(&repository.bare, &data);
         let agent = given.start();
         let site = Self { repository, rooms, given };
@@ -46,12 +43,7 @@ impl Site {
             if status.condition == Condition::Settled {
                 return (site, agent);
             }
-            for wait in status.release.iter().flat_map(|release| &release.waits) {
-                let _heard = site
-                    .given
-                    .command(json!({"command": "confirm", "step": wait.args.get("step")}))
-                    .await;
-            }
+            site.given.confirm(&status).await;
         }
     }
 

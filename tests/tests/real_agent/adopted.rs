@@ -6,24 +6,11 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate::status::Status;
 use tidegate_core::object::FIELD_MANAGER;
-use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, kubectl};
 
-use super::steps::{api, rests, settled};
+use super::steps::{MARIA, api, rests, settled, shop};
 
-const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
-
-const SITE: &str = "\
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: shop}
-spec: {tier: development, resourcePrefix: sh, domain: shop.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: main}
-spec: {access: {kubeconfig: {path: main.yaml}}, room: r1, zone: z1, region: west}
----
+const PRODUCTS: &str = "\
 apiVersion: tidegate.dev/v1
 kind: ApprovalPolicy
 metadata: {name: open}
@@ -75,7 +62,7 @@ async fn what_kubectl_applied_is_taken_over_without_a_rest_and_nothing_else_is()
     let Some(kubectl) = kubectl() else { return };
     let Some(cluster) = RealCluster::start_with(0) else { return };
     let client = cluster.client().await;
-    let mut site = TestSite::new();
+    let mut site = shop(&cluster);
     site.write("theirs.txt", THEIRS);
     let applied = Command::new(kubectl)
         .args(["apply", "-f", &site.work().join("theirs.txt").display().to_string()])
@@ -87,10 +74,8 @@ async fn what_kubectl_applied_is_taken_over_without_a_rest_and_nothing_else_is()
     let config_maps = api(&client, "web", "v1", "ConfigMap");
     let notes = config_maps.get("notes").await.unwrap();
 
-    site.write("site.yaml", SITE);
+    site.write("products.yaml", PRODUCTS);
     site.write("manifests/settings.yaml", SETTINGS);
-    std::fs::create_dir_all(site.data()).unwrap();
-    std::fs::copy(cluster.watched_kubeconfig(), site.data().join("main.yaml")).unwrap();
     site.push(MARIA, "What we run");
     site.start_agent(&[]);
     let refused = |status: &Status| {

@@ -11,11 +11,9 @@ use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::{RealCluster, binaries, manifests};
 
 use super::steps::{
-    api, delivered, inventory_is_what_exists, planned, rests, storage_class, uninstalled,
+    MARIA, OTTO, api, delivered, inventory_is_what_exists, planned, rests, storage_class,
+    uninstalled, write_otto,
 };
-
-const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
-const OTTO: &str = "otto";
 
 /// The site; where its manifests come from is in `products`.
 const SITE: &str = "\
@@ -102,11 +100,7 @@ spec:
 fn site(source: &Path) -> TestSite {
     let mut site = TestSite::new();
     site.write("site.yaml", SITE);
-    let key = site.key_of(OTTO);
-    site.write(
-        "iam/otto.yaml",
-        &format!("apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: otto}}\nspec: {{emails: [otto@shop.example], keys: [\"{key}\"]}}\n"),
-    );
+    write_otto(&mut site);
     for (product, folders) in PRODUCTS {
         let at = format!("catalog/{product}/1.20.2");
         site.write(&format!("{at}/version.yaml"), &version(product));
@@ -132,9 +126,7 @@ async fn manifests_of_others_are_delivered_as_they_are() {
     let client = cluster.client().await;
     storage_class(&client, "standard", true).await;
     let mut site = site(&source);
-    std::fs::create_dir_all(site.data()).unwrap();
-    // The agent finds it where the `Cluster` document says.
-    std::fs::copy(cluster.watched_kubeconfig(), site.data().join("main.yaml")).unwrap();
+    site.connect("main.yaml", &cluster.watched_kubeconfig());
     site.push(MARIA, "What we run");
     site.start_agent(&[]);
 

@@ -13,24 +13,12 @@ use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::RealCluster;
 
 use super::steps::{
-    api, inventory_is_what_exists, planned, rests, settled, storage_class, uninstalled,
+    MARIA, OTTO, api, inventory_is_what_exists, planned, rests, settled, shop, storage_class,
+    uninstalled, until, write_otto,
 };
 
-const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
-const OTTO: &str = "otto";
-
 /// What is destructive waits for Otto; the rest goes at once.
-const SITE: &str = "\
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: shop}
-spec: {tier: development, resourcePrefix: sh, domain: shop.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: main}
-spec: {access: {kubeconfig: {path: main.yaml}}, room: r1, zone: z1, region: west}
----
+const PRODUCTS: &str = "\
 apiVersion: tidegate.dev/v1
 kind: ApprovalPolicy
 metadata: {name: mostly-open}
@@ -121,13 +109,10 @@ async fn nodes_are_emptied_and_a_product_is_uninstalled_though_the_agent_is_kill
     }
     let client = cluster.client().await;
     storage_class(&client, "standard", true).await;
-    let mut site = TestSite::new();
-    site.write("site.yaml", SITE);
-    let key = site.key_of(OTTO);
-    site.write("otto.yaml", &format!("apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: otto}}\nspec: {{emails: [otto@shop.example], keys: [\"{key}\"]}}\n"));
+    let mut site = shop(&cluster);
+    write_otto(&mut site);
+    site.write("products.yaml", PRODUCTS);
     site.write("solution.yaml", &solution(&["base", "web"]));
-    std::fs::create_dir_all(site.data()).unwrap();
-    std::fs::copy(cluster.watched_kubeconfig(), site.data().join("main.yaml")).unwrap();
     site.push(MARIA, "A shop");
     site.start_agent(&[]);
     settled(&mut site).await;
@@ -147,11 +132,7 @@ async fn drained(site: &mut TestSite, client: &Client) {
     assert!(nodes_of(client, "front").await.contains(&"node-1".to_owned()));
     site.write("disks.yaml", DRAIN);
     site.push(MARIA, "New disks");
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
-    while !cordoned(client).await.contains("node-1") {
-        assert!(tokio::time::Instant::now() < deadline, "node-1 is not cordoned");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("node-1 is cordoned", async || cordoned(client).await.contains("node-1")).await;
     site.kill_agent();
     site.start_agent(&[]);
     let is_done = |status: &Status| {
@@ -168,10 +149,7 @@ async fn drained(site: &mut TestSite, client: &Client) {
     site.remove("disks.yaml");
     site.push(MARIA, "Disks are in");
     let is_lifted = async || !cordoned(client).await.contains("node-1");
-    while !is_lifted().await {
-        assert!(tokio::time::Instant::now() < deadline + std::time::Duration::from_mins(2));
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("the cordon of node-1 is lifted", is_lifted).await;
     settled(site).await;
     assert_eq!(cordoned(client).await, names(&["node-2"]), "what a person has set stays");
 }
@@ -182,11 +160,7 @@ async fn removed(site: &mut TestSite, client: &Client) {
     site.push(MARIA, "No shop front");
     let plan = planned(site, TaskKind::Uninstall).await;
     site.approve(OTTO, &plan);
-    let is_asked = |status: &Status| {
-        let mut waits = status.release.iter().flat_map(|release| &release.waits);
-        waits.any(|wait| wait.code == "RELEASE/AWAIT_WAVE_CONFIRM").then_some(())
-    };
-    site.see("a wave that waits for its confirmation", is_asked).await;
+    site.see_wait("RELEASE/AWAIT_WAVE_CONFIRM").await;
     for app in ["store", "front", "probe"] {
         assert_eq!(nodes_of(client, app).await, Vec::<String>::new(), "{app}");
     }

@@ -14,22 +14,10 @@ use tidegate::status::Status;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::RealCluster;
 
-use super::steps::{api, inventory_is_what_exists, rests, settled};
-
-const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
+use super::steps::{MARIA, api, inventory_is_what_exists, rests, settled, shop, until};
 
 /// Two groups of each app; `slow-1s` leaves time to kill the agent while pods are on their way.
-const SITE: &str = "\
-apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: shop}
-spec: {tier: development, resourcePrefix: sh, domain: shop.internal}
----
-apiVersion: tidegate.dev/v1
-kind: Cluster
-metadata: {name: main}
-spec: {access: {kubeconfig: {path: main.yaml}}, room: r1, zone: z1, region: west}
----
+const PRODUCTS: &str = "\
 apiVersion: tidegate.dev/v1
 kind: ApprovalPolicy
 metadata: {name: open}
@@ -166,10 +154,8 @@ async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again()
         return;
     }
     let client = cluster.client().await;
-    let mut site = TestSite::new();
-    site.write("site.yaml", SITE);
-    std::fs::create_dir_all(site.data()).unwrap();
-    std::fs::copy(cluster.watched_kubeconfig(), site.data().join("main.yaml")).unwrap();
+    let mut site = shop(&cluster);
+    site.write("products.yaml", PRODUCTS);
     site.push(MARIA, "A shop");
     site.start_agent(&[]);
     settled(&mut site).await;
@@ -214,17 +200,13 @@ async fn restart(
     site.write("anew.yaml", &operation("anew", "{restart: {product: web}}", "CHG-1"));
     site.push(MARIA, "Start anew");
     for enough in [1, 6] {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
-        let new = || {
+        let new = async || {
             let told = told.lock().unwrap();
             let of =
                 |(app, seen): (&String, &BTreeSet<String>)| seen.difference(&before[app]).count();
-            told.seen.iter().map(of).sum::<usize>()
+            told.seen.iter().map(of).sum::<usize>() >= enough
         };
-        while new() < enough {
-            assert!(tokio::time::Instant::now() < deadline, "no pod starts anew");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        until("pods that start anew", new).await;
         site.kill_agent();
         site.start_agent(&[]);
     }
@@ -278,15 +260,6 @@ async fn until_served(client: &Client, wanted: usize) {
     }
 }
 
-/// The next group asks for a person's word; then the site is settled.
-async fn confirmed(site: &mut TestSite) {
-    let asks = |status: &Status| {
-        let mut waits = status.release.iter().flat_map(|release| &release.waits);
-        waits.any(|wait| wait.code == "RELEASE/AWAIT_CONFIRM").then_some(())
-    };
-    site.see("a group that waits for its confirmation", asks).await;
-}
-
 /// The first half of the pods stops serving and the others go on; then none serves, and all are there.
 async fn offline(site: &mut TestSite, client: &Client) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), "web");
@@ -304,7 +277,7 @@ async fn offline(site: &mut TestSite, client: &Client) {
     document.insert_str(document.len() - 1, ", expires: \"2999-01-01T00:00:00Z\"");
     site.write("closed.yaml", &document);
     site.push(MARIA, "Closed");
-    confirmed(site).await;
+    site.see_wait("RELEASE/AWAIT_CONFIRM").await;
     until_served(client, 2).await;
     site.must(&["releases", "confirm", "--as", "maria"]);
     settled(site).await;
@@ -312,7 +285,7 @@ async fn offline(site: &mut TestSite, client: &Client) {
     assert_eq!(images().await, BTreeSet::from(["registry.k8s.io/pause:3.10".to_owned()]));
     site.remove("closed.yaml");
     site.push(MARIA, "Open");
-    confirmed(site).await;
+    site.see_wait("RELEASE/AWAIT_CONFIRM").await;
     until_served(client, 2).await;
     site.must(&["releases", "confirm", "--as", "maria"]);
     settled(site).await;

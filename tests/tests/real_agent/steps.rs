@@ -1,6 +1,7 @@
-//! What a site goes through, in steps that both sites take.
+//! What a site goes through, in steps that several sites take; and the shop, whose products each test brings.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DynamicObject, ListParams, PostParams};
@@ -13,6 +14,45 @@ use tidegate_core::plan::TaskKind;
 use tidegate_core::release::ReleasePhase;
 use tidegate_tests::program::TestSite;
 use tidegate_tests::real_cluster::RealCluster;
+use tokio::time::Instant;
+
+pub(crate) const MARIA: (&str, &str) = ("Maria", "maria@shop.example");
+pub(crate) const OTTO: &str = "otto";
+
+const SHOP: &str = "\
+apiVersion: tidegate.dev/v1
+kind: Site
+metadata: {name: shop}
+spec: {tier: development, resourcePrefix: sh, domain: shop.internal}
+---
+apiVersion: tidegate.dev/v1
+kind: Cluster
+metadata: {name: main}
+spec: {access: {kubeconfig: {path: main.yaml}}, room: r1, zone: z1, region: west}
+";
+
+/// The shop on this cluster, without an approval policy and without products.
+pub(crate) fn shop(cluster: &RealCluster) -> TestSite {
+    let site = TestSite::new();
+    site.write("site.yaml", SHOP);
+    site.connect("main.yaml", &cluster.watched_kubeconfig());
+    site
+}
+
+/// Writes the document of Otto, who approves.
+pub(crate) fn write_otto(site: &mut TestSite) {
+    let key = site.key_of(OTTO);
+    site.write("iam/otto.yaml", &format!("apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: otto}}\nspec: {{emails: [otto@shop.example], keys: [\"{key}\"]}}\n"));
+}
+
+/// Waits until something is so in a cluster.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(3);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not seen: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// Waits for a plan with such a task that is not refused, and gives its digest.
 pub(crate) async fn planned(site: &mut TestSite, kind: TaskKind) -> String {

@@ -257,16 +257,13 @@ async fn half_way_when_tags_move_and_the_agent_is_killed(stage: &mut Stage) -> [
     stage.settled().await;
     let second = stage.registry.push("web/front", "1.1.0", "two");
     stage.wants("1.1.0");
-    let waits = |status: &Status| {
-        let mut waits = status.release.iter().flat_map(|release| &release.waits);
-        waits.any(|it| it.code == "RELEASE/AWAIT_CONFIRM").then_some(())
-    };
-    stage.site.see("a group that waits for its confirmation", waits).await;
+    stage.site.see_wait("RELEASE/AWAIT_CONFIRM").await;
     stage.registry.push("web/front", "1.0.0", "moved");
     stage.registry.push("web/front", "1.1.0", "moved too");
     stage.site.kill_agent();
     stage.start("1s");
-    stage.site.see("the release that was taken up", waits).await;
+    // It was taken up.
+    stage.site.see_wait("RELEASE/AWAIT_CONFIRM").await;
     [first, second]
 }
 
@@ -338,7 +335,7 @@ async fn what_no_registry_has_said_is_unverified_in_plan_and_preview() {
     assert_ne!(plan, verified);
     let (host, auth) = (stage.registry.host(), stage.auth.display().to_string());
     let flags = ["--registry-insecure", &host, "--registry-auth", &auth];
-    std::fs::copy(&stage.kubeconfig, stage.site.data().join("main.yaml")).unwrap();
+    stage.site.connect("main.yaml", &stage.kubeconfig);
     let preview = |more: &[&str]| {
         let output = stage.site.run(&[&["plan"], more].concat());
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
