@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
-use tidegate_core::desired::Check;
+use tidegate_core::desired::{Check, Question};
 use tidegate_core::diff::handed_over;
 use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
@@ -479,9 +479,18 @@ impl Cluster {
         Vec::new()
     }
 
-    /// Asks a pod whether a check holds.
-    pub async fn check_pod(&self, namespace: &str, name: &str, check: &Check) -> Verdict {
-        ask::ask(&self.client, namespace, name, check).await
+    /// Asks whether a check holds: a pod by namespace and name, or an object as the server has it now.
+    pub async fn check(&self, pod: Option<&(String, String)>, check: &Check) -> Verdict {
+        match (&check.question, pod) {
+            (Question::Cel { cel }, _) => ask::about(self, cel).await,
+            (Question::Http { port, http }, Some(pod)) => {
+                ask::ask(&self.client, pod, *port, Some(http)).await
+            }
+            (Question::Tcp { port }, Some(pod)) => ask::ask(&self.client, pod, *port, None).await,
+            (Question::Http { .. } | Question::Tcp { .. }, None) => {
+                Verdict::Unknown("there is no pod to ask".to_owned())
+            }
+        }
     }
 
     /// The last warnings that Kubernetes has about an object, oldest first: what does not show in its status, such as a

@@ -20,7 +20,7 @@ use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
     self, Answer, Answers, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen,
-    StepStatus, Terms, Work,
+    StepStatus, Subject, Terms, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::site::ValidSite;
@@ -436,8 +436,8 @@ impl Running {
                     deletions.push((reference, propagation));
                     continue;
                 }
-                Effect::Ask { cluster, namespace, name, uid, check } => {
-                    questions.push((cluster, namespace, name, uid, check));
+                Effect::Ask { cluster, subject, pod, check } => {
+                    questions.push((cluster, subject, pod, check));
                     continue;
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
@@ -489,20 +489,20 @@ impl Running {
         self.note(reference, result, now)
     }
 
-    /// Asks pods side by side, and remembers what they answered.
+    /// Asks side by side, and remembers what was answered.
     async fn ask(
         &mut self,
-        questions: Vec<(String, String, String, String, Check)>,
+        questions: Vec<(String, Subject, Option<(String, String)>, Check)>,
         hands: &Hands<'_>,
         now: Timestamp,
     ) -> bool {
         let sent: Vec<BoxFuture<'_, _>> = questions
             .into_iter()
-            .filter_map(|(cluster, namespace, name, uid, check)| {
+            .filter_map(|(cluster, subject, pod, check)| {
                 let cluster = hands.clusters.get(&cluster)?;
                 let answer = async move {
-                    let verdict = cluster.check_pod(&namespace, &name, &check).await;
-                    ((uid, check.name), Answer { verdict, at: now })
+                    let verdict = cluster.check(pod.as_ref(), &check).await;
+                    ((subject, check.name), Answer { verdict, at: now })
                 };
                 Some(answer.boxed())
             })

@@ -360,7 +360,7 @@ pub struct Volume {
     pub owner: Option<u32>,
 }
 
-/// What the agent checks after each group: exactly one of `http` and `tcp`.
+/// What the agent checks after each group: exactly one of `http`, `tcp` and `cel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Check {
@@ -372,6 +372,9 @@ pub struct Check {
     /// Connects to each new pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpProbe>,
+    /// Judges an object of the cluster once for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cel: Option<CelCheck>,
     /// How long it may take until it holds. Default: 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -393,6 +396,33 @@ pub struct HttpCheck {
     /// A text that the body must contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
+}
+
+/// Judges an object by an expression in CEL (cel.dev).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CelCheck {
+    /// What must be true of the object, which is called `object`.
+    #[schemars(length(min = 1))]
+    pub expression: String,
+    /// Which object. Default: the app's workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<CheckedObject>,
+}
+
+/// An object in the app's namespace, or one of a kind that has no namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckedObject {
+    /// Its API version, such as `kafka.strimzi.io/v1beta2`.
+    #[schemars(length(min = 1))]
+    pub api_version: String,
+    /// Its kind.
+    #[schemars(length(min = 1))]
+    pub kind: String,
+    /// Its name.
+    #[schemars(length(min = 1))]
+    pub name: String,
 }
 
 /// A certificate that is mounted from a Secret of the namespace.

@@ -125,9 +125,14 @@ fn words(page: &mut String, schema: &Value) {
     }
 }
 
-/// The table of choices that are told apart by the value of a field; nothing for another schema.
+/// The table of choices that are told apart by the value of a field, or by which fields are there; nothing for another
+/// schema.
 fn choices(page: &mut String, schema: &Value) {
-    let Some(options) = schema.get("oneOf").and_then(Value::as_array) else { return };
+    let options = schema.get("oneOf").or_else(|| schema.get("anyOf"));
+    let Some(options) = options.and_then(Value::as_array) else { return };
+    if !page.ends_with("\n\n") {
+        page.push('\n');
+    }
     page.push_str("| choice | fields | meaning |\n| --- | --- | --- |\n");
     for option in options {
         let mut choice = String::new();
@@ -139,6 +144,11 @@ fn choices(page: &mut String, schema: &Value) {
                 Some(word) => choice = format!("`{name}: {}`", plain(word)),
                 None => others.push(format!("`{name}` {}", type_text(field))),
             }
+        }
+        if choice.is_empty() {
+            let needed = option.get("required").and_then(Value::as_array);
+            let needed = needed.into_iter().flatten().filter_map(Value::as_str);
+            choice = needed.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         }
         let (others, meaning) = (others.join(", "), escape(text(option, "description")));
         let _infallible = writeln!(page, "| {choice} | {others} | {meaning} |");

@@ -312,20 +312,53 @@ pub enum UnitKind {
     Test,
 }
 
-/// A check that the agent makes of each new pod after its group became ready: through the API server, so that it needs no
-/// way of its own to the pods.
+/// A check that the agent makes after a group became ready: through the API server, so that it needs no way of its own to
+/// the pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// Its name within the app.
     pub name: String,
-    /// The container port asked.
-    pub port: u16,
-    /// The path for HTTP; a TCP connection otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpCheck>,
-    /// How long it may take until each pod answers well.
+    /// What is asked.
+    #[serde(flatten)]
+    pub question: Question,
+    /// How long it may take until it holds.
     pub timeout_seconds: u64,
+}
+
+/// What a check asks: pods each for itself, or once for the group. Told apart by the fields that are there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Question {
+    /// Whether something is true of an object; asked once for the group.
+    Cel {
+        /// What must be true of which object.
+        cel: CelCheck,
+    },
+    /// What each new pod answers by HTTP.
+    Http {
+        /// The container port asked.
+        port: u16,
+        /// What is asked for, and what is expected.
+        http: HttpCheck,
+    },
+    /// Whether each new pod takes connections.
+    Tcp {
+        /// The container port asked.
+        port: u16,
+    },
+}
+
+/// What must be true of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CelCheck {
+    /// The object.
+    pub object: ObjectRef,
+    /// The API version at which the expression knows it.
+    pub api_version: String,
+    /// An expression in CEL (cel.dev) about `object`.
+    pub expression: String,
 }
 
 /// What an HTTP check expects.

@@ -1,6 +1,6 @@
 //! Health of one object, by kind: rules after `kstatus`, without its known holes (research: gitops.md, section 5).
 
-mod rule;
+pub(crate) mod rule;
 
 pub use rule::mistake;
 

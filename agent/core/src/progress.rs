@@ -19,7 +19,7 @@ mod rollout;
 mod state;
 mod terms;
 
-pub use check::{Answer, Answers, Verdict};
+pub use check::{Answer, Answers, Subject, Verdict};
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use products::{ProductProgress, ProductState, products};
@@ -224,16 +224,14 @@ pub enum Effect {
         /// The autoscaler.
         reference: ObjectRef,
     },
-    /// Ask a pod whether a check of its app holds.
+    /// Ask whether a check of an app holds.
     Ask {
         /// The cluster.
         cluster: String,
-        /// Namespace of the pod.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Its uid, to which the answer belongs.
-        uid: String,
+        /// Whom the answer is about.
+        subject: Subject,
+        /// Namespace and name of the pod that is asked; `None` when it is no pod's to answer.
+        pod: Option<(String, String)>,
         /// What is asked.
         check: Check,
     },

@@ -1,4 +1,5 @@
-//! Asks a pod by way of the API server (`pods/proxy`): the agent needs no way of its own to the pods, on any network.
+//! Asks what checks ask: pods by way of the API server (`pods/proxy`), so that the agent needs no way of its own to them on
+//! any network, and the server itself for objects.
 //!
 //! What the app says and what the server says of the app are told apart by the server's own `Status` document. A check
 //! holds only by what the app did: a refusal for want of permission, or words that nobody knows, are no data.
@@ -9,9 +10,10 @@ use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
-use tidegate_core::desired::{Check, HttpCheck};
+use tidegate_core::desired::{CelCheck, HttpCheck};
 use tidegate_core::progress::Verdict;
 
+use super::Cluster;
 use crate::cause::chain;
 
 /// How long one question may take.
@@ -30,15 +32,40 @@ const DIAL: &str = "dial ";
 const CONNECTED: [&str; 4] =
     ["malformed HTTP", "EOF", "connection reset by peer", "transport connection broken"];
 
-/// Asks one pod.
-pub(super) async fn ask(client: &Client, namespace: &str, name: &str, check: &Check) -> Verdict {
-    let path = check.http.as_ref().map_or("/", |http| http.path.as_str());
-    let uri = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy{path}", check.port);
+/// Asks one pod by HTTP, or whether it takes connections.
+pub(super) async fn ask(
+    client: &Client,
+    (namespace, name): &(String, String),
+    port: u16,
+    http: Option<&HttpCheck>,
+) -> Verdict {
+    let path = http.map_or("/", |http| http.path.as_str());
+    let uri = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}");
     match tokio::time::timeout(DEADLINE, answer(client, &uri)).await {
-        Ok(Ok((status, body))) => judge(check.http.as_ref(), status, &body),
+        Ok(Ok((status, body))) => judge(http, status, &body),
         Ok(Err(why)) => Verdict::Unknown(why),
-        Err(_) => Verdict::Unknown(format!("no answer within {} s", DEADLINE.as_secs())),
+        Err(_) => late(),
     }
+}
+
+/// Asks the server for an object, whatever the watches say: what is old is no answer.
+pub(super) async fn about(cluster: &Cluster, check: &CelCheck) -> Verdict {
+    let look = async {
+        let served = cluster.kinds.readable(&check.api_version, &check.object.kind).await;
+        let Some(kind) = served.map_err(|gap| gap.message)? else {
+            return Err(format!("the server has no {} {}", check.api_version, check.object.kind));
+        };
+        cluster.fetch(&kind, &check.object).await.map_err(|error| error.gap().message)
+    };
+    match tokio::time::timeout(DEADLINE, look).await {
+        Ok(Ok(found)) => Verdict::of_object(check, found.as_ref()),
+        Ok(Err(why)) => Verdict::Unknown(why),
+        Err(_) => late(),
+    }
+}
+
+fn late() -> Verdict {
+    Verdict::Unknown(format!("no answer within {} s", DEADLINE.as_secs()))
 }
 
 async fn answer(client: &Client, uri: &str) -> Result<(u16, String), String> {

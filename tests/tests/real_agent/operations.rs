@@ -41,7 +41,8 @@ spec:
   apps:
     - {name: import, kind: task, image: \"import:1.0.0\"}
     - {name: store, image: \"store:1.0.0-slow-1s\", after: [import]}
-    - {name: front, image: \"front:1.0.0-slow-1s\", workload: Deployment, ports: [{name: http, port: 8080}]}
+    - {name: front, image: \"front:1.0.0-slow-1s\", workload: Deployment, ports: [{name: http, port: 8080}],
+       checks: [{name: whole, cel: {expression: \"object.status.readyReplicas == object.spec.replicas\"}}]}
     - {name: probe, image: \"probe:1.0.0-slow-1s\", workload: DaemonSet}
   sizes:
     - {name: small, apps: {store: {replicas: 4}, front: {replicas: 4}}}

@@ -13,7 +13,8 @@ const OBJECT: &str = "object";
 pub fn mistake(expression: &str) -> Option<String> {
     let program = match Program::compile(expression) {
         Ok(program) => program,
-        Err(errors) => return Some(errors.to_string()),
+        // The lines after the first draw where it is, which the place of a finding says.
+        Err(errors) => return errors.to_string().lines().next().map(str::to_owned),
     };
     let names = program.references();
     let unknown = names.variables().into_iter().find(|name| *name != OBJECT);
@@ -27,30 +28,39 @@ pub(super) fn judge(rule: &HealthRule, object: &Object) -> Health {
     let is_so = |expression: &Option<String>| expression.as_ref().map(|it| holds(it, object));
     match is_so(&rule.progressing) {
         Some(Ok(true)) => return Health::progressing("is on its way by its rule"),
-        Some(Err(why)) => return Health::progressing(why),
+        Some(Err(why)) => return unclear(&why),
         Some(Ok(false)) | None => {}
     }
     match is_so(&rule.failed) {
         Some(Ok(true)) => return Health::Failed("has failed by its rule".to_owned()),
-        Some(Err(why)) => return Health::progressing(why),
+        Some(Err(why)) => return unclear(&why),
         Some(Ok(false)) | None => {}
     }
     match is_so(&rule.healthy) {
         Some(Ok(false)) => Health::progressing("is not healthy by its rule"),
-        Some(Err(why)) => Health::progressing(why),
+        Some(Err(why)) => unclear(&why),
         Some(Ok(true)) | None => Health::Healthy,
     }
 }
 
-fn holds(expression: &str, object: &Object) -> Result<bool, String> {
+fn unclear(why: &str) -> Health {
+    Health::progressing(format!("its rule {why}"))
+}
+
+/// Whether an expression is true of an object.
+///
+/// # Errors
+///
+/// Why nobody can say, to be read after what the expression is called.
+pub(crate) fn holds(expression: &str, object: &Object) -> Result<bool, String> {
     let program = Program::compile(expression).map_err(|errors| errors.to_string())?;
     let value = cel::to_value(object.value()).map_err(|error| error.to_string())?;
     let mut context = Context::default();
     context.add_variable_from_value(OBJECT, value);
     match program.execute(&context) {
         Ok(Value::Bool(holds)) => Ok(holds),
-        Ok(_) => Err("its rule gives neither true nor false".to_owned()),
-        Err(error) => Err(format!("its rule cannot be worked out yet: {error}")),
+        Ok(_) => Err("gives neither true nor false".to_owned()),
+        Err(error) => Err(format!("cannot be worked out yet: {error}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Checks of an app after a group: each new pod is asked until it answers as it should.
+//! Checks of an app after a group: each new pod is asked until it answers as it should, and an object until it is as it should.
 //!
 //! An answer is one of three: it holds, it fails, or nobody knows. No data is never success. Answers are not recorded, only
 //! that all held: an agent that was killed asks again.
@@ -9,13 +9,15 @@ use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
 use super::{Decision, Effect, after};
-use crate::desired::Check;
+use crate::desired::{CelCheck, Check, Question};
+use crate::health::{self, rule};
+use crate::object::{Object, ObjectRef};
 use crate::pod::Pod;
 
-/// Seconds until a pod that did not answer well is asked again.
+/// Seconds until who did not answer well is asked again.
 const AGAIN_SECONDS: u64 = 2;
 
-/// What asking a pod gave.
+/// What asking gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It answered as it should.
@@ -26,7 +28,34 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// What asking a pod gave, and when.
+impl Verdict {
+    /// What is to be said of an object that was asked for just now; `None` when the server has none of this name.
+    pub fn of_object(check: &CelCheck, found: Option<&Object>) -> Self {
+        let Some(object) = found else {
+            return Self::Fails(format!("{} does not exist", check.object));
+        };
+        // A status of an earlier generation says nothing of this one.
+        if !health::is_observed(object) {
+            return Self::Unknown(format!("{}: its controller has not seen it yet", check.object));
+        }
+        match rule::holds(&check.expression, object) {
+            Ok(true) => Self::Holds,
+            Ok(false) => Self::Fails(format!("{}: `{}` is false", check.object, check.expression)),
+            Err(why) => Self::Unknown(format!("{}: `{}` {why}", check.object, check.expression)),
+        }
+    }
+}
+
+/// Whom an answer is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A pod, by its uid.
+    Pod(String),
+    /// The group of a workload that is open.
+    Group(ObjectRef),
+}
+
+/// What asking gave, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What it gave.
@@ -35,45 +64,55 @@ pub struct Answer {
     pub at: Timestamp,
 }
 
-/// The latest answers, by uid of the pod and name of the check.
-pub type Answers = BTreeMap<(String, String), Answer>;
+/// The latest answers, by whom they are about and name of the check.
+pub type Answers = BTreeMap<(Subject, String), Answer>;
 
 /// How the checks of a group stand.
 pub(super) enum Standing<'a> {
-    /// Each pod answered each check well.
+    /// Each was answered well.
     Hold,
     /// Some are still to be asked, or to answer better.
     Open(Decision),
     /// One check had its time.
     Late {
         check: &'a Check,
-        /// Pods that did not answer well, with why.
-        pods: Vec<(&'a Pod, String)>,
-        /// Whether no pod was ever heard to fail it: nobody knows.
+        /// Why it does not hold; by pod, when pods are asked.
+        missing: Vec<(Option<&'a Pod>, String)>,
+        /// Whether nobody was heard to fail it: nobody knows.
         is_unknown: bool,
     },
 }
 
 /// Looks at the answers of pods that are ready since `ready_at`.
 pub(super) fn standing<'a>(
-    cluster: &str,
+    workload: &ObjectRef,
     checks: &'a [Check],
     pods: &[&'a Pod],
     answers: &Answers,
     (ready_at, now): (Timestamp, Timestamp),
 ) -> Standing<'a> {
     // What was answered before all were ready says nothing of now.
-    let answer = |check: &Check, pod: &Pod| {
-        let key = (pod.uid.clone(), check.name.clone());
+    let answer = |check: &Check, subject: &Subject| {
+        let key = (subject.clone(), check.name.clone());
         answers.get(&key).filter(|answer| answer.at >= ready_at)
     };
     let mut all = Decision::default();
     let mut is_open = false;
     for check in checks {
-        let mut waiting: Vec<(&Pod, String)> = Vec::new();
+        let mut waiting: Vec<(Option<&Pod>, String)> = Vec::new();
         let mut is_unknown = true;
-        for pod in pods {
-            let given = answer(check, pod);
+        let asked: Vec<Option<&Pod>> = match check.question {
+            Question::Cel { .. } => vec![None],
+            Question::Http { .. } | Question::Tcp { .. } => {
+                pods.iter().copied().map(Some).collect()
+            }
+        };
+        for pod in &asked {
+            let subject = pod.map_or_else(
+                || Subject::Group(workload.clone()),
+                |pod| Subject::Pod(pod.uid.clone()),
+            );
+            let given = answer(check, &subject);
             let why = match given.map(|it| &it.verdict) {
                 Some(Verdict::Holds) => continue,
                 Some(Verdict::Fails(why)) => {
@@ -88,10 +127,9 @@ pub(super) fn standing<'a>(
             all.next = [all.next, again].into_iter().flatten().min();
             if again.is_none() {
                 all.effects.push(Effect::Ask {
-                    cluster: cluster.to_owned(),
-                    namespace: pod.namespace.clone(),
-                    name: pod.name.clone(),
-                    uid: pod.uid.clone(),
+                    cluster: workload.cluster.clone(),
+                    subject,
+                    pod: pod.map(|pod| (pod.namespace.clone(), pod.name.clone())),
                     check: check.clone(),
                 });
             }
@@ -101,15 +139,15 @@ pub(super) fn standing<'a>(
         }
         let deadline = after(ready_at, check.timeout_seconds);
         if now >= deadline {
-            return Standing::Late { check, pods: waiting, is_unknown };
+            return Standing::Late { check, missing: waiting, is_unknown };
         }
         is_open = true;
         all.next = [all.next, Some(deadline)].into_iter().flatten().min();
         let reason = waiting.iter().map(|(_, why)| why.as_str()).find(|why| !why.is_empty());
         let finding = Finding::note("RELEASE/CHECKING")
             .with("check", &check.name)
-            .with("answered", (pods.len() - waiting.len()).to_string())
-            .with("pods", pods.len().to_string())
+            .with("answered", (asked.len() - waiting.len()).to_string())
+            .with("asked", asked.len().to_string())
             .with("reason", reason.unwrap_or_default());
         all.waits.push(finding);
     }
@@ -134,12 +172,21 @@ mod tests {
         Pod::of(&Object::new(json!({"metadata": {"name": uid, "namespace": "shop", "uid": uid}})))
     }
 
+    fn workload() -> ObjectRef {
+        ObjectRef {
+            cluster: "room-a".to_owned(),
+            group: "apps".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        }
+    }
+
     /// Two checks, two pods, and what was answered: `check/pod` to verdict and seconds since the group was ready.
     fn told(given: &[(&str, Verdict, i64)], now: i64) -> String {
         let check = |name: &str, timeout_seconds| Check {
             name: name.to_owned(),
-            port: 80,
-            http: None,
+            question: Question::Tcp { port: 80 },
             timeout_seconds,
         };
         let checks = [check("login", 30), check("port", 60)];
@@ -147,21 +194,23 @@ mod tests {
         let answers = given.iter().map(|(key, verdict, at)| {
             let (check, pod) = key.split_once('/').unwrap();
             let answer = Answer { verdict: verdict.clone(), at: later(*at) };
-            ((pod.to_owned(), check.to_owned()), answer)
+            ((Subject::Pod(pod.to_owned()), check.to_owned()), answer)
         });
         let pods: Vec<&Pod> = pods.iter().collect();
-        match standing("room-a", &checks, &pods, &answers.collect(), (READY, later(now))) {
+        match standing(&workload(), &checks, &pods, &answers.collect(), (READY, later(now))) {
             Standing::Hold => "hold".to_owned(),
             Standing::Open(decision) => {
                 let asked = decision.effects.iter().map(|effect| {
-                    let Effect::Ask { uid, check, .. } = effect else { panic!("{effect:?}") };
+                    let Effect::Ask { subject: Subject::Pod(uid), check, .. } = effect else {
+                        panic!("{effect:?}")
+                    };
                     format!("{}/{uid}", check.name)
                 });
                 let next = decision.next.map(Timestamp::as_second).unwrap_or_default();
                 format!("ask [{}], next at {next}", asked.collect::<Vec<_>>().join(" "))
             }
-            Standing::Late { check, pods, is_unknown } => {
-                let why = pods.iter().map(|(pod, why)| format!("{}: {why}", pod.uid));
+            Standing::Late { check, missing, is_unknown } => {
+                let why = missing.iter().map(|(pod, why)| format!("{}: {why}", pod.unwrap().uid));
                 let why = why.collect::<Vec<_>>().join(", ");
                 format!("{} late [{why}]{}", check.name, if is_unknown { ", unknown" } else { "" })
             }
@@ -193,5 +242,62 @@ mod tests {
         assert_eq!(told(&both, 30), "login late [a: may not, b: may not], unknown");
         let before = ["login/a", "login/b", "port/a", "port/b"].map(|it| (it, Verdict::Holds, -1));
         assert_eq!(told(&before, 0), "ask [login/a login/b port/a port/b], next at 30");
+    }
+
+    #[test]
+    fn an_object_is_asked_for_once_by_group_and_what_is_said_of_it_counts_for_this_workload_only() {
+        let cel = CelCheck {
+            object: workload(),
+            api_version: "apps/v1".to_owned(),
+            expression: "true".to_owned(),
+        };
+        let question = Question::Cel { cel };
+        let checks = [Check { name: "whole".to_owned(), question, timeout_seconds: 30 }];
+        let (one, two) = (pod("a"), pod("b"));
+        let stands = |answers: &Answers, now| match standing(
+            &workload(),
+            &checks,
+            &[&one, &two],
+            answers,
+            (READY, later(now)),
+        ) {
+            Standing::Hold => "hold".to_owned(),
+            Standing::Open(decision) => format!("asks {}", decision.effects.len()),
+            Standing::Late { missing, is_unknown, .. } => format!("late {missing:?} {is_unknown}"),
+        };
+        let of = |object: ObjectRef, verdict| {
+            let answer = Answer { verdict, at: later(1) };
+            Answers::from([((Subject::Group(object), "whole".to_owned()), answer)])
+        };
+        assert_eq!(stands(&Answers::new(), 0), "asks 1");
+        assert_eq!(stands(&of(workload(), Verdict::Holds), 2), "hold");
+        let other = ObjectRef { cluster: "room-b".to_owned(), ..workload() };
+        assert_eq!(stands(&of(other, Verdict::Holds), 2), "asks 1");
+        let fails = of(workload(), Verdict::Fails("no".to_owned()));
+        assert_eq!(stands(&fails, 30), "late [(None, \"no\")] false");
+    }
+
+    #[test]
+    fn an_object_holds_only_when_the_expression_is_true_of_its_present_generation() {
+        let cel = CelCheck {
+            object: workload(),
+            api_version: "apps/v1".to_owned(),
+            expression: "object.status.readyReplicas >= 2".to_owned(),
+        };
+        let said = |status: serde_json::Value| {
+            let object = Object::new(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "web", "generation": 3}, "status": status}));
+            Verdict::of_object(&cel, Some(&object))
+        };
+        assert_eq!(said(json!({"observedGeneration": 3, "readyReplicas": 2})), Verdict::Holds);
+        let few = said(json!({"observedGeneration": 3, "readyReplicas": 1}));
+        let why = "Deployment shop/web: `object.status.readyReplicas >= 2` is false";
+        assert_eq!(few, Verdict::Fails(why.to_owned()));
+        let stale = said(json!({"observedGeneration": 2, "readyReplicas": 2}));
+        assert!(matches!(stale, Verdict::Unknown(_)), "{stale:?}");
+        let no_data = said(json!({"observedGeneration": 3}));
+        assert!(matches!(no_data, Verdict::Unknown(_)), "{no_data:?}");
+        let absent = Verdict::of_object(&cel, None);
+        assert_eq!(absent, Verdict::Fails("Deployment shop/web does not exist".to_owned()));
     }
 }

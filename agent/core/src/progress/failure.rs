@@ -86,18 +86,24 @@ pub(super) fn check(
     code: &str,
     workload: &ObjectRef,
     check: &Check,
-    pods: &[(&Pod, String)],
+    missing: &[(Option<&Pod>, String)],
 ) -> Failure {
-    let told = pods.iter().map(|(pod, why)| PodFailure {
-        pod: pod.full_name(),
-        uid: pod.uid.clone(),
-        reason: check.name.clone(),
-        message: why.clone(),
-        log: Vec::new(),
-        events: Vec::new(),
+    let told = missing.iter().filter_map(|(pod, why)| {
+        let pod = (*pod)?;
+        Some(PodFailure {
+            pod: pod.full_name(),
+            uid: pod.uid.clone(),
+            reason: check.name.clone(),
+            message: why.clone(),
+            log: Vec::new(),
+            events: Vec::new(),
+        })
     });
     let pods: Vec<PodFailure> = told.collect();
-    let reason = pods.iter().map(|pod| format!("{}: {}", pod.pod, pod.message));
+    let reason = missing.iter().map(|(pod, why)| match pod {
+        Some(pod) => format!("{}: {why}", pod.full_name()),
+        None => why.clone(),
+    });
     let args = [
         ("object", workload.to_string()),
         ("check", check.name.clone()),

@@ -314,12 +314,12 @@ impl Rolling<'_> {
         Decision::event(Event::GroupDone { step, group: number })
     }
 
-    /// Asks the pods what the app's checks ask, until all answer well or one check had its time.
+    /// Asks what the app's checks ask, until all is answered well or one check had its time.
     fn check(&self, new: &[&Pod], open: &OpenGroup, ready_at: Timestamp) -> Decision {
-        let (cluster, checks) = (&self.step.cluster, &self.rollout.checks);
+        let (workload, checks) = (&self.rollout.workload, &self.rollout.checks);
         let times = (ready_at, self.now);
         let ready: Vec<&Pod> = new.iter().copied().filter(|pod| pod.is_ready()).collect();
-        match check::standing(cluster, checks, &ready, &self.observed.answers, times) {
+        match check::standing(workload, checks, &ready, &self.observed.answers, times) {
             Standing::Hold => {
                 Decision::event(Event::GroupChecked { step: self.id(), group: open.group })
             }
@@ -329,12 +329,12 @@ impl Rolling<'_> {
                 }
                 decision
             }
-            Standing::Late { check, pods, is_unknown } => {
+            Standing::Late { check, missing, is_unknown } => {
                 let code =
                     if is_unknown { "RELEASE/CHECK_UNKNOWN" } else { "RELEASE/CHECK_FAILED" };
                 // They are ready: another try asks them again.
                 self.by_rule("checkFailed", open, Vec::new()).unwrap_or_else(|| {
-                    let failure = failure::check(code, &self.rollout.workload, check, &pods);
+                    let failure = failure::check(code, workload, check, &missing);
                     self.fail(Some(open.group), failure)
                 })
             }

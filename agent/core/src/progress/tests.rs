@@ -10,7 +10,7 @@ use super::*;
 use crate::approval::{ApprovalScope, VerifiedApproval};
 use crate::autoscaler;
 use crate::change::{ChangeSet, Confidence};
-use crate::desired::{DesiredObject, Layer, Owner, UnitId};
+use crate::desired::{DesiredObject, Layer, Owner, Question, UnitId};
 use crate::digest::Digest;
 use crate::driver;
 use crate::gate::{Evidence, GatePolicy, reopened};
@@ -360,10 +360,11 @@ impl World {
                     self.control();
                 }
             }
-            Effect::Ask { uid, check, .. } => {
+            Effect::Ask { subject, check, .. } => {
+                let Subject::Pod(uid) = &subject else { panic!("{subject:?}") };
                 self.asked.push(uid.clone());
                 let answer = Answer { verdict: self.verdict.clone(), at: self.now };
-                self.answers.insert((uid, check.name), answer);
+                self.answers.insert((subject, check.name), answer);
             }
             Effect::Hold { reference, pods } => {
                 self.patch(&reference, |it| Some(autoscaler::hold(it, pods)));
@@ -606,7 +607,8 @@ fn checked(kind: &str, driver: Driver, sizes: &[u32]) -> World {
     let mut world = World::new(kind, driver, sizes, false);
     if let Some(rollout) = &mut world.plan.content.waves[0].steps[0].rollout {
         let name = "login".to_owned();
-        rollout.checks = vec![Check { name, port: 80, http: None, timeout_seconds: 10 }];
+        rollout.checks =
+            vec![Check { name, question: Question::Tcp { port: 80 }, timeout_seconds: 10 }];
     }
     world
 }

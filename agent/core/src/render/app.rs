@@ -1,11 +1,12 @@
 //! An app: all its objects, and the unit that tasks and groups speak of.
 
 use serde_json::{Value, json};
-use tidegate_schema::app::{AppKind, Workload};
+use tidegate_schema::app::{self, AppKind, Workload};
 use tidegate_schema::scalar::{Duration, PortReference};
 
-use crate::desired::{Asked, Check, HttpCheck, Layer, Unit, UnitId, UnitKind};
+use crate::desired::{Asked, CelCheck, Check, HttpCheck, Layer, Question, Unit, UnitId, UnitKind};
 use crate::digest::Digest;
+use crate::object::ObjectRef;
 use crate::render::scope::{Draft, Part, Scope};
 use crate::render::{config, network, task, workload};
 use crate::site::{PlacedApp, Placement};
@@ -49,6 +50,8 @@ fn main<'a>(scope: &'a Scope<'a>, placement: &Placement, app: &'a PlacedApp) -> 
 /// The unit of an app, which tasks and groups speak of.
 pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) -> Unit {
     let template = workload::pod_template(scope, app);
+    let workload = main(scope, placement, app).reference;
+    let checks = if app.idle.is_none() { checks(app, &workload) } else { Vec::new() };
     let request = |name: &str| {
         let pointer = format!("/spec/containers/0/resources/requests/{name}");
         template.pointer(&pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -67,7 +70,7 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
         solution: scope.deployment.solution.clone(),
         version: scope.deployment.version.to_string(),
         kind: unit_kind(app.app.kind),
-        workload: main(scope, placement, app).reference,
+        workload,
         image: scope.running_image(app, app.idle.as_deref()),
         replicas: app.replicas,
         cpu: request("cpu"),
@@ -77,7 +80,7 @@ pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) ->
             .filter_map(|name| Some((name.clone(), app.parameters.get(name)?.shown())))
             .collect(),
         after: app.app.after.iter().filter(is_here).map(ToString::to_string).collect(),
-        checks: if app.idle.is_none() { checks(app) } else { Vec::new() },
+        checks,
         offline: app.idle.is_some(),
     }
 }
@@ -95,24 +98,39 @@ pub(super) fn inputs(template: &Value) -> Digest {
 /// How long a check may take until it holds, unless it says so.
 const CHECK_SECONDS: u64 = 30;
 
-fn checks(app: &PlacedApp) -> Vec<Check> {
+fn checks(app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
     let number = |port: &PortReference| port_number(app, port);
+    let about = |cel: &app::CelCheck| {
+        let (expression, mut object) = (cel.expression.clone(), workload.clone());
+        let Some(named) = &cel.object else {
+            // Only standard apps have checks, and their workloads are all of this group.
+            let api_version = "apps/v1".to_owned();
+            return CelCheck { object, api_version, expression };
+        };
+        let group = named.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        (object.group, object.kind) = (group.to_owned(), named.kind.clone());
+        object.name.clone_from(&named.name);
+        CelCheck { object, api_version: named.api_version.clone(), expression }
+    };
     app.app
         .checks
         .iter()
         .filter_map(|check| {
             let name = check.name.to_string();
             let timeout_seconds = check.timeout.map_or(CHECK_SECONDS, Duration::seconds);
-            if let Some(http) = &check.http {
+            let question = if let Some(http) = &check.http {
                 let status = http.status.unwrap_or(200);
                 let (path, contains) = (http.path.clone(), http.contains.clone());
-                let http_check = HttpCheck { path, status, contains };
-                let port = number(&http.port)?;
-                Some(Check { name, port, http: Some(http_check), timeout_seconds })
+                Question::Http {
+                    port: number(&http.port)?,
+                    http: HttpCheck { path, status, contains },
+                }
+            } else if let Some(cel) = &check.cel {
+                Question::Cel { cel: about(cel) }
             } else {
-                let port = number(&check.tcp.as_ref()?.port)?;
-                Some(Check { name, port, http: None, timeout_seconds })
-            }
+                Question::Tcp { port: number(&check.tcp.as_ref()?.port)? }
+            };
+            Some(Check { name, question, timeout_seconds })
         })
         .collect()
 }

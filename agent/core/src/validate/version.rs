@@ -130,6 +130,12 @@ impl Checker<'_> {
             if let Some(tcp) = &check.tcp {
                 self.port(app, &tcp.port, &format!("{path}.checks[{index}].tcp.port"));
             }
+            let expression = check.cel.as_ref().map(|cel| cel.expression.as_str());
+            if let Some(reason) = expression.and_then(health::mistake) {
+                let finding = Finding::error("VERSION/CHECK_EXPRESSION").with("app", &app.name);
+                let finding = finding.with("check", &check.name).with("reason", reason);
+                self.report(finding, &format!("{path}.checks[{index}].cel.expression"));
+            }
         }
         self.volumes(app, path);
         if app.kind != AppKind::Standard && (app.ordered || !app.checks.is_empty()) {
