@@ -100,6 +100,14 @@ pub struct Hands<'a> {
     pub inventory: &'a mut Inventory,
 }
 
+/// A check that is to be asked, of whom, and about whom the answer is.
+struct Question {
+    cluster: String,
+    subject: Subject,
+    pod: Option<(String, String)>,
+    check: Check,
+}
+
 /// An object to be applied.
 struct Write {
     step: String,
@@ -437,7 +445,7 @@ impl Running {
                     continue;
                 }
                 Effect::Ask { cluster, subject, pod, check } => {
-                    questions.push((cluster, subject, pod, check));
+                    questions.push(Question { cluster, subject, pod, check });
                     continue;
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
@@ -490,15 +498,10 @@ impl Running {
     }
 
     /// Asks side by side, and remembers what was answered.
-    async fn ask(
-        &mut self,
-        questions: Vec<(String, Subject, Option<(String, String)>, Check)>,
-        hands: &Hands<'_>,
-        now: Timestamp,
-    ) -> bool {
+    async fn ask(&mut self, questions: Vec<Question>, hands: &Hands<'_>, now: Timestamp) -> bool {
         let sent: Vec<BoxFuture<'_, _>> = questions
             .into_iter()
-            .filter_map(|(cluster, subject, pod, check)| {
+            .filter_map(|Question { cluster, subject, pod, check }| {
                 let cluster = hands.clusters.get(&cluster)?;
                 let answer = async move {
                     let verdict = cluster.check(pod.as_ref(), &check).await;

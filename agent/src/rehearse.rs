@@ -240,13 +240,7 @@ async fn play(mut script: Script) -> Result<Ending, Error> {
         }
         None => None,
     };
-    if !first.is_over {
-        script.limits.push(Finding::warning("REHEARSAL/NOT_ENDED"));
-        script.limits.extend(first.waits.iter().cloned());
-    }
-    script.limits.push(Finding::note("REHEARSAL/UNKNOWABLE"));
-    script.limits.sort();
-    script.limits.dedup();
+    let limits = limits(script.limits, &first);
     let clusters = rooms.iter().map(|(name, room)| (name.clone(), described(room))).collect();
     Ok(Ending::Rehearsed(Box::new(Rehearsal {
         site: plan.content.site.clone(),
@@ -263,8 +257,20 @@ async fn play(mut script: Script) -> Result<Ending, Error> {
         run: run_of(first),
         failing,
         differs,
-        limits: script.limits,
+        limits,
     })))
+}
+
+/// What the report does not show, in order and once.
+fn limits(mut found: Vec<Finding>, first: &Played) -> Vec<Finding> {
+    if !first.is_over {
+        found.push(Finding::warning("REHEARSAL/NOT_ENDED"));
+        found.extend(first.waits.iter().cloned());
+    }
+    found.push(Finding::note("REHEARSAL/UNKNOWABLE"));
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn run_of(played: Played) -> Run {

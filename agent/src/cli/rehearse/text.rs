@@ -209,11 +209,14 @@ fn pods(run: &Run, printer: &Printer) -> Vec<String> {
     lines
 }
 
+/// Apps with how their pods came and went.
+type Counted<'a> = Vec<(&'a String, &'a Vec<PodCount>)>;
+
 /// A line for each app that had no pods, and those that had some.
 pub(super) fn made_and_changed<'a>(
     run: &'a Run,
     printer: &Printer,
-) -> (Vec<Vec<String>>, Vec<(&'a String, &'a Vec<PodCount>)>) {
+) -> (Vec<Vec<String>>, Counted<'a>) {
     let is_made = |counts: &[PodCount]| counts.iter().all(|count| count.old == 0);
     let (made, changed): (Vec<_>, Vec<_>) =
         run.pods.iter().partition(|(_, counts)| is_made(counts));
