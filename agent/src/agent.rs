@@ -48,7 +48,7 @@ use crate::cause::chain;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::earlier;
-use crate::execute::{Advance, Hands, Running, fold_inventory};
+use crate::execute::{Advance, Checks, Hands, Running, fold_inventory};
 use crate::handle::{Handle, Notice, Request};
 use crate::journal::{
     self, Fact, InventoryChange, Journal, ReleaseRow, Signer, StoredApproval, fact,
@@ -93,6 +93,8 @@ pub struct Parts {
     pub interval: Duration,
     /// Clients of clusters by name, before the documents are asked.
     pub connector: Connector,
+    /// Who answers the checks of apps.
+    pub checks: Checks,
     /// How images are looked up.
     pub images: Images,
     /// How long old records are kept.
@@ -136,6 +138,7 @@ pub struct Agent {
     clock: Clock,
     interval: Duration,
     connector: Connector,
+    checks: Checks,
     clusters: BTreeMap<String, Cluster>,
     connection_gaps: BTreeMap<String, Gap>,
     publisher: Publisher,
@@ -201,8 +204,18 @@ impl Agent {
     ///
     /// When the journal cannot be read.
     pub async fn open(parts: Parts) -> Result<(Self, Handle)> {
-        let Parts { source, data, journal, dns, clock, interval, connector, mut images, retention } =
-            parts;
+        let Parts {
+            source,
+            data,
+            journal,
+            dns,
+            clock,
+            interval,
+            connector,
+            checks,
+            mut images,
+            retention,
+        } = parts;
         images.remember(journal.fact(fact::IMAGES).await?.unwrap_or_default());
         let publisher = Publisher::start(dns, &journal, data.join("zones.json")).await?;
         let releases = journal.releases(20).await?;
@@ -234,6 +247,7 @@ impl Agent {
             clock,
             interval,
             connector,
+            checks,
             clusters: BTreeMap::new(),
             connection_gaps: BTreeMap::new(),
             publisher,
@@ -738,6 +752,7 @@ impl Agent {
         let mut hands = Hands {
             journal: &self.journal,
             clusters: &self.clusters,
+            checks: self.checks,
             publisher: &mut self.publisher,
             inventory: &mut self.inventory,
         };
@@ -874,6 +889,7 @@ impl Agent {
         let mut hands = Hands {
             journal: &self.journal,
             clusters: &self.clusters,
+            checks: self.checks,
             publisher: &mut self.publisher,
             inventory: &mut self.inventory,
         };
@@ -928,6 +944,7 @@ impl Agent {
         let mut hands = Hands {
             journal: &self.journal,
             clusters: &self.clusters,
+            checks: self.checks,
             publisher: &mut self.publisher,
             inventory: &mut self.inventory,
         };

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::client::{Client, Error};
 use tidegate::clock::Clock;
+use tidegate::execute::Checks;
 use tidegate::http::{self, Options};
 use tidegate::journal::Journal;
 use tidegate::sandboxes::Sandboxes;
@@ -88,6 +89,7 @@ impl Stage {
             clock: Clock::system(),
             interval: Duration::from_secs(1),
             connector: Sandboxes::default().connector(),
+            checks: Checks::Asked,
             images: Images::off(),
             retention: RETENTION,
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::clock::Clock;
+use tidegate::execute::Checks;
 use tidegate::handle::Handle;
 use tidegate::journal::{Journal, ReleaseRow};
 use tidegate::sandboxes::Sandboxes;
@@ -56,6 +57,7 @@ async fn run(bare: &Path, data: &Path, sandboxes: &Sandboxes, wanted: fn(&Status
         clock: Clock::system(),
         interval: Duration::from_secs(1),
         connector: sandboxes.connector(),
+        checks: Checks::Asked,
         images: Images::off(),
         retention: RETENTION,
     };

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::clock::Clock;
+use tidegate::execute::Checks;
 use tidegate::handle::Handle;
 use tidegate::journal::Journal;
 use tidegate::source::{
@@ -242,6 +243,7 @@ async fn start(faults: &Arc<Faults>) -> (Place, Running, String) {
         clock: Clock::system(),
         interval: Duration::from_millis(500),
         connector: Arc::new(move |_, _| Some(client.clone())),
+        checks: Checks::Asked,
         images: Images::off(),
         retention: RETENTION,
     };

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::cluster::client_of_kubeconfig;
 use crate::config::{AgentArgs, Config};
 use crate::dns::{Counters, DnsServer};
+use crate::execute::Checks;
 use crate::http::{self, Count};
 use crate::journal::Journal;
 use crate::registry::Registries;
@@ -73,6 +74,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         clock: Clock::system(),
         interval: config.poll_interval,
         connector: connector(&config, args.sandbox).await?,
+        checks: Checks::Asked,
         images: images(&config)?,
         retention: config.retention,
     };

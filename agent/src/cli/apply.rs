@@ -17,6 +17,7 @@ use super::report::Sources;
 use super::status::{condition, tasks};
 use crate::agent::{Agent, Connector, Parts, RETENTION};
 use crate::clock::Clock;
+use crate::execute::Checks;
 use crate::handle::Handle;
 use crate::journal::{Journal, StoredApproval};
 use crate::sandboxes::Sandboxes;
@@ -76,6 +77,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         clock: Clock::system(),
         interval: Duration::from_secs(5),
         connector: if args.sandbox { sandboxes.connector() } else { nothing },
+        checks: Checks::Asked,
         images: args.lookup.images()?,
         retention: RETENTION,
     };

@@ -25,6 +25,7 @@ use crate::agent::{Agent, Images, Parts, RETENTION};
 use crate::approve::{self, Word};
 use crate::clock::Clock;
 use crate::dns::DnsServer;
+use crate::execute::Checks;
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::signature::{self, KeyPair};
@@ -110,6 +111,7 @@ impl Stage {
             clock: clock.clone(),
             interval: Duration::from_secs(5),
             connector: Arc::new(move |name, _| own.get(name).cloned()),
+            checks: Checks::Asked,
             images: Images::off(),
             retention: RETENTION,
         };

@@ -26,6 +26,7 @@ use crate::agent::{Agent, Connector, Images, Parts, RETENTION};
 use crate::approve::{self, Word};
 use crate::clock::Clock;
 use crate::cluster::client_of_sandbox;
+use crate::execute::Checks;
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::signature::{self, KeyPair};
@@ -161,6 +162,7 @@ impl Stage {
             clock: clock.clone(),
             interval: POLL,
             connector: connector(&sandboxes)?,
+            checks: Checks::TakenToHold,
             images: props.images,
             retention: RETENTION,
         };

@@ -16,6 +16,7 @@ use tidegate::agent::{Agent, Images, Parts, RETENTION};
 use tidegate::cli::{Terminal, typed};
 use tidegate::clock::Clock;
 use tidegate::dns::{DnsServer, ask};
+use tidegate::execute::Checks;
 use tidegate::handle::Handle;
 use tidegate::journal::Journal;
 use tidegate::signature::{CommitKey, KeyPair, generate_key};
@@ -139,6 +140,7 @@ impl Stage {
             clock: clock.clone(),
             interval: POLL_SOURCE,
             connector: connector(&rooms, &clock, &data),
+            checks: Checks::Asked,
             images: Images::off(),
             retention: RETENTION,
         };
