@@ -483,11 +483,12 @@ impl Cluster {
     pub async fn check(&self, pod: Option<&(String, String)>, check: &Check) -> Verdict {
         match (&check.question, pod) {
             (Question::Cel { cel }, _) => ask::about(self, cel).await,
+            (Question::Exec { exec }, Some(pod)) => ask::execute(&self.client, pod, exec).await,
             (Question::Http { port, http }, Some(pod)) => {
                 ask::ask(&self.client, pod, *port, Some(http)).await
             }
             (Question::Tcp { port }, Some(pod)) => ask::ask(&self.client, pod, *port, None).await,
-            (Question::Http { .. } | Question::Tcp { .. }, None) => {
+            (Question::Exec { .. } | Question::Http { .. } | Question::Tcp { .. }, None) => {
                 Verdict::Unknown("there is no pod to ask".to_owned())
             }
         }

@@ -360,7 +360,7 @@ pub struct Volume {
     pub owner: Option<u32>,
 }
 
-/// What the agent checks after each group: exactly one of `http`, `tcp` and `cel`.
+/// What the agent checks after each group: exactly one of `http`, `tcp`, `exec` and `cel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Check {
@@ -372,6 +372,9 @@ pub struct Check {
     /// Connects to each new pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpProbe>,
+    /// Executes a command in each new pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecCheck>,
     /// Judges an object of the cluster once for the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cel: Option<CelCheck>,
@@ -394,6 +397,18 @@ pub struct HttpCheck {
     #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
     /// A text that the body must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+}
+
+/// Executes a command in the app's container, which must end with 0 within 10 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecCheck {
+    /// The program and its arguments. It changes nothing: it may be executed many times.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// A text that it must write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
 }

@@ -335,6 +335,11 @@ pub enum Question {
         /// What must be true of which object.
         cel: CelCheck,
     },
+    /// How a command ends in each new pod.
+    Exec {
+        /// What is executed, and what is expected.
+        exec: ExecCheck,
+    },
     /// What each new pod answers by HTTP.
     Http {
         /// The container port asked.
@@ -347,6 +352,19 @@ pub enum Question {
         /// The container port asked.
         port: u16,
     },
+}
+
+/// A command in a container, which must end with 0.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecCheck {
+    /// The container.
+    pub container: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// A text that it must write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
 }
 
 /// What must be true of an object.

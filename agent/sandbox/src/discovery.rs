@@ -185,6 +185,7 @@ fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     if resource.group.is_empty() && resource.kind == "Pod" {
         out.push(("binding", None, "", "Binding", &["create"]));
         out.push(("eviction", Some("policy"), "v1", "Eviction", &["create"]));
+        out.push(("exec", None, "", "PodExecOptions", &["create", "get"]));
         out.push(("log", None, "", "Pod", &["get"]));
         let verbs = &["create", "delete", "get", "patch", "update"];
         out.push(("proxy", None, "", "PodProxyOptions", verbs));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::User;
 use crate::control::ObjectKey;
+use crate::exec::Execution;
 use crate::object::{self, text};
 use crate::rbac::{self, Question};
 use crate::resource::Resource;
@@ -48,6 +49,8 @@ pub(crate) enum Outcome {
         code: u16,
         text: String,
     },
+    /// How a command in a container ends.
+    Executed(Execution),
     Watch(Box<watch::Start>),
 }
 

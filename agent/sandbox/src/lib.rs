@@ -10,6 +10,7 @@ mod custom;
 mod defaults;
 mod discovery;
 mod dispatch;
+mod exec;
 pub mod fault;
 mod first;
 mod garbage;

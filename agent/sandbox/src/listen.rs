@@ -34,7 +34,9 @@ impl Sandbox {
                         async move { service.call(request).await.map_err(|never: Infallible| never) }
                     });
                     let connection = auto::Builder::new(TokioExecutor::new());
-                    let served = connection.serve_connection(TokioIo::new(stream), answer).await;
+                    let served = connection
+                        .serve_connection_with_upgrades(TokioIo::new(stream), answer)
+                        .await;
                     if let Err(error) = served {
                         tracing::debug!(%error, "connection ended");
                     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use hyper::upgrade::OnUpgrade;
 use serde_json::{Value, json};
 
 use crate::access::User;
@@ -19,7 +20,7 @@ use crate::route::{Query, Target, route};
 use crate::sandbox::Sandbox;
 use crate::status::{Refusal, Subject};
 use crate::table::Form;
-use crate::{discovery, openapi, watch};
+use crate::{discovery, exec, openapi, watch};
 
 /// The body of an answer: whole, or the stream of a watch.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -65,6 +66,9 @@ where
         let service = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
+            if exec::is_upgrade(&parts.headers) && parts.extensions.get::<OnUpgrade>().is_none() {
+                return Ok(exec::over_a_pipe(service, parts).await);
+            }
             if body.size_hint().lower() > LARGEST_BODY as u64 {
                 return Ok(refused(&too_large()));
             }
@@ -140,6 +144,7 @@ impl ApiService {
             Outcome::Whole { code, value, warnings } => whole(code, &value, &warnings),
             Outcome::Text(text) => plain(200, text),
             Outcome::Proxied { code, text } => plain(code, text),
+            Outcome::Executed(execution) => exec::switch(parts, execution)?,
             Outcome::Watch(start) => stream(watch::stream(&self.sandbox, *start)),
         })
     }

@@ -1,4 +1,4 @@
-//! The subresources that are not the object itself: scale, eviction, log, proxy, binding, finalize.
+//! The subresources that are not the object itself: scale, eviction, exec, log, proxy, binding, finalize.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::control::ObjectKey;
 use crate::dispatch::{Call, Outcome, is_ready};
+use crate::exec::Execution;
 use crate::object::{self, integer, list, set, text};
 use crate::resource::{Resource, Scale};
 use crate::status::{Cause, Refusal};
@@ -26,6 +27,7 @@ pub(crate) fn answer(
     let known = [
         ("scale", &["get", "update", "patch"][..]),
         ("eviction", &["create"]),
+        ("exec", &["create", "get"]),
         ("log", &["get"]),
         ("proxy", &["get"]),
         ("binding", &["create"]),
@@ -40,6 +42,7 @@ pub(crate) fn answer(
     match (place.subresource.as_str(), call.verb) {
         ("scale", "get" | "update" | "patch") => scale(world, resource, &key, &existing, call),
         ("eviction", "create") => evict(world, resource, &key, &existing, call),
+        ("exec", "create" | "get") => exec(&existing, call).map(Outcome::Executed),
         ("log", "get") => log(&existing, call).map(Outcome::Text),
         ("proxy", "get") => proxy(&existing, call),
         ("binding", "create") => bind(world, resource, &key, &existing, call),
@@ -217,38 +220,65 @@ fn too_many(why: &str, seconds: u32) -> Refusal {
     refusal
 }
 
-/// Lines that tell the pod's life, since nothing runs that could write any.
-fn log(pod: &Value, call: &Call<'_>) -> Result<String, Refusal> {
+/// The container that is asked for, which need not be said when there is one.
+fn container<'a>(pod: &'a Value, call: &Call<'_>) -> Result<&'a Value, Refusal> {
     let containers = list(pod, "/spec/containers");
-    let wanted = call.query.get("container");
-    let container = match (wanted, containers) {
-        ("", [one]) => one,
+    match (call.query.get("container"), containers) {
+        ("", [one]) => Ok(one),
         ("", many) => {
             let names: Vec<&str> = many.iter().map(|container| text(container, "/name")).collect();
-            return Err(Refusal::bad_request(format!(
+            Err(Refusal::bad_request(format!(
                 "a container name must be specified for pod {}, choose one of: [{}]",
                 object::name(pod),
                 names.join(" ")
-            )));
+            )))
         }
         (wanted, many) => {
             let all = many.iter().chain(list(pod, "/spec/initContainers"));
-            all.into_iter().find(|container| text(container, "/name") == wanted).ok_or_else(
-                || {
-                    Refusal::bad_request(format!(
-                        "container {wanted} is not valid for pod {}",
-                        object::name(pod)
-                    ))
-                },
-            )?
+            all.into_iter().find(|container| text(container, "/name") == wanted).ok_or_else(|| {
+                Refusal::bad_request(format!(
+                    "container {wanted} is not valid for pod {}",
+                    object::name(pod)
+                ))
+            })
         }
-    };
-    let name = text(container, "/name");
-    let status = list(pod, "/status/containerStatuses")
+    }
+}
+
+/// What the kubelet says of a container.
+fn status_of<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
+    list(pod, "/status/containerStatuses")
         .iter()
         .chain(list(pod, "/status/initContainerStatuses"))
-        .find(|status| text(status, "/name") == name);
-    let Some(status) = status else {
+        .find(|status| text(status, "/name") == name)
+}
+
+/// How a command ends: well in a container that runs, unless its image says `check-fail`.
+fn exec(pod: &Value, call: &Call<'_>) -> Result<Execution, Refusal> {
+    let container = container(pod, call)?;
+    let name = text(container, "/name");
+    if call.query.get("command").is_empty() {
+        let message = "you must specify at least 1 command for the container";
+        return Err(Refusal::bad_request(message));
+    }
+    let is_running =
+        status_of(pod, name).is_some_and(|status| status.pointer("/state/running").is_some());
+    if !is_running {
+        let message = format!("unable to upgrade connection: container not found (\"{name}\")");
+        return Err(Refusal::plain(500, "InternalError", &message));
+    }
+    Ok(if controller::fails_checks(text(container, "/image")) {
+        Execution { output: "fails\n".to_owned(), code: 1 }
+    } else {
+        Execution { output: "ok\n".to_owned(), code: 0 }
+    })
+}
+
+/// Lines that tell the pod's life, since nothing runs that could write any.
+fn log(pod: &Value, call: &Call<'_>) -> Result<String, Refusal> {
+    let container = container(pod, call)?;
+    let name = text(container, "/name");
+    let Some(status) = status_of(pod, name) else {
         return Err(Refusal::bad_request(format!(
             "container \"{name}\" in pod \"{}\" is waiting to start: ContainerCreating",
             object::name(pod)

@@ -1,4 +1,4 @@
-//! Asks what checks ask: pods by way of the API server (`pods/proxy`), so that the agent needs no way of its own to them on
+//! Asks what checks ask: pods by way of the API server (`pods/proxy`, `pods/exec`), so that the agent needs no way of its own to them on
 //! any network, and the server itself for objects.
 //!
 //! What the app says and what the server says of the app are told apart by the server's own `Status` document. A check
@@ -7,17 +7,27 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Client;
+use kube::api::{Api, AttachParams};
 use kube::client::Body;
 use serde_json::Value;
-use tidegate_core::desired::{CelCheck, HttpCheck};
+use tidegate_core::desired::{CelCheck, ExecCheck, HttpCheck};
 use tidegate_core::progress::Verdict;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::Cluster;
 use crate::cause::chain;
 
 /// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a command may take: the release does nothing else meanwhile.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Characters of a command's last line that are told.
+const LONGEST_LINE: usize = 200;
 
 /// How much of an answer is read.
 const LONGEST: usize = 1 << 20;
@@ -44,7 +54,77 @@ pub(super) async fn ask(
     match tokio::time::timeout(DEADLINE, answer(client, &uri)).await {
         Ok(Ok((status, body))) => judge(http, status, &body),
         Ok(Err(why)) => Verdict::Unknown(why),
-        Err(_) => late(),
+        Err(_) => late(DEADLINE),
+    }
+}
+
+/// Executes a command in a pod. It is not tried again when it ends otherwise than it should: who asks does so.
+pub(super) async fn execute(
+    client: &Client,
+    (namespace, name): &(String, String),
+    check: &ExecCheck,
+) -> Verdict {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let params = AttachParams::default().container(&check.container).stdin(false);
+    let ended = async {
+        let mut process = pods.exec(name, &check.command, &params).await?;
+        let status = process.take_status();
+        let (out, err) = (process.stdout(), process.stderr());
+        let (out, err) = tokio::join!(written(out), written(err));
+        let status = match status {
+            Some(status) => status.await,
+            None => None,
+        };
+        // What is longer than is read is not waited for.
+        process.abort();
+        Ok::<_, kube::Error>((status, out + &err))
+    };
+    match tokio::time::timeout(COMMAND_DEADLINE, ended).await {
+        Ok(Ok((status, output))) => judge_command(check, status.as_ref(), &output),
+        Ok(Err(error)) => Verdict::Unknown(chain(&error)),
+        Err(_) => late(COMMAND_DEADLINE),
+    }
+}
+
+/// What a command has written, as far as it is read.
+async fn written(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        // What was read before a failure counts; how the command ended is told elsewhere.
+        drop(stream.take(LONGEST as u64).read_to_end(&mut bytes).await);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Only an exit code is the command's own word. Without one (no such program, a connection that broke) nobody knows.
+fn judge_command(check: &ExecCheck, status: Option<&Status>, output: &str) -> Verdict {
+    let command = check.command.join(" ");
+    let Some(status) = status else {
+        return Verdict::Unknown(format!("`{command}`: nobody said how it ended"));
+    };
+    if status.status.as_deref() == Some("Success") {
+        return match &check.contains {
+            Some(text) if !output.contains(text) => {
+                Verdict::Fails(format!("`{command}` ended without writing \"{text}\""))
+            }
+            Some(_) | None => Verdict::Holds,
+        };
+    }
+    let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
+    let mut codes = causes.filter(|cause| cause.reason.as_deref() == Some("ExitCode"));
+    let code = codes.next().and_then(|cause| cause.message.as_deref());
+    match code {
+        Some(code) => {
+            let last =
+                output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let last: String =
+                last.chars().filter(|it| !it.is_control()).take(LONGEST_LINE).collect();
+            Verdict::Fails(format!("`{command}` ended with {code}: {last}"))
+        }
+        None => Verdict::Unknown(format!(
+            "`{command}`: {}",
+            status.message.as_deref().unwrap_or_default()
+        )),
     }
 }
 
@@ -60,12 +140,12 @@ pub(super) async fn about(cluster: &Cluster, check: &CelCheck) -> Verdict {
     match tokio::time::timeout(DEADLINE, look).await {
         Ok(Ok(found)) => Verdict::of_object(check, found.as_ref()),
         Ok(Err(why)) => Verdict::Unknown(why),
-        Err(_) => late(),
+        Err(_) => late(DEADLINE),
     }
 }
 
-fn late() -> Verdict {
-    Verdict::Unknown(format!("no answer within {} s", DEADLINE.as_secs()))
+fn late(deadline: Duration) -> Verdict {
+    Verdict::Unknown(format!("no answer within {} s", deadline.as_secs()))
 }
 
 async fn answer(client: &Client, uri: &str) -> Result<(u16, String), String> {
@@ -164,6 +244,38 @@ mod tests {
     fn tcp(#[case] code: u16, #[case] body: &str, #[case] wanted: &str) {
         let told = told(&judge(None, code, body));
         assert!(told.starts_with(wanted), "{told}");
+    }
+
+    #[rstest]
+    #[case::it_ends_well(json!({"status": "Success"}), "3 replicas in sync", "holds")]
+    #[case::it_writes_something_else(json!({"status": "Success"}), "1 replica", "fails: `check it` ended without")]
+    #[case::it_ends_otherwise(
+        ended(3),
+        "a\nno \u{1b}[31mleader\n\n",
+        "fails: `check it` ended with 3: no [31mleader"
+    )]
+    #[case::no_such_program(
+        json!({"status": "Failure", "reason": "InternalError", "message": "executable file not found in $PATH"}),
+        "",
+        "unknown: `check it`: executable file"
+    )]
+    #[case::nobody_said(json!(null), "in sync", "unknown: `check it`: nobody said")]
+    fn a_command(#[case] status: Value, #[case] output: &str, #[case] wanted: &str) {
+        let check = ExecCheck {
+            container: "db".to_owned(),
+            command: vec!["check".to_owned(), "it".to_owned()],
+            contains: Some("in sync".to_owned()),
+        };
+        let status: Option<Status> = serde_json::from_value(status).unwrap();
+        let told = told(&judge_command(&check, status.as_ref(), output));
+        assert!(told.starts_with(wanted), "{told}");
+    }
+
+    /// As the kubelet words it.
+    fn ended(code: i32) -> Value {
+        json!({"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]}})
     }
 
     fn told(verdict: &Verdict) -> String {

@@ -159,8 +159,13 @@ impl Judge<'_> {
             }
         }
         for (index, check) in app.checks.iter().enumerate() {
-            let given = [check.http.is_some(), check.tcp.is_some(), check.cel.is_some()];
-            self.exactly_one(&format!("{path}.checks[{index}]"), "http, tcp, cel", &given);
+            let given = [
+                check.http.is_some(),
+                check.tcp.is_some(),
+                check.exec.is_some(),
+                check.cel.is_some(),
+            ];
+            self.exactly_one(&format!("{path}.checks[{index}]"), "http, tcp, exec, cel", &given);
         }
         for (index, requirement) in app.node_affinity.iter().enumerate() {
             let needs_values = match requirement.operator {

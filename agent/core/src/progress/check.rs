@@ -103,7 +103,7 @@ pub(super) fn standing<'a>(
         let mut is_unknown = true;
         let asked: Vec<Option<&Pod>> = match check.question {
             Question::Cel { .. } => vec![None],
-            Question::Http { .. } | Question::Tcp { .. } => {
+            Question::Exec { .. } | Question::Http { .. } | Question::Tcp { .. } => {
                 pods.iter().copied().map(Some).collect()
             }
         };

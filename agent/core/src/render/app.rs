@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use tidegate_schema::app::{self, AppKind, Workload};
 use tidegate_schema::scalar::{Duration, PortReference};
 
-use crate::desired::{Asked, CelCheck, Check, HttpCheck, Layer, Question, Unit, UnitId, UnitKind};
+use crate::desired::{
+    Asked, CelCheck, Check, ExecCheck, HttpCheck, Layer, Question, Unit, UnitId, UnitKind,
+};
 use crate::digest::Digest;
 use crate::object::ObjectRef;
 use crate::render::scope::{Draft, Part, Scope};
@@ -125,6 +127,11 @@ fn checks(app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
                     port: number(&http.port)?,
                     http: HttpCheck { path, status, contains },
                 }
+            } else if let Some(exec) = &check.exec {
+                let (command, contains) = (exec.command.clone(), exec.contains.clone());
+                // The app's container has the app's name.
+                let container = app.app.name.to_string();
+                Question::Exec { exec: ExecCheck { container, command, contains } }
             } else if let Some(cel) = &check.cel {
                 Question::Cel { cel: about(cel) }
             } else {
