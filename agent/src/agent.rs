@@ -828,7 +828,7 @@ impl Agent {
             if !phase.is_ended() {
                 let reason = "the approved content cannot be made any more".to_owned();
                 let cancelled = Event::Cancelled { by: "tidegate".to_owned(), reason };
-                self.journal.append(&row.id, &[cancelled], &[], now).await?;
+                self.journal.append(&row.id, &[cancelled], &[], &[], now).await?;
                 phase = ReleasePhase::Cancelled;
             }
             // What it has begun for operations is begun all the same.

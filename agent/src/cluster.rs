@@ -9,6 +9,7 @@ mod kinds;
 mod look;
 mod observe;
 mod pods;
+mod run;
 mod tried;
 mod unmarked;
 mod watch;

@@ -19,10 +19,11 @@ use tidegate_core::object::{Object, ObjectRef, Propagation};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
-    self, Answer, Answers, Decision, Effect, EffectFailure, Observed, ReleaseState, Seen,
+    self, Answer, Answers, Decision, Effect, EffectFailure, EndedRun, Observed, ReleaseState, Seen,
     StepStatus, Subject, Terms, Verdict, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
+use tidegate_core::run::{RunLog, TaskRun};
 use tidegate_core::site::ValidSite;
 use tidegate_schema::finding::Finding;
 
@@ -271,7 +272,8 @@ impl Running {
             self.forget_failures(event);
         }
         let removed = removed(&events, self.plan());
-        for event in self.keep(&events, &removed, hands, now).await? {
+        let runs = self.ended_runs(&events, hands.clusters).await;
+        for event in self.keep(&events, &removed, &runs, hands, now).await? {
             tracing::info!(release = self.row.id, event = ?event.event, "recorded");
         }
         let phase = self.state.phase(self.plan());
@@ -629,9 +631,37 @@ impl Running {
             }
         }
         if !events.is_empty() {
-            self.keep(&events, &changes, hands, now).await?;
+            self.keep(&events, &changes, &[], hands, now).await?;
         }
         Ok(!taken.is_empty())
+    }
+
+    /// Tasks and tests that end by these events, as the servers tell them before their Jobs go. One that cannot be asked
+    /// says so in what is kept, and holds nothing up.
+    async fn ended_runs(
+        &self,
+        events: &[Event],
+        clusters: &BTreeMap<String, Cluster>,
+    ) -> Vec<(TaskRun, Vec<RunLog>)> {
+        let ended = progress::ended_runs(self.plan(), &self.state, events);
+        let asked: Vec<BoxFuture<'_, _>> = ended
+            .into_iter()
+            .map(|EndedRun { step, job, before }| {
+                async move {
+                    let kept = if let Some(cluster) = clusters.get(&step.cluster) {
+                        cluster.run(&step.id, job).await
+                    } else {
+                        let unknown = TaskRun::of(&step.id, job, Err(not_connected()), Ok(&[]));
+                        (unknown, Vec::new())
+                    };
+                    // The Job of an earlier try, which the new one has not taken the place of: it is kept already.
+                    Some(kept).filter(|(run, _)| !before.contains(&run.uid))
+                }
+                .boxed()
+            })
+            .collect();
+        let kept = futures::stream::iter(asked).buffered(SIDE_BY_SIDE);
+        kept.filter_map(std::future::ready).collect().await
     }
 
     /// Records events with what they change in the inventory, and takes both to heart.
@@ -639,10 +669,11 @@ impl Running {
         &mut self,
         events: &[Event],
         changes: &[InventoryChange],
+        runs: &[(TaskRun, Vec<RunLog>)],
         hands: &mut Hands<'_>,
         now: Timestamp,
     ) -> Result<Vec<ReleaseEvent>, journal::Error> {
-        let recorded = hands.journal.append(&self.row.id, events, changes, now).await?;
+        let recorded = hands.journal.append(&self.row.id, events, changes, runs, now).await?;
         fold_inventory(hands.inventory, changes);
         for event in &recorded {
             self.state.apply(event);

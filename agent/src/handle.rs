@@ -14,7 +14,7 @@ use tidegate_schema::finding::Finding;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::journal::{self, Journal, ReleaseSummary, StoredApproval, fact};
+use crate::journal::{self, Journal, KeptRun, ReleaseSummary, RunWithLogs, StoredApproval, fact};
 use crate::status::Status;
 use crate::wake::{Wake, Wakes};
 
@@ -202,6 +202,28 @@ impl Handle {
             Some(row) => Ok(Some((row, self.journal.events(id).await?))),
             None => Ok(None),
         }
+    }
+
+    /// Tasks and tests of a release, each try.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn runs(&self, release: &str) -> Result<Vec<KeptRun>, journal::Error> {
+        self.journal.runs(release).await
+    }
+
+    /// One try of a task or a test of a release, with what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn run(
+        &self,
+        release: &str,
+        number: u32,
+    ) -> Result<Option<RunWithLogs>, journal::Error> {
+        self.journal.run(release, number).await
     }
 
     /// What the site has reached.

@@ -2,9 +2,11 @@
 
 mod history;
 mod retention;
+mod runs;
 
 pub use history::ReleaseSummary;
 pub use retention::{Removed, Retention, Signer};
+pub use runs::{KeptRun, RunWithLogs};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -26,6 +28,7 @@ use tidegate_core::live::{Inventory, InventoryEntry};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::release::{Event, ReleaseEvent, ReleasePhase};
+use tidegate_core::run::{RunLog, TaskRun};
 
 /// What can go wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -410,6 +413,7 @@ impl Journal {
         release: &str,
         events: &[Event],
         inventory: &[InventoryChange],
+        runs: &[(TaskRun, Vec<RunLog>)],
         at: Timestamp,
     ) -> Result<Vec<ReleaseEvent>> {
         let what = "append to a release";
@@ -429,6 +433,7 @@ impl Journal {
             recorded.push(ReleaseEvent { number, at, event: event.clone() });
         }
         change_inventory(&mut transaction, inventory).await?;
+        runs::insert(&mut transaction, release, runs, at).await?;
         transaction.commit().await.map_err(database(what))?;
         Ok(recorded)
     }

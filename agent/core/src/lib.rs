@@ -47,6 +47,7 @@ pub mod planner;
 pub mod check;
 pub mod show;
 pub mod release;
+pub mod run;
 pub mod history;
 pub mod timeline;
 pub mod delivery;

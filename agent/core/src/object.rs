@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -336,6 +337,11 @@ impl Object {
 /// The text of a field; empty when it has none.
 pub fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A time as Kubernetes writes it (RFC 3339); `None` when it is absent or no time.
+pub fn time_of(value: Option<&Value>) -> Option<Timestamp> {
+    value?.as_str()?.parse().ok()
 }
 
 /// The API group of an `apiVersion`; empty for the core group.

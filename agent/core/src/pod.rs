@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::{Object, ObjectRef, REVISION, group_of, text_of};
+use crate::object::{Object, ObjectRef, REVISION, group_of, text_of, time_of};
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +76,9 @@ impl Pod {
             node: object.text("/spec/nodeName").to_owned(),
             revision: object.annotation(REVISION).unwrap_or_default().to_owned(),
             ordinal: name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()),
-            created_at: time(object.get("/metadata/creationTimestamp")),
+            created_at: time_of(object.get("/metadata/creationTimestamp")),
             ready_since: ready.filter(|_| is_ready).map(|ready| {
-                time(ready.get("lastTransitionTime")).unwrap_or(Timestamp::UNIX_EPOCH)
+                time_of(ready.get("lastTransitionTime")).unwrap_or(Timestamp::UNIX_EPOCH)
             }),
             is_terminating: object.get("/metadata/deletionTimestamp").is_some(),
             trouble: trouble(object),
@@ -123,10 +123,6 @@ fn owner(pod: &Object) -> Option<ObjectRef> {
 fn has_empty_dir(pod: &Object) -> bool {
     let volumes = pod.get("/spec/volumes").and_then(Value::as_array);
     volumes.into_iter().flatten().any(|volume| volume.get("emptyDir").is_some())
-}
-
-fn time(value: Option<&Value>) -> Option<Timestamp> {
-    value?.as_str()?.parse().ok()
 }
 
 /// Waiting reasons from which a container does not recover by itself (kubelet's own words).

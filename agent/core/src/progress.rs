@@ -16,6 +16,7 @@ mod products;
 mod restart;
 mod rollback;
 mod rollout;
+mod runs;
 mod state;
 mod terms;
 
@@ -23,6 +24,7 @@ pub use check::{Answer, Answers, Subject, Verdict};
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use products::{ProductProgress, ProductState, products};
+pub use runs::{EndedRun, ended_runs};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
 pub use terms::{Basis, Takes, Terms, Version};
 

@@ -26,7 +26,7 @@ use tidegate_core::zone::ZoneData;
 use tidegate_schema::finding::{Finding, Lang, Place, Severity};
 use tidegate_schema::{json_schema, reference};
 
-use crate::journal::ReleaseSummary;
+use crate::journal::{KeptRun, ReleaseSummary, RunWithLogs};
 use crate::status::{Condition, Status};
 
 /// The version of all forms.
@@ -142,6 +142,7 @@ forms! {
     Blockers => "Blockers", ["why"];
     ReleaseList => "ReleaseList", ["releases list"];
     ReleaseShown => "Release", ["releases show"];
+    RunList => "RunList", ["releases log"];
     Delivery => "Delivery", ["releases metrics"];
     Recorded => "Recorded", [
         "releases confirm", "releases pause", "releases resume", "releases retry", "releases skip",
@@ -314,10 +315,19 @@ pub(super) struct ReleaseShown {
     pub(super) events: Vec<ReleaseEvent>,
     /// When its parts were under way.
     pub(super) timeline: Timeline,
+    /// Its tasks and tests, each try, as they ended.
+    pub(super) runs: Vec<KeptRun>,
     /// How it went, in numbers.
     pub(super) course: Course,
-    /// Whether what machines did was removed after the retention: then `events` and `timeline` lack it.
+    /// Whether what machines did was removed after the retention: then `events`, `timeline` and `runs` lack it.
     pub(super) is_thinned: bool,
+}
+
+/// Tasks and tests of a release, with what they wrote.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RunList {
+    /// Each try, in the order in which they ended.
+    pub(super) runs: Vec<RunWithLogs>,
 }
 
 /// A command that was recorded.

@@ -1,6 +1,7 @@
 //! `releases`: the list, one over time, and commands to the one under way.
 
 mod list;
+mod log;
 mod metrics;
 mod show;
 
@@ -19,6 +20,7 @@ Examples:
   tidegate releases list --product iam --since 30d --phase rolledBack
   tidegate releases metrics --since 90d --format csv
   tidegate releases show r12 --data ../site-agent
+  tidegate releases log r12 3 --data ../site-agent    what its third test wrote
   tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
   tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018
@@ -71,6 +73,15 @@ enum What {
         /// Everything that was recorded, too.
         #[arg(long)]
         events: bool,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Tasks and tests of a release: each try, how its containers ended, and what they wrote.
+    Log {
+        /// Id of the release, such as `r12`.
+        id: String,
+        /// Number of the try, as `releases show` lists them. Default: all.
+        run: Option<u32>,
         #[command(flatten)]
         asking: Asking,
     },
@@ -148,6 +159,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             }
             return Ok(Outcome::Done);
         }
+        What::Log { id, run, asking } => return log::run(id, *run, asking, printer).await,
         What::Confirm { step, target } => (Command::Confirm { step: step.clone() }, target),
         What::Pause { reason, target } => (Command::Pause { reason: reason.clone() }, target),
         What::Resume { target } => (Command::Resume, target),

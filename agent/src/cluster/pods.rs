@@ -266,7 +266,12 @@ impl Cluster {
         Ok(found.map_err(|error| error.gap())?.iter().map(Pod::of).collect())
     }
 
-    async fn pods_of(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, Gap> {
+    /// Pods of a namespace by a label selector; all when it is empty.
+    pub(super) async fn pods_of(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<Object>, Gap> {
         let query = match selector {
             "" => String::new(),
             selector => api::query(&[("labelSelector", selector)]),

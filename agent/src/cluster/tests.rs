@@ -7,6 +7,7 @@ use tidegate_core::diff::REPLACE_ANNOTATION;
 use tidegate_core::live::{ClusterObservation, InventoryEntry, Prediction};
 use tidegate_core::object::SITE_LABEL;
 use tidegate_core::progress::{Basis, Version};
+use tidegate_core::run::RunOutcome;
 use tidegate_sandbox::fault::{Fault, Matching};
 use tidegate_sandbox::{Options, Sandbox};
 
@@ -581,4 +582,64 @@ async fn pods_are_waited_for_by_a_watch_and_counted_by_the_server() {
         tokio::task::yield_now().await;
     }
     cluster.end_watch_over_pods();
+}
+
+/// A Job that has ended, and its reference.
+async fn ended_job(cluster: &Cluster, image: &str) -> ObjectRef {
+    let job = Object::new(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "smoke", "namespace": "default"},
+        "spec": {"backoffLimit": 1, "template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "smoke", "image": image}]}}}}));
+    apply(cluster, &job).await.unwrap();
+    let reference = job.reference(NAME);
+    for _ in 0..600 {
+        let live = cluster.job(&reference).await.unwrap().unwrap();
+        if live.condition("Complete").or(live.condition("Failed")).is_some() {
+            return reference;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the Job never ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_task_each_pod_is_kept_with_what_it_wrote() {
+    let (_sandbox, cluster) = start();
+    let reference = ended_job(&cluster, "smoke:1-crash").await;
+    let (run, logs) = cluster.run("s", &reference).await;
+    assert_eq!((run.outcome, run.reason.as_str()), (RunOutcome::Failed, "BackoffLimitExceeded"));
+    assert_eq!((run.pods.len(), logs.len(), run.gaps.len()), (2, 2, 0), "{run:?}");
+    assert!(logs.iter().all(|log| log.text.contains("exited with code 1")), "{logs:?}");
+    assert!(!run.uid.is_empty() && run.started_at < run.ended_at);
+}
+
+/// The release waits for it, so it may neither fail nor hang.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_had_of_a_task_is_said_and_waited_for_a_few_seconds_at_the_most() {
+    let (sandbox, cluster) = start();
+    let reference = ended_job(&cluster, "smoke:1-job").await;
+    let matching = |verb: &str| Matching {
+        verb: Some(verb.to_owned()),
+        resource: Some("pods".to_owned()),
+        namespace: Some("default".to_owned()),
+        ..Matching::default()
+    };
+    let latency = std::time::Duration::from_hours(1);
+    sandbox.fault(Fault::Delay { matching: matching("get"), latency, times: 1 });
+    let before = tokio::time::Instant::now();
+    let (run, logs) = cluster.run("s", &reference).await;
+    assert!(before.elapsed() < std::time::Duration::from_secs(20), "{:?}", before.elapsed());
+    assert_eq!((run.outcome, run.pods.len(), logs.len()), (RunOutcome::Succeeded, 1, 0));
+    assert!(run.gaps[0].message.ends_with("no answer within 5 s"), "{:?}", run.gaps);
+
+    sandbox.fault(Fault::Refuse {
+        matching: matching("list"),
+        code: 403,
+        reason: "Forbidden".to_owned(),
+        message: "pods is forbidden: User \"x\" cannot list resource \"pods\"".to_owned(),
+        times: 1,
+    });
+    let (run, logs) = cluster.run("s", &reference).await;
+    assert_eq!((run.outcome, run.pods.len(), logs.len()), (RunOutcome::Succeeded, 0, 0));
+    assert_eq!(run.gaps[0].code, "CLUSTER/FORBIDDEN");
 }

@@ -15,7 +15,7 @@ use tidegate_core::timeline::Timeline;
 use super::Shared;
 use super::answer::{Language, Refusal, json_body};
 use super::body::Body;
-use crate::journal::ReleaseSummary;
+use crate::journal::{KeptRun, ReleaseSummary};
 
 /// How many are listed when nobody says how many.
 const LIMIT: usize = 20;
@@ -74,9 +74,11 @@ pub(super) struct Shown {
     events: Vec<ReleaseEvent>,
     /// When its parts were under way.
     timeline: Timeline,
+    /// Its tasks and tests, each try, as they ended; what they wrote is asked for by number.
+    runs: Vec<KeptRun>,
     /// How it went, in numbers.
     course: Course,
-    /// Whether what machines did was removed after the retention: then `events` and `timeline` lack it.
+    /// Whether what machines did was removed after the retention: then `events`, `timeline` and `runs` lack it.
     is_thinned: bool,
 }
 
@@ -128,8 +130,21 @@ pub(super) async fn show(
     let (release, events) = found.ok_or_else(|| Refusal::not_found("release", &id, lang))?;
     let course = shared.handle.course(&id).await;
     let (course, is_thinned) = course.map_err(|error| Refusal::journal(&error, lang))?;
+    let runs = shared.handle.runs(&id).await.map_err(|error| Refusal::journal(&error, lang))?;
     let timeline = Timeline::of(&events);
-    Ok(json_body(&Shown { release, events, timeline, course, is_thinned }))
+    Ok(json_body(&Shown { release, events, timeline, runs, course, is_thinned }))
+}
+
+pub(super) async fn run(
+    State(shared): State<Shared>,
+    Language(lang): Language,
+    Path((id, number)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let unknown = || Refusal::not_found("run", &format!("{id}/{number}"), lang);
+    let index = number.parse().map_err(|_| unknown())?;
+    let found = shared.handle.run(&id, index).await;
+    let found = found.map_err(|error| Refusal::journal(&error, lang))?;
+    Ok(json_body(&found.ok_or_else(unknown)?))
 }
 
 pub(super) async fn command(

@@ -21,7 +21,7 @@ use super::plans::Shown;
 use super::{LARGEST_BODY, Options, Shared};
 use super::{approvals, events, guard, hooks, metrics, plans, releases, site};
 use crate::handle::{Adopt, Handle};
-use crate::journal::ReleaseSummary;
+use crate::journal::{ReleaseSummary, RunWithLogs};
 use crate::status::Status;
 
 const TEXTS: &[&str] = &["text/plain", "text/markdown"];
@@ -120,6 +120,13 @@ pub(super) fn table() -> Table {
             &[],
             Content::json::<releases::Shown>(),
             get(releases::show),
+        )
+        .get(
+            "/api/v1/releases/{id}/runs/{number}",
+            "One try of a task or a test of a release, with what its containers wrote.",
+            &[],
+            Content::json::<RunWithLogs>(),
+            get(releases::run),
         )
         .post(
             "/api/v1/releases/{id}/commands",

@@ -132,6 +132,11 @@ impl Journal {
                 .execute(&mut *transaction)
                 .await
                 .map_err(database(what))?;
+            sqlx::query("DELETE FROM run WHERE release = $1")
+                .bind(release)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(what))?;
             for event in events.iter().filter(|event| !stays(&event.event)) {
                 sqlx::query("DELETE FROM event WHERE release = $1 AND number = $2")
                     .bind(release)

@@ -6,6 +6,7 @@ use tidegate_core::change::ChangeSet;
 use tidegate_core::desired::{Layer, Owner};
 use tidegate_core::history::Wanted;
 use tidegate_core::plan::{PlanContent, ReleaseKind};
+use tidegate_core::run::LogOf;
 
 use super::*;
 
@@ -74,7 +75,7 @@ async fn a_started_release_is_there_after_a_restart_with_approvals_and_inventory
             .await
             .unwrap();
         let events = [Event::WaveStarted { wave: 0, approvals: vec!["zhao-min-yes".to_owned()] }];
-        journal.append(&row.id, &events, &[], now()).await.unwrap();
+        journal.append(&row.id, &events, &[], &[], now()).await.unwrap();
     }
     let journal = Journal::open(folder.path()).await.unwrap();
     let releases = journal.releases(10).await.unwrap();
@@ -134,6 +135,36 @@ fn numbered(number: usize) -> Plan {
     plan
 }
 
+/// A try of a test, of which nothing was there any more.
+fn a_run(step: &str) -> (TaskRun, Vec<RunLog>) {
+    (TaskRun::of(step, &reference(), Ok(None), Ok(&[])), Vec::new())
+}
+
+#[tokio::test]
+async fn tries_of_tasks_are_kept_with_the_event_that_ends_them_and_counted_by_step() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let journal = Journal::open(folder.path()).await.unwrap();
+        journal.start_release(&plan(), None, None, &[], &[], now()).await.unwrap();
+        for step in ["a", "b", "a"] {
+            let (run, _) = a_run(step);
+            let of = LogOf { pod: "p".to_owned(), container: "c".to_owned(), is_before: false };
+            let logs = vec![RunLog { of, text: format!("{step} wrote\n"), is_cut: false }];
+            let events = [Event::StepDone { step: step.to_owned() }];
+            journal.append("r1", &events, &[], &[(run, logs)], now()).await.unwrap();
+        }
+    }
+    let journal = Journal::open(folder.path()).await.unwrap();
+    let runs = journal.runs("r1").await.unwrap();
+    let told: Vec<_> =
+        runs.iter().map(|it| (it.number, it.run.step.as_str(), it.attempt)).collect();
+    assert_eq!(told, [(1, "a", 1), (2, "b", 1), (3, "a", 2)]);
+    let third = journal.run("r1", 3).await.unwrap().unwrap();
+    assert_eq!((&third.run, third.logs[0].text.as_str()), (&runs[2], "a wrote\n"));
+    assert_eq!(journal.run("r1", 4).await.unwrap(), None);
+    assert_eq!(journal.runs("r2").await.unwrap(), []);
+}
+
 /// A journal with 60 releases, a day apart, and 240 plans that nobody carried out, an hour apart.
 async fn with_history(journal: &Journal) -> Timestamp {
     let hour = jiff::SignedDuration::from_hours(1);
@@ -150,7 +181,7 @@ async fn with_history(journal: &Journal) -> Timestamp {
             Event::GroupDone { step: step(), group: 0 },
             Event::Done,
         ];
-        journal.append(&row.id, &events, &[], at).await.unwrap();
+        journal.append(&row.id, &events, &[], &[a_run("w/c/p/a")], at).await.unwrap();
         journal.set_phase(&row.id, ReleasePhase::Done, &[], at).await.unwrap();
     }
     let start = now() + hour * 24 * 60;
@@ -208,6 +239,8 @@ async fn old_records_go_and_decisions_the_latest_and_what_is_referred_to_stay() 
     let names: Vec<Event> =
         journal.events("r1").await.unwrap().into_iter().map(|event| event.event).collect();
     assert!(matches!(names[..], [Event::Opened { .. }, Event::Confirmed { .. }, Event::Done]));
+    let runs = async |release| journal.runs(release).await.unwrap().len();
+    assert_eq!((runs("r1").await, runs("r3").await), (0, 1), "tries go with what machines did");
     let (course, is_thinned) = journal.course("r1").await.unwrap();
     assert!(is_thinned && !journal.course("r3").await.unwrap().1);
     assert_eq!((course.steps, course.groups, course.confirmations), (1, 1, 1));

@@ -47,7 +47,7 @@ async fn fill(journal: &Journal) {
         journal.save_plan(&plan(1000 + number), &PlanReport::default(), at).await.unwrap();
         let row = journal.start_release(&plan(number), None, None, &[], &[], at).await.unwrap();
         let step = Event::StepStarted { step: "w/c/p/a".to_owned() };
-        journal.append(&row.id, &[step, Event::Done], &[], at).await.unwrap();
+        journal.append(&row.id, &[step, Event::Done], &[], &[], at).await.unwrap();
         journal.set_phase(&row.id, ReleasePhase::Done, &[], at).await.unwrap();
     }
 }

@@ -1171,6 +1171,45 @@ fn a_failed_task_is_made_anew_by_a_retry_and_the_new_job_counts() {
     assert_eq!(failure.job.as_deref(), Some("u2"));
 }
 
+/// A try of a task ends with its step, well or not, and when the release is given up meanwhile; then nothing is to be kept of it
+/// a second time.
+#[test]
+fn each_try_of_a_task_ends_once() {
+    let ((plan, _), _) = with_a_task(&json!([]));
+    let job = plan.content.waves[0].steps[0].apply[0].clone();
+    let step = || "a".to_owned();
+    let failure = Failure {
+        job: Some("u1".to_owned()),
+        ..failure::of("RELEASE/JOB_FAILED", &job, "BackoffLimitExceeded", Vec::new())
+    };
+    let failed = Event::StepFailed { step: step(), group: None, failure };
+    let (by, reason) = ("li-na".to_owned(), "CHG-1".to_owned());
+    let back = Event::RollbackStarted { product: None, by: by.clone(), reason: reason.clone() };
+    let ended = |before: &[Event], events: &[Event]| {
+        let all = [Event::StepStarted { step: step() }].into_iter().chain(before.to_vec());
+        let at = Timestamp::UNIX_EPOCH;
+        let numbered = all.zip(1..).map(|(event, number)| ReleaseEvent { number, at, event });
+        let state = ReleaseState::of(&numbered.collect::<Vec<_>>());
+        let ended = ended_runs(&plan, &state, events);
+        let of = |run: &EndedRun<'_>| (run.job.clone(), run.before.iter().cloned().collect());
+        ended.iter().map(of).collect::<Vec<(ObjectRef, Vec<String>)>>()
+    };
+    let made = || Event::ObjectsApplied { step: step(), objects: vec![job.clone()] };
+    let once = vec![(job.clone(), Vec::new())];
+    let done = Event::StepDone { step: step() };
+    assert_eq!(ended(&[made()], std::slice::from_ref(&done)), once);
+    assert_eq!(ended(&[made()], std::slice::from_ref(&failed)), once);
+    assert_eq!(ended(&[made()], &[failed.clone(), back.clone()]), once, "by a policy, in one go");
+    assert_eq!(ended(&[made()], std::slice::from_ref(&back)), once, "given up under way");
+    assert_eq!(ended(&[made()], &[Event::Cancelled { by, reason }]), once);
+    assert_eq!(ended(&[], std::slice::from_ref(&failed)), [], "it was never made");
+    assert_eq!(ended(&[made()], &[Event::StepDone { step: "c".to_owned() }]), [], "another step");
+    assert_eq!(ended(&[made(), done], std::slice::from_ref(&back)), [], "it is kept already");
+    let retried = Event::Retried { step: step(), by: "li-na".to_owned() };
+    let again = vec![(job.clone(), vec!["u1".to_owned()])];
+    assert_eq!(ended(&[made(), failed.clone(), retried], &[failed]), again);
+}
+
 #[test]
 fn an_unreachable_cluster_does_not_hold_the_steps_of_another() {
     let gap =

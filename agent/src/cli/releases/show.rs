@@ -14,6 +14,8 @@ use crate::cli::report::brief;
 use crate::cli::status::{lasting, phase, tasks};
 use crate::status::failure_finding;
 
+use super::log::in_a_line;
+
 /// A release as people read it; `with_events` lists everything that was recorded, too.
 pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
     for line in head(found, printer) {
@@ -22,6 +24,7 @@ pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
     let mut sections = vec![
         (printer.say("Course", "过程"), course(found, printer)),
         (printer.say("Decisions", "决定"), decisions(&found.events, printer)),
+        (printer.say("Tasks and tests", "任务与测试"), runs(found, printer)),
         (printer.say("Failures", "失败"), failures(&found.events, printer)),
     ];
     if with_events {
@@ -107,6 +110,17 @@ fn decisions(events: &[ReleaseEvent], printer: &Printer) -> Vec<String> {
             )
     };
     events.iter().filter(is_told).map(|event| recorded(event, printer)).collect()
+}
+
+/// Each try of a task or test in a line, and how to read what they wrote.
+fn runs(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
+    let mut lines: Vec<String> = found.runs.iter().map(|run| in_a_line(run, printer)).collect();
+    if !lines.is_empty() {
+        let id = &found.release.release.id;
+        let text = printer.say("what they wrote:", "查看输出：");
+        lines.push(format!("   → {text} tidegate releases log {id} N").dimmed().to_string());
+    }
+    lines
 }
 
 fn clock(at: Timestamp, printer: &Printer) -> String {
