@@ -24,7 +24,7 @@ pub struct Product {
     /// Who answers for it: persons or groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub maintainers: Vec<Name>,
-    /// Whether it may be installed unattended.
+    /// Whether the first installation of a whole site takes it (YL-080).
     #[serde(default)]
     pub maturity: Maturity,
 }
@@ -46,9 +46,9 @@ pub struct Product {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Maturity {
-    /// Proved; may be part of an unattended first installation.
+    /// Proved: part of the first installation of a site.
     Mature,
-    /// On trial.
+    /// On trial: installed by a plan of its own after the first installation of a site, unless the solution says otherwise.
     #[default]
     Trial,
 }

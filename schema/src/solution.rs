@@ -74,6 +74,9 @@ pub struct SolutionProduct {
     /// run there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Name>,
+    /// Whether the first installation of the whole site takes it (YL-080, YL-081). Default: when it is mature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_installation: Option<FirstInstallation>,
     /// Further instances of some of its apps, each with a size, parameters and clusters of its own (YL-180). They change
     /// after the product itself, one scaling group after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,6 +85,18 @@ pub struct SolutionProduct {
     /// they stay as they are in the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
+}
+
+/// When a product comes that the site has never had.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum FirstInstallation {
+    /// With the first installation of the site, also when it is on trial.
+    With,
+    /// By a plan of its own after the first installation of the site, also when it is mature; and what requires it, too.
+    After,
 }
 
 /// A further instance of a set of a product's apps, of the same version. Each runs a second time there, as `APP-NAME`:

@@ -17,6 +17,7 @@ use crate::task::{self, Basis, refusal};
 
 mod asked;
 mod drain;
+mod first;
 mod held;
 mod preflight;
 mod risk;
@@ -47,7 +48,9 @@ pub fn plan(
     changes.changes.sort_by(|left, right| left.object.cmp(&right.object));
     let changes =
         held::leave_out_unobserved(changes, (desired, site, inventory), live, &mut report);
-    let mut changes = leave_out_excluded(changes, site, &mut report);
+    let changes = leave_out_excluded(changes, site, &mut report);
+    let parts = (desired, site, inventory);
+    let mut changes = first::leave_for_later(changes, parts, live, baseline, &mut report);
     let asked = asked::pending(&mut changes, (desired, site), live, baseline, &mut report);
     let basis = Basis { changes: &changes, desired, site, baseline, asked: &asked };
     let tasks = task::tasks(basis);

@@ -16,7 +16,7 @@ use crate::diff;
 use crate::live::{Inventory, LiveState, Observation};
 use crate::object::ObjectRef;
 use crate::plan::PlanReport;
-use crate::site::ValidSite;
+use crate::site::{Deployment, ValidSite};
 
 /// Why a part is held that has no gap of its own.
 enum Cause {
@@ -30,7 +30,7 @@ enum Cause {
 
 /// Everything that says what belongs together.
 #[derive(Clone, Copy)]
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     desired: &'a DesiredState,
     site: &'a ValidSite,
     inventory: &'a Inventory,
@@ -48,8 +48,7 @@ pub(super) fn leave_out_unobserved(
     live: &LiveState,
     report: &mut PlanReport,
 ) -> ChangeSet {
-    let (desired, site, inventory) = parts;
-    let parts = Parts { desired, site, inventory };
+    let parts = Parts::of(parts);
     let mut clusters = BTreeSet::new();
     let mut held: BTreeMap<Held, Option<Cause>> = BTreeMap::new();
     for gap in &mut changes.gaps {
@@ -119,7 +118,18 @@ fn product(cluster: &str, name: &str) -> Held {
     Held { cluster: cluster.to_owned(), product: Some(name.to_owned()), access: None }
 }
 
+/// A product in each of its clusters.
+pub(super) fn places(deployment: &Deployment) -> impl Iterator<Item = Held> {
+    deployment.placements.keys().map(|cluster| product(cluster, &deployment.product))
+}
+
 impl<'a> Parts<'a> {
+    pub(super) fn of(
+        (desired, site, inventory): (&'a DesiredState, &'a ValidSite, &'a Inventory),
+    ) -> Self {
+        Self { desired, site, inventory }
+    }
+
     /// Whose an object is: by the documents, else by the inventory.
     fn owner(self, reference: &ObjectRef) -> Option<&'a Owner> {
         let of_inventory = || self.inventory.entries.get(reference).map(|entry| &entry.owner);
@@ -235,8 +245,8 @@ impl<'a> Parts<'a> {
         deployment.is_some_and(|it| it.placements.contains_key(&part.cluster))
     }
 
-    /// Whether a change belongs to what is held, or would take something of it along.
-    fn is_held(self, change: &Change, held: &[Held], live: &LiveState) -> bool {
+    /// Whether a change belongs to what is held (sorted), or would take something of it along.
+    pub(super) fn is_held(self, change: &Change, held: &[Held], live: &LiveState) -> bool {
         if held.is_empty() {
             return false;
         }

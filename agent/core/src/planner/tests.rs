@@ -22,6 +22,7 @@ use crate::snapshot::Identity;
 
 mod asked;
 mod drain;
+mod first;
 mod held;
 mod preflight;
 mod scaling;
@@ -114,6 +115,7 @@ fn deployment(product: &Product) -> Deployment {
         upgrades_from: None,
         health: Vec::new(),
         maturity: serde_json::from_value(json!("mature")).unwrap(),
+        first_installation: None,
         allow: Vec::new(),
         exclude: BTreeSet::new(),
         ignore: Vec::new(),

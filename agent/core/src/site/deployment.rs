@@ -8,7 +8,7 @@ use tidegate_schema::finding::Place;
 use tidegate_schema::parameters::SecretReference;
 use tidegate_schema::product::{HealthRule, LoadBalancer, Maturity, Requirement};
 use tidegate_schema::scalar::Quantity;
-use tidegate_schema::solution::{Allowance, Ignore};
+use tidegate_schema::solution::{Allowance, FirstInstallation, Ignore};
 
 use crate::desired::Layer;
 use crate::digest::Digest;
@@ -38,8 +38,10 @@ pub struct Deployment {
     pub upgrades_from: Option<semver::VersionReq>,
     /// How objects of other kinds are judged.
     pub health: Vec<HealthRule>,
-    /// Whether it may be installed unattended.
+    /// Whether the first installation of the site takes it, where the solution says nothing.
     pub maturity: Maturity,
+    /// When the solution wants it, if it is new to the site.
+    pub first_installation: Option<FirstInstallation>,
     /// What the solution allows that is otherwise refused.
     pub allow: Vec<Allowance>,
     /// Apps that releases leave alone as they are (YL-048). They are rendered nevertheless, so that nothing of them is

@@ -206,6 +206,7 @@ fn one(
         upgrades_from: version.upgrades_from.clone(),
         health: version.health.clone(),
         maturity: metadata.map(|(_, product)| product.maturity).unwrap_or_default(),
+        first_installation: product.first_installation,
         allow: wanted.spec.allow.clone(),
         exclude: product.exclude.iter().map(ToString::to_string).collect(),
         ignore: product.ignore.clone(),
