@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, EvictParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -214,15 +214,45 @@ async fn twenty_pods_of_each_kind_change_in_exactly_the_approved_groups() {
     site.start_agent(&[("room-a", room.kubeconfig())]);
     settled(&mut site).await;
 
+    autoscaled(&client).await;
     let samples = Samples::start(&client).await;
     site.write("2.yaml", &version("2.0.0"));
     site.write("solution.yaml", &solution("2.0.0"));
     site.push(LI_NA, "The next version");
+    site.see("the question after the beta pod", asks_about_set).await;
+    assert_eq!(bounds(&client).await, (20, 20), "held while groups are open");
     confirmed(&mut site, "r2").await;
     settled(&mut site).await;
     samples.held(&site, "r2").await;
+    assert_eq!(bounds(&client).await, (10, 30), "given back");
 
     somebody_meddles(&mut site, &client).await;
+}
+
+fn asks_about_set(status: &Status) -> Option<()> {
+    let waits = status.release.iter().flat_map(|release| &release.waits);
+    let mut asks = waits.filter(|wait| wait.code == "RELEASE/AWAIT_CONFIRM");
+    asks.any(|wait| wait.args["step"].ends_with("many/set")).then_some(())
+}
+
+const AUTOSCALER: (&str, &str) = ("autoscaling/v1", "HorizontalPodAutoscaler");
+
+/// Somebody makes an autoscaler for `set` by hand.
+async fn autoscaled(client: &Client) {
+    let (version, kind) = AUTOSCALER;
+    let body = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "by-hand"},
+        "spec": {"minReplicas": 10, "maxReplicas": 30,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "set"}}});
+    let body = serde_json::from_value(body).unwrap();
+    api(client, "many", version, kind).create(&PostParams::default(), &body).await.unwrap();
+}
+
+/// The fewest and the most pods that the autoscaler may ask for.
+async fn bounds(client: &Client) -> (u64, u64) {
+    let (version, kind) = AUTOSCALER;
+    let found = api(client, "many", version, kind).get("by-hand").await.unwrap();
+    let bound = |name: &str| found.data["spec"][name].as_u64().unwrap();
+    (bound("minReplicas"), bound("maxReplicas"))
 }
 
 /// Confirms whatever is asked until a release has ended.
@@ -249,12 +279,7 @@ async fn somebody_meddles(site: &mut TestSite, client: &Client) {
     site.write("3.yaml", &version("3.0.0"));
     site.write("solution.yaml", &solution("3.0.0"));
     site.push(LI_NA, "One more");
-    let asks = |status: &Status| {
-        let waits = status.release.iter().flat_map(|release| &release.waits);
-        let mut asks = waits.filter(|wait| wait.code == "RELEASE/AWAIT_CONFIRM");
-        asks.any(|wait| wait.args["step"].ends_with("many/set")).then_some(())
-    };
-    site.see("the question after the beta pod", asks).await;
+    site.see("the question after the beta pod", asks_about_set).await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), "many");
     let own = ListParams::default().labels("app.kubernetes.io/name=set");
     let images = |pods: &[Pod]| -> Vec<String> {
