@@ -799,6 +799,21 @@ impl Agent {
         site.with_pins(pins)
     }
 
+    /// The content that a plan has approved, made again; `None` when it cannot be made any more. Plans of agents of before have
+    /// no digests in plain manifests.
+    fn as_planned(
+        &self,
+        site: ValidSite,
+        plan: &Plan,
+        at: Timestamp,
+    ) -> Option<(DesiredState, ValidSite)> {
+        let site = self.with_planned_pins(site, &plan.content.images);
+        let mut unpinned = site.clone();
+        unpinned.pins.manifests.clear();
+        let contents = [site, unpinned].into_iter().map(|site| (render(&site, at), site));
+        contents.into_iter().find(|(desired, _)| desired.digest() == plan.content.desired)
+    }
+
     /// Takes up the release that was under way when the agent ended.
     async fn resume(&mut self) -> Result<()> {
         let Some(row) = self.resumable.clone() else { return Ok(()) };
@@ -816,12 +831,9 @@ impl Agent {
         let site = snapshot.ok().and_then(|snapshot| {
             // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
             let site = validate(&snapshot, row.started_at).0?;
-            let site = self.with_planned_pins(site, &plan.content.images);
-            Some((render(&site, row.started_at), site))
+            self.as_planned(site, &plan, row.started_at)
         });
-        let Some((desired, site)) =
-            site.filter(|(desired, _)| desired.digest() == plan.content.desired)
-        else {
+        let Some((desired, site)) = site else {
             // Without the content that was approved nothing more may be written.
             let now = self.clock.now();
             let mut phase = state.phase(&plan);

@@ -33,6 +33,10 @@ pub struct Baseline {
     /// Digests of images ever delivered, by the reference that the documents had: at one site a tag means one image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, Digest>,
+    /// Images of plain manifests as they were delivered, by product, cluster and object. A product in a cluster that is not
+    /// here was delivered before they were kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifests: BTreeMap<String, BTreeMap<String, manifests::ByObject>>,
     /// Operations that are done once (restart, rerunTask, test) and were carried out, by name: never again for the same app.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<String, CarriedOut>,
@@ -70,8 +74,8 @@ pub struct CarriedOut {
 }
 
 impl Baseline {
-    /// The digest of the content without when and by which release, without images of earlier levels and without operations
-    /// that are over: two sites at the same level have the same.
+    /// The digest of the content without when and by which release, without images of earlier levels and of manifests, which
+    /// their versions stand for, and without operations that are over: two sites at the same level have the same.
     pub fn digest(&self) -> Digest {
         Digest::of(&(&self.site, &self.products, &self.grants, &self.zones, &self.versions))
     }
@@ -140,6 +144,7 @@ pub struct BaselineApp {
 mod advance;
 mod differences;
 mod export;
+mod manifests;
 
 pub use advance::Reached;
 pub use differences::{BaselineDifference, Level};

@@ -44,6 +44,11 @@ impl Path {
         (!steps.is_empty()).then_some(Self(steps))
     }
 
+    /// Whether another path leads to the same field, or into it.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.starts_with(&self.0)
+    }
+
     /// Whether an object has the field.
     pub fn is_in(&self, object: &Object) -> bool {
         get(object.value(), &self.0).is_some()

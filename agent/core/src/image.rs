@@ -1,6 +1,9 @@
-//! Image references as containers take them: host, path, tag and digest.
+//! Image references as containers take them: host, path, tag and digest; and where objects have them.
+
+use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::object::{Object, ObjectRef};
 
 /// An image reference in its parts (the grammar of the distribution specification).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,57 @@ pub fn short(text: &str) -> String {
     }
 }
 
+/// Where kinds of Kubernetes itself have the specification of their pods; `None` for kinds that have none, and for custom
+/// kinds, whose fields mean what their operators say.
+fn pod_specification(object: &ObjectRef) -> Option<&'static [&'static str]> {
+    match (object.group.as_str(), object.kind.as_str()) {
+        ("", "Pod") => Some(&["spec"]),
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job") => Some(&["spec", "template", "spec"]),
+        ("batch", "CronJob") => Some(&["spec", "jobTemplate", "spec", "template", "spec"]),
+        _ => None,
+    }
+}
+
+/// Whether an object is of a kind whose images are known: see [`written_in`].
+pub fn has_images(object: &ObjectRef) -> bool {
+    pod_specification(object).is_some()
+}
+
+/// An image as it stands in an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Where, as a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// Where, as differences show it: `spec.template.spec.containers[name=web].image`.
+    pub path: String,
+    /// What stands there.
+    pub reference: String,
+}
+
+/// The images of the containers that an object of a kind of Kubernetes itself starts, those that run before the others
+/// included. Images that are mounted as volumes are not among them.
+pub fn written_in(object: &ObjectRef, body: &Object) -> Vec<Written> {
+    let Some(steps) = pod_specification(object) else { return Vec::new() };
+    let mut found = Vec::new();
+    for list in ["initContainers", "containers"] {
+        let pointer = format!("/{}/{list}", steps.join("/"));
+        let containers = body.get(&pointer).and_then(Value::as_array);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            let text = |field: &str| container.get(field).and_then(Value::as_str);
+            let Some(image) = text("image") else { continue };
+            let name = text("name").unwrap_or_default();
+            found.push(Written {
+                pointer: format!("{pointer}/{index}/image"),
+                path: format!("{}.{list}[name={name}].image", steps.join(".")),
+                reference: image.to_owned(),
+            });
+        }
+    }
+    found
+}
+
 fn is_component(text: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -102,6 +156,7 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
 
@@ -126,6 +181,43 @@ mod tests {
     #[case("https://x/a:1")]
     fn what_is_not_written_as_an_image_is_none(#[case] text: &str) {
         assert_eq!(Image::parse(text), None);
+    }
+
+    #[test]
+    fn kinds_of_kubernetes_have_images_at_known_places_and_custom_kinds_have_none_that_we_know() {
+        let pod = json!({"initContainers": [{"name": "first", "image": "r.bank/a:1"}],
+            "containers": [{"name": "web", "image": "r.bank/b:2"}, {"name": "bare"}]});
+        let template = json!({"template": {"spec": pod.clone()}});
+        let images = |version: &str, kind: &str, spec: &Value| {
+            let body = Object::new(json!({"apiVersion": version, "kind": kind, "spec": spec}));
+            let found = written_in(&body.reference("main"), &body);
+            assert!(
+                found.iter().all(|it| body.text(&it.pointer) == it.reference),
+                "{kind}: {found:?}"
+            );
+            found.into_iter().map(|it| format!("{} {}", it.path, it.reference)).collect::<Vec<_>>()
+        };
+        let at = |steps: &str| {
+            vec![
+                format!("{steps}.initContainers[name=first].image r.bank/a:1"),
+                format!("{steps}.containers[name=web].image r.bank/b:2"),
+            ]
+        };
+        assert_eq!(images("v1", "Pod", &pod), at("spec"));
+        for (version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("apps/v1", "StatefulSet"),
+            ("apps/v1", "DaemonSet"),
+            ("apps/v1", "ReplicaSet"),
+            ("batch/v1", "Job"),
+            ("v1", "ReplicationController"),
+        ] {
+            assert_eq!(images(version, kind, &template), at("spec.template.spec"), "{kind}");
+        }
+        let job = json!({"jobTemplate": {"spec": template}});
+        assert_eq!(images("batch/v1", "CronJob", &job), at("spec.jobTemplate.spec.template.spec"));
+        assert_eq!(images("example.org/v1", "Deployment", &template), Vec::<String>::new());
+        assert_eq!(images("v1", "ConfigMap", &pod), Vec::<String>::new());
     }
 
     #[test]

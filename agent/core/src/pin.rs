@@ -1,4 +1,5 @@
-//! Pinning: which references of images are looked up in registries, what the answers mean, and which digest each app gets.
+//! Pinning: which references of images are looked up in registries, what the answers mean, and which digest each app and
+//! each plain manifest gets.
 //!
 //! What was delivered stays: a reference keeps the digest (or the bare tag) with which it was delivered to the site, whatever
 //! the tag means by now. Until then the registry's word counts, so that a tag that moves makes another plan.
@@ -12,7 +13,7 @@ use tidegate_schema::site::Access;
 use crate::baseline::Baseline;
 use crate::digest::Digest;
 use crate::image::{self, Image, without_digest};
-use crate::site::{Deployment, Pins, PlacedApp, ValidSite};
+use crate::site::{Deployment, Manifest, Pins, PlacedApp, Placement, ValidSite};
 
 /// What is done about references whose registry does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,9 @@ pub struct Known {
 /// What is known, by reference.
 pub type Answers = BTreeMap<String, Known>;
 
-/// What the baseline says of an app's image.
+/// What the baseline says of the image of an app or a manifest.
 enum Delivered {
-    /// The app runs with its reference, and with this digest unless it was delivered by the reference alone.
+    /// It runs with its reference, and with this digest unless it was delivered by the reference alone.
     Here(Option<Digest>),
     /// The site has had the reference before, with this digest.
     Before(Digest),
@@ -70,7 +71,7 @@ impl Delivered {
 /// The images that were delivered.
 struct Before<'a> {
     baseline: Option<&'a Baseline>,
-    /// By reference, of all apps that there are and ever were.
+    /// By reference, of all apps and manifests that there are and ever were.
     digests: BTreeMap<String, Digest>,
 }
 
@@ -83,32 +84,63 @@ impl<'a> Before<'a> {
         Self { baseline, digests }
     }
 
-    /// An app counts as delivered while its reference is the delivered one. One reference means one image in a site, so
-    /// that an app in another cluster gets what runs already, and an earlier version what it was.
-    fn image(&self, product: &str, cluster: &str, app: &PlacedApp) -> Option<Delivered> {
-        let own = || {
-            let product = self.baseline?.products.get(product)?;
-            product.clusters.get(cluster)?.get(app.app.name.as_str())
+    /// An app or manifest counts as delivered while its reference is the delivered one. One reference means one image in a
+    /// site, so that an app in another cluster gets what runs already, and an earlier version what it was.
+    fn image(&self, place: &Place<'_>) -> Option<Delivered> {
+        let product = place.deployment.product.as_str();
+        let here = match place.user {
+            User::App(app) => self.of_app(product, place.cluster, app),
+            User::Manifest(manifest) => self.of_manifest(product, manifest, place.reference),
         };
-        if let Some(own) = own() {
-            if own.image == app.image {
-                return Some(Delivered::Here(None));
-            }
-            if let Some((_, digest)) =
-                image::pinned(&own.image).filter(|(reference, _)| *reference == app.image)
-            {
-                return Some(Delivered::Here(Some(digest)));
-            }
+        let before = || self.digests.get(place.reference).cloned().map(Delivered::Before);
+        here.or_else(before)
+    }
+
+    fn of_app(&self, product: &str, cluster: &str, app: &PlacedApp) -> Option<Delivered> {
+        let product = self.baseline?.products.get(product)?;
+        let own = product.clusters.get(cluster)?.get(app.app.name.as_str())?;
+        is_delivered(&app.image, &own.image)
+    }
+
+    /// What was delivered before the images of manifests were kept went by its reference alone.
+    fn of_manifest(
+        &self,
+        product: &str,
+        manifest: &Manifest,
+        reference: &str,
+    ) -> Option<Delivered> {
+        let (baseline, cluster) = (self.baseline?, manifest.reference.cluster.as_str());
+        if baseline.lacks_manifest_images(product, cluster) {
+            return Some(Delivered::Here(None));
         }
-        self.digests.get(app.image.as_str()).cloned().map(Delivered::Before)
+        let objects = baseline.manifest_images(product, cluster)?;
+        let own = objects.get(&manifest.reference.to_string())?;
+        own.iter().find_map(|image| is_delivered(reference, image))
     }
 }
 
-/// An app in a cluster.
+/// Whether an image that was delivered is the one of a reference.
+fn is_delivered(reference: &str, delivered: &str) -> Option<Delivered> {
+    if delivered == reference {
+        return Some(Delivered::Here(None));
+    }
+    let (plain, digest) = image::pinned(delivered)?;
+    (plain == reference).then_some(Delivered::Here(Some(digest)))
+}
+
+/// What runs an image.
+#[derive(Clone, Copy)]
+enum User<'a> {
+    App(&'a PlacedApp),
+    Manifest(&'a Manifest),
+}
+
+/// An image of an app or a manifest in a cluster.
 struct Place<'a> {
     cluster: &'a str,
     deployment: &'a Deployment,
-    app: &'a PlacedApp,
+    user: User<'a>,
+    reference: &'a str,
     delivered: Option<Delivered>,
     /// Whether its image is a registry's to know: its reference says of which, somebody pulls it, and releases do not
     /// leave the app alone.
@@ -121,20 +153,29 @@ fn places<'a>(site: &'a ValidSite, before: &Before<'_>) -> Vec<Place<'a>> {
         for (cluster, placement) in &deployment.placements {
             let access = site.clusters.get(cluster).map(|cluster| &cluster.spec.access);
             let is_pulled = !matches!(access, Some(Access::Sandbox(_)));
-            for app in &placement.apps {
-                let has_host = Image::parse(&app.image).is_some_and(|image| image.host.is_some());
-                let is_left_alone = deployment.exclude.contains(app.app.name.as_str());
-                places.push(Place {
-                    cluster,
-                    deployment,
-                    app,
-                    delivered: before.image(&deployment.product, cluster, app),
-                    is_looked_up: is_pulled && has_host && !is_left_alone,
-                });
+            for (user, reference) in images(placement) {
+                let has_host = Image::parse(reference).is_some_and(|image| image.host.is_some());
+                let is_left_alone = match user {
+                    User::App(app) => deployment.exclude.contains(app.app.name.as_str()),
+                    User::Manifest(_) => false,
+                };
+                let is_looked_up = is_pulled && has_host && !is_left_alone;
+                let mut place =
+                    Place { cluster, deployment, user, reference, delivered: None, is_looked_up };
+                place.delivered = before.image(&place);
+                places.push(place);
             }
         }
     }
     places
+}
+
+fn images(placement: &Placement) -> impl Iterator<Item = (User<'_>, &str)> {
+    let apps = placement.apps.iter().map(|app| (User::App(app), app.image.as_str()));
+    let manifests = placement.manifests.iter().flat_map(|manifest| {
+        manifest.images.iter().map(move |image| (User::Manifest(manifest), image.as_str()))
+    });
+    apps.chain(manifests)
 }
 
 /// The reference by which a registry is asked for one of its images by digest.
@@ -155,7 +196,7 @@ pub fn lookups(
 ) -> BTreeSet<String> {
     let mut wanted = BTreeSet::new();
     for place in places(site, &Before::of(baseline)).iter().filter(|it| it.is_looked_up) {
-        let reference = &place.app.image;
+        let reference = place.reference;
         let answer = answers.get(reference).and_then(|known| known.answer.as_ref());
         if let Some(digest) = place.delivered.as_ref().and_then(Delivered::digest)
             && let Some(answer) = answer
@@ -163,7 +204,7 @@ pub fn lookups(
         {
             wanted.insert(by_digest(reference, digest));
         }
-        wanted.insert(reference.clone());
+        wanted.insert(reference.to_owned());
     }
     wanted
 }
@@ -178,21 +219,19 @@ pub fn pins(
     let mut pins = Pins::default();
     let mut report = Report::new(answers);
     for place in places(site, &Before::of(baseline)) {
-        let reference = &place.app.image;
+        let reference = place.reference;
         let is_written_out = reference.contains('@');
         let known = answers.get(reference).filter(|_| place.is_looked_up && lookup != Lookup::Off);
         let digest = match (&place.delivered, known.and_then(|known| known.answer.as_ref())) {
             (Some(delivered), _) => delivered.digest(),
             (None, Some(Answer::Found(digest))) if !is_written_out => {
-                pins.resolved.insert(reference.clone(), digest.clone());
+                pins.resolved.insert(reference.to_owned(), digest.clone());
                 Some(digest)
             }
             (None, _) => None,
         };
         if let Some(digest) = digest {
-            let of_cluster = pins.apps.entry(place.cluster.to_owned()).or_default();
-            let of_product = of_cluster.entry(place.deployment.product.clone()).or_default();
-            of_product.insert(place.app.app.name.to_string(), digest.clone());
+            pin(&mut pins, &place, digest);
         }
         if place.is_looked_up {
             match lookup {
@@ -204,6 +243,20 @@ pub fn pins(
     }
     pins.findings = report.findings(lookup);
     pins
+}
+
+fn pin(pins: &mut Pins, place: &Place<'_>, digest: &Digest) {
+    match place.user {
+        User::App(app) => {
+            let of_cluster = pins.apps.entry(place.cluster.to_owned()).or_default();
+            let of_product = of_cluster.entry(place.deployment.product.clone()).or_default();
+            of_product.insert(app.app.name.to_string(), digest.clone());
+        }
+        User::Manifest(manifest) => {
+            let own = pins.manifests.entry(manifest.reference.clone()).or_default();
+            own.insert(place.reference.to_owned(), digest.clone());
+        }
+    }
 }
 
 /// The pins of a plan that was made before: its baseline, and what it carries.
@@ -246,7 +299,7 @@ impl<'a> Report<'a> {
     }
 
     fn judge(&mut self, place: &Place<'_>) {
-        let reference = place.app.image.as_str();
+        let reference = place.reference;
         let unknown = Known::default();
         let known = self.answers.get(reference).unwrap_or(&unknown);
         match (&place.delivered, &known.answer) {
@@ -281,12 +334,15 @@ impl<'a> Report<'a> {
     }
 
     fn missing(&mut self, place: &Place<'_>, image: &str) {
-        let finding = Finding::error("IMAGE/MISSING")
-            .at(place.app.place.clone())
-            .with("image", image)
-            .with("product", &place.deployment.product)
-            .with("app", &place.app.app.name);
-        self.findings.push(finding);
+        let finding = match place.user {
+            User::App(app) => {
+                Finding::error("IMAGE/MISSING").at(app.place.clone()).with("app", &app.app.name)
+            }
+            User::Manifest(manifest) => Finding::error("IMAGE/MISSING_IN_MANIFEST")
+                .at(manifest.place.clone())
+                .with("object", &manifest.reference),
+        };
+        self.findings.push(finding.with("image", image).with("product", &place.deployment.product));
     }
 
     /// Whether a registry has said that it does not have an image by its digest.

@@ -25,7 +25,7 @@ mod autoscaler;
 
 pub(crate) use config::key as file_key;
 pub use manifest::{is_cluster_wide, is_protected_namespace};
-pub(crate) use manifest::{is_of, layer};
+pub(crate) use manifest::{is_of, layer, own_images};
 use scope::{Draft, Head, Scope};
 pub(crate) use zone::{zone_of, zones};
 

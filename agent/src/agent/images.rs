@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::backoff::Backoff;
+use tidegate_core::baseline::Baseline;
 use tidegate_core::pin::{self, Answer, Answers, Lookup};
 use tidegate_core::render::render;
 use tidegate_core::site::{Pins, ValidSite};
@@ -26,6 +27,8 @@ pub struct Images {
     registries: Option<Registries>,
     known: Answers,
     asked: BTreeMap<String, Asked>,
+    /// Whether this process has tried to learn how images of manifests were delivered before that was kept.
+    has_looked_back: bool,
 }
 
 /// When a reference was asked for last in this process, and how often in a row without an answer.
@@ -44,6 +47,7 @@ impl Images {
             registries: None,
             known: Answers::new(),
             asked: BTreeMap::new(),
+            has_looked_back: false,
         }
     }
 
@@ -70,21 +74,13 @@ impl Images {
     }
 
     /// Looks up what a site needs, whatever was asked before. For previews; the agent asks by [`Agent::look_up_images`].
-    pub async fn pins(
-        &mut self,
-        site: &ValidSite,
-        baseline: Option<&tidegate_core::baseline::Baseline>,
-    ) -> Pins {
+    pub async fn pins(&mut self, site: &ValidSite, baseline: Option<&Baseline>) -> Pins {
         self.look_up(site, baseline).await;
         pin::pins(site, baseline, &self.known, self.lookup)
     }
 
     /// Asks for what is due. Whether something else is known than before.
-    async fn look_up(
-        &mut self,
-        site: &ValidSite,
-        baseline: Option<&tidegate_core::baseline::Baseline>,
-    ) -> bool {
+    async fn look_up(&mut self, site: &ValidSite, baseline: Option<&Baseline>) -> bool {
         let Some(registries) = self.registries.clone() else { return false };
         let before = self.known.clone();
         let mut wanted = pin::lookups(site, baseline, &self.known);
@@ -148,6 +144,7 @@ impl Agent {
     ///
     /// When the journal cannot be written.
     pub async fn look_up_images(&mut self, loaded: &Loaded) -> Result<Arc<Meaning>> {
+        self.learn_manifest_images().await?;
         let meaning = self.meaning(loaded);
         let Some(site) = &meaning.site else { return Ok(meaning) };
         if self.images.look_up(site, self.baseline.as_ref()).await {
@@ -159,6 +156,27 @@ impl Agent {
         let remarks: Vec<Finding> = findings.filter(|it| !it.is_error()).cloned().collect();
         self.note_findings(&remarks);
         Ok(meaning)
+    }
+
+    /// What agents of before have delivered they did not pin in plain manifests, nor did they keep it: the documents of the
+    /// baseline's revision say it. Once is enough, as releases keep it from then on.
+    async fn learn_manifest_images(&mut self) -> Result<()> {
+        let is_lacking = self.baseline.as_ref().is_some_and(Baseline::is_without_manifest_images);
+        if self.images.has_looked_back || !is_lacking {
+            return Ok(());
+        }
+        self.images.has_looked_back = true;
+        let Some(mut baseline) = self.baseline.clone() else { return Ok(()) };
+        let now = self.clock.now();
+        let Some(delivered) = self.content_of(Some(&baseline.revision), now).await? else {
+            return Ok(());
+        };
+        if baseline.learn_manifest_images(&delivered, &self.inventory) {
+            tracing::info!("learned how images of plain manifests were delivered");
+            self.journal.set_fact(fact::BASELINE, &baseline).await?;
+            self.baseline = Some(baseline);
+        }
+        Ok(())
     }
 
     /// What the images of a site are pinned to by what is known.

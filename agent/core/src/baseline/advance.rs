@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::manifests::{self, ByObject};
 use super::{Baseline, BaselineApp, BaselineProduct, CarriedOut, Uninstalled};
 use crate::change::{Action, Held};
 use crate::desired::{Asked, DesiredState, Unit};
@@ -83,6 +84,7 @@ impl Baseline {
             zones: BTreeMap::new(),
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             operations: BTreeMap::new(),
             imported: None,
             uninstalled: BTreeMap::new(),
@@ -93,12 +95,14 @@ impl Baseline {
         baseline.remember(reached.release, reached.at, reached.carried_out);
         let left = Left::of(plan);
         let ended_well = |product: &str| reached.is_complete || reached.products.contains(product);
+        let images = manifests::images(desired);
         for deployment in site.deployments.values().filter(|it| ended_well(&it.product)) {
             // Of a product that is held everywhere nothing was delivered, not even a version.
             if left.is_held_everywhere(deployment) {
                 continue;
             }
             baseline.take_over(deployment, desired, &left);
+            baseline.take_over_manifests(deployment, &images, &left);
         }
         let gone: Vec<String> = baseline
             .products
@@ -213,7 +217,30 @@ impl Baseline {
         self.products.insert(deployment.product.clone(), product);
     }
 
+    /// How images of plain manifests were delivered; as for apps, what the release left out stays as it was.
+    fn take_over_manifests(
+        &mut self,
+        deployment: &Deployment,
+        images: &BTreeMap<(&str, &str), ByObject>,
+        left: &Left<'_>,
+    ) {
+        let product = deployment.product.as_str();
+        let mut own = self.manifests.remove(product).unwrap_or_default();
+        own.retain(|cluster, _| left.is(product, cluster));
+        for cluster in deployment.placements.keys().filter(|it| !left.is(product, it)) {
+            let delivered = images.get(&(product, cluster.as_str())).cloned().unwrap_or_default();
+            let references = delivered.values().flatten();
+            self.images.extend(references.filter_map(|reference| image::pinned(reference)));
+            own.insert(cluster.clone(), delivered);
+        }
+        self.manifests.insert(product.to_owned(), own);
+    }
+
     fn remove(&mut self, name: &str, left: &Left<'_>) {
+        if let Some(clusters) = self.manifests.get_mut(name) {
+            clusters.retain(|cluster, _| left.is(name, cluster));
+        }
+        self.manifests.retain(|_, clusters| !clusters.is_empty());
         if let Some(product) = self.products.get_mut(name) {
             product.clusters.retain(|cluster, _| left.is(name, cluster));
             if product.clusters.is_empty() {

@@ -122,6 +122,7 @@ mod tests {
             zones: BTreeMap::new(),
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             operations: BTreeMap::new(),
             uninstalled: BTreeMap::new(),
             imported: None,

@@ -8,6 +8,8 @@ use crate::render::render;
 use crate::validate::tests::{now, snapshot};
 use crate::validate::validate;
 
+mod manifests;
+
 const SITE: &str = "
 apiVersion: tidegate.dev/v1
 kind: Site

@@ -5,6 +5,7 @@ use tidegate_schema::solution::Ignore;
 
 use crate::desired::Layer;
 use crate::ignored::{self, Path};
+use crate::image::{self, Written};
 use crate::object::{Object, ObjectRef};
 use crate::render::scope::{Draft, Scope, label_value};
 use crate::site::Manifest;
@@ -84,6 +85,16 @@ fn content(scope: &Scope<'_>, manifest: &Manifest) -> Value {
         }
         labels.extend(ours);
     }
+    if let Some(pins) = scope.site.pins.manifests.get(&manifest.reference) {
+        let written = own_images(&deployment.ignore, &manifest.reference, &written);
+        for image in written {
+            if let (Some(digest), Some(field)) =
+                (pins.get(&image.reference), body.pointer_mut(&image.pointer))
+            {
+                *field = Value::String(format!("{}@{digest}", image.reference));
+            }
+        }
+    }
     // What generators leave behind (`controller-gen` writes it into definitions). It is the controllers' to write: owning it
     // would be a conflict with them for ever.
     if let Some(fields) = body.as_object_mut() {
@@ -125,6 +136,22 @@ fn with_open_keys(mut secret: Object) -> Object {
 /// Whether a rule is about an object.
 pub(crate) fn is_of(rule: &Ignore, object: &ObjectRef) -> bool {
     rule.kind == object.kind && rule.name.as_ref().is_none_or(|name| **name == object.name)
+}
+
+/// The images of an object that its documents decide: not those that a rule leaves to others.
+pub(crate) fn own_images(
+    ignore: &[Ignore],
+    object: &ObjectRef,
+    body: &Object,
+) -> impl Iterator<Item = Written> {
+    let rules = ignore.iter().filter(|rule| is_of(rule, object));
+    let left: Vec<Path> =
+        rules.flat_map(|rule| &rule.fields).filter_map(|field| Path::parse(field)).collect();
+    let is_left = move |image: &Written| {
+        let path = Path::parse(&image.path);
+        path.is_some_and(|path| left.iter().any(|left| left.covers(&path)))
+    };
+    image::written_in(object, body).into_iter().filter(move |image| !is_left(image))
 }
 
 /// Writes out what server-side apply needs and `kubectl apply` does not, with what it means staying the same: `protocol`, by

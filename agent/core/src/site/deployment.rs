@@ -198,6 +198,8 @@ pub struct Manifest {
     pub layer: Layer,
     /// The object as it is written; its namespace is filled in when its kind has one.
     pub content: StoredObject,
+    /// The images of its pods that are not left to others, as they are written: of kinds of Kubernetes itself only.
+    pub images: BTreeSet<String>,
     /// Where it is written.
     pub place: Place,
 }

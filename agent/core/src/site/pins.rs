@@ -6,6 +6,7 @@ use tidegate_schema::finding::Finding;
 
 use super::ValidSite;
 use crate::digest::Digest;
+use crate::object::ObjectRef;
 
 /// Digests by cluster, product and app.
 pub type AppPins = BTreeMap<String, BTreeMap<String, BTreeMap<String, Digest>>>;
@@ -15,7 +16,9 @@ pub type AppPins = BTreeMap<String, BTreeMap<String, BTreeMap<String, Digest>>>;
 pub struct Pins {
     /// Of apps whose documents name a tag; an app that is not here keeps its reference as it is written.
     pub apps: AppPins,
-    /// Those of them that come from a registry and not from what was delivered, by reference. A plan carries them: with them
+    /// Of plain manifests, by object and by the reference as it is written.
+    pub manifests: BTreeMap<ObjectRef, BTreeMap<String, Digest>>,
+    /// Those of both that come from a registry and not from what was delivered, by reference. A plan carries them: with them
     /// and its baseline the same content can be made again.
     pub resolved: BTreeMap<String, Digest>,
     /// What is refused, could not be verified, or has changed since it was delivered.

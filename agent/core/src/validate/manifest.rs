@@ -2,10 +2,11 @@
 
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::site::Tier;
+use tidegate_schema::solution::Ignore;
 use tidegate_schema::yaml;
 
 use crate::object::{Object, PROPAGATION_ANNOTATION, Propagation};
-use crate::render::{is_cluster_wide, is_protected_namespace, layer};
+use crate::render::{is_cluster_wide, is_protected_namespace, layer, own_images};
 use crate::site::Manifest;
 
 /// What a manifest is read for.
@@ -17,6 +18,8 @@ pub(super) struct Target<'a> {
     pub(super) cluster_wide: &'a [(String, String)],
     /// Whether the solution allows objects in Kubernetes' own namespaces.
     pub(super) may_enter_system: bool,
+    /// Fields that the solution leaves to others.
+    pub(super) ignore: &'a [Ignore],
 }
 
 /// The objects of a text, and what is wrong with them. Protected namespaces and bare names are refused here.
@@ -89,12 +92,9 @@ fn one(
     } else {
         body.set(&["metadata", "namespace"], serde_json::json!(namespace));
     }
-    Manifest {
-        reference: body.reference(target.cluster),
-        layer: layer(&body),
-        content: (&body).into(),
-        place,
-    }
+    let reference = body.reference(target.cluster);
+    let images = own_images(target.ignore, &reference, &body).map(|it| it.reference).collect();
+    Manifest { reference, layer: layer(&body), content: (&body).into(), images, place }
 }
 
 /// A DNS-1123 subdomain; names of RBAC and of custom kinds follow rules of their own.

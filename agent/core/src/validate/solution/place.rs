@@ -405,8 +405,15 @@ impl Placer<'_> {
         let read = |cluster_wide: &[(String, String)], findings: &mut Vec<Finding>| {
             let namespace = self.namespace;
             let cluster = self.cluster;
-            let target =
-                manifest::Target { cluster, namespace, tier, cluster_wide, may_enter_system };
+            let ignore = self.wanted.product.ignore.as_slice();
+            let target = manifest::Target {
+                cluster,
+                namespace,
+                tier,
+                cluster_wide,
+                may_enter_system,
+                ignore,
+            };
             let all = texts.iter();
             all.flat_map(|(file, text)| manifest::read(file, text, &target, findings)).collect()
         };
