@@ -783,35 +783,14 @@ impl Agent {
         let at = self.journal.delivered(commit, before).await?.unwrap_or(before);
         match self.snapshot(commit, Some(before)).await {
             Ok(snapshot) => Ok(validate(&snapshot, at).0.map(|site| {
-                let site = self.with_planned_pins(site, &BTreeMap::new());
-                render(&site, at)
+                let pins = pin::planned(&site, self.baseline.as_ref(), &BTreeMap::new());
+                render(&site.with_pins(pins), at)
             })),
             Err(error) => {
                 tracing::warn!(%error, "an earlier revision is gone");
                 Ok(None)
             }
         }
-    }
-
-    /// A site as a plan had it: what the baseline has, and what registries said then.
-    fn with_planned_pins(&self, site: ValidSite, images: &BTreeMap<String, Digest>) -> ValidSite {
-        let pins = pin::planned(&site, self.baseline.as_ref(), images);
-        site.with_pins(pins)
-    }
-
-    /// The content that a plan has approved, made again; `None` when it cannot be made any more. Plans of agents of before have
-    /// no digests in plain manifests.
-    fn as_planned(
-        &self,
-        site: ValidSite,
-        plan: &Plan,
-        at: Timestamp,
-    ) -> Option<(DesiredState, ValidSite)> {
-        let site = self.with_planned_pins(site, &plan.content.images);
-        let mut unpinned = site.clone();
-        unpinned.pins.manifests.clear();
-        let contents = [site, unpinned].into_iter().map(|site| (render(&site, at), site));
-        contents.into_iter().find(|(desired, _)| desired.digest() == plan.content.desired)
     }
 
     /// Takes up the release that was under way when the agent ended.
@@ -831,7 +810,7 @@ impl Agent {
         let site = snapshot.ok().and_then(|snapshot| {
             // Content is made as it was at the start: grants that expired meanwhile are the next plan's.
             let site = validate(&snapshot, row.started_at).0?;
-            self.as_planned(site, &plan, row.started_at)
+            pin::as_planned(&site, self.baseline.as_ref(), &plan, row.started_at)
         });
         let Some((desired, site)) = site else {
             // Without the content that was approved nothing more may be written.

@@ -6,13 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::site::Access;
 
 use crate::baseline::Baseline;
+use crate::desired::DesiredState;
 use crate::digest::Digest;
 use crate::image::{self, Image, without_digest};
+use crate::plan::Plan;
+use crate::render::render;
 use crate::site::{Deployment, Manifest, Pins, PlacedApp, Placement, ValidSite};
 
 /// What is done about references whose registry does not say.
@@ -270,6 +274,21 @@ pub fn planned(
     let answers =
         resolved.iter().map(|(reference, digest)| (reference.clone(), found(digest))).collect();
     pins(site, baseline, &answers, Lookup::Try)
+}
+
+/// The site and the content that a plan has approved, made again as of an instant; `None` when it cannot be made any more.
+/// Agents of before have left images of plain manifests as they are written.
+pub fn as_planned(
+    site: &ValidSite,
+    baseline: Option<&Baseline>,
+    plan: &Plan,
+    at: Timestamp,
+) -> Option<(DesiredState, ValidSite)> {
+    let pins = planned(site, baseline, &plan.content.images);
+    let unpinned = Pins { manifests: BTreeMap::new(), ..pins.clone() };
+    let sites = [pins, unpinned].into_iter().map(|pins| site.clone().with_pins(pins));
+    let mut contents = sites.map(|site| (render(&site, at), site));
+    contents.find(|(desired, _)| desired.digest() == plan.content.desired)
 }
 
 /// References by what is wrong with them: a registry that is away is said once, and not for each of its images.

@@ -1,6 +1,7 @@
 //! The built agent with a registry and a cluster that is served to it by a kubeconfig: from the tag in the documents to the
 //! digest in the pods, and what becomes of a site when tags move, images go and the registry is away.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::Api;
 use tempfile::TempDir;
+use tidegate::journal::{Journal, fact};
 use tidegate::sandboxes::Sandboxes;
 use tidegate::status::{Condition, PlanStatus, Status};
 use tidegate_core::digest::Digest;
@@ -28,6 +30,8 @@ struct Stage {
     cluster: Client,
     kubeconfig: PathBuf,
     auth: PathBuf,
+    /// The digest of the manifest's image that was published with one of the app's.
+    extras: BTreeMap<String, String>,
     _folder: TempDir,
     _sandboxes: Sandboxes,
 }
@@ -68,6 +72,7 @@ impl Stage {
             cluster,
             kubeconfig,
             auth,
+            extras: BTreeMap::new(),
             _folder: folder,
             _sandboxes: sandboxes,
         };
@@ -75,18 +80,44 @@ impl Stage {
         stage
     }
 
-    /// The documents want this version, whose image has its number as the tag.
+    /// The documents want this version, whose images have its number as the tag.
     fn wants(&self, version: &str) {
+        self.wants_with(version, version);
+    }
+
+    /// The same, with another tag of the manifest's image.
+    fn wants_with(&self, version: &str, tag: &str) {
         self.site.write(
             "web.yaml",
             &format!(
                 "apiVersion: tidegate.dev/v1\nkind: Product\nmetadata: {{name: web}}\nspec: {{}}\n---\n\
-                 apiVersion: tidegate.dev/v1\nkind: ProductVersion\nmetadata: {{name: web}}\nspec:\n  version: {version}\n  apps:\n\
+                 apiVersion: tidegate.dev/v1\nkind: ProductVersion\nmetadata: {{name: web}}\nspec:\n  version: {version}\n  manifests: [manifests/*.yaml]\n  apps:\n\
                  \x20   - {{name: front, workload: Deployment, image: 'web/front:{version}'}}\n---\n\
                  apiVersion: tidegate.dev/v1\nkind: Solution\nmetadata: {{name: all}}\nspec: {{products: [{{product: web, version: {version}}}]}}\n"
             ),
         );
+        self.manifest(tag, version);
         self.site.push(MARIA, &format!("web {version}"));
+    }
+
+    /// A plain manifest of the product: another image, by its tag, and something else about its pods.
+    fn manifest(&self, tag: &str, mark: &str) {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: extra}}\nspec:\n  \
+             selector: {{matchLabels: {{a: extra}}}}\n  \
+             template:\n    metadata: {{labels: {{a: extra}}, annotations: {{mark: '{mark}'}}}}\n    \
+             spec: {{containers: [{{name: extra, image: '{}/web/extra:{tag}'}}]}}\n",
+            self.registry.host()
+        );
+        self.site.write("manifests/extra.yaml", &text);
+    }
+
+    /// Publishes both images under a tag, and gives the digest of the app's.
+    fn publish(&mut self, tag: &str, content: &str) -> Digest {
+        let front = self.registry.push("web/front", tag, content);
+        let extra = self.registry.push("web/extra", tag, &format!("{content} extra"));
+        self.extras.insert(front.to_string(), extra.to_string());
+        front
     }
 
     fn start(&mut self, interval: &str) {
@@ -135,16 +166,32 @@ impl Stage {
         self.site.see("a settled site", is_settled).await;
     }
 
+    /// The image of the app. That of the manifest must be the one that was published with it.
     async fn running_image(&self) -> String {
+        let (front, extra) = (self.image_of("front").await, self.image_of("extra").await);
+        let own = match front.split_once('@') {
+            Some((reference, digest)) => format!("{reference}@{}", self.extras[digest]),
+            None => front.clone(),
+        };
+        assert_eq!(extra, own.replace("web/front", "web/extra"));
+        front
+    }
+
+    async fn image_of(&self, deployment: &str) -> String {
         let deployments: Api<Deployment> = Api::namespaced(self.cluster.clone(), "web");
-        let front = deployments.get("front").await.unwrap();
-        let pod = front.spec.unwrap().template.spec.unwrap();
+        let found = deployments.get(deployment).await.unwrap();
+        let pod = found.spec.unwrap().template.spec.unwrap();
         pod.containers.into_iter().next().and_then(|container| container.image).unwrap()
     }
 
-    /// Waits for a finding of the status.
+    /// Waits for a finding of the status; where it is of one image, of that of the app.
     async fn told(&mut self, code: &str) -> Finding {
-        let has = |status: &Status| status.findings.iter().find(|it| it.code == code).cloned();
+        let is_of_app = |finding: &&Finding| {
+            finding.args.get("image").is_none_or(|image| image.contains("web/front"))
+        };
+        let has = |status: &Status| {
+            status.findings.iter().filter(is_of_app).find(|it| it.code == code).cloned()
+        };
         self.site.see(code, has).await
     }
 }
@@ -157,13 +204,13 @@ fn with<'a>(status: &'a Status, code: &str) -> Option<&'a PlanStatus> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_tag_voids_approvals_before_and_changes_nothing_after_it_was_delivered() {
     let mut stage = Stage::with("{quorum: [{group: it-ops, count: 2}]}").await;
-    let first = stage.registry.push("web/front", "1.0.0", "one");
+    let first = stage.publish("1.0.0", "one");
     stage.start("1s");
     let plan = stage.planned("1.0.0", &first).await;
     stage.site.approve("lina", &plan);
 
     // Somebody moves the tag: the second approval is for something else, and the first counts no more.
-    let second = stage.registry.push("web/front", "1.0.0", "two");
+    let second = stage.publish("1.0.0", "two");
     let moved = stage.planned("1.0.0", &second).await;
     assert_ne!(plan, moved);
     stage.site.approve("wugang", &moved);
@@ -179,7 +226,7 @@ async fn a_moved_tag_voids_approvals_before_and_changes_nothing_after_it_was_del
     assert_eq!(stage.running_image().await, format!("{reference}@{second}"));
 
     // Moved again: told, and nothing is planned.
-    let third = stage.registry.push("web/front", "1.0.0", "three");
+    let third = stage.publish("1.0.0", "three");
     let told = stage.told("IMAGE/TAG_MOVED").await;
     assert_eq!(told.args["delivered"], second.to_string());
     assert_eq!(told.args["now"], third.to_string());
@@ -209,8 +256,16 @@ async fn a_missing_image_refuses_until_it_is_there_and_a_registry_that_is_away_i
     let finding = stage.site.see("a refused plan", refused).await;
     assert_eq!(finding.args["image"], stage.reference("1.0.0"));
     assert!(finding.place.is_some_and(|place| place.file == "web.yaml"));
+    let of_manifest = |status: &Status| {
+        let plan = with(status, "IMAGE/MISSING_IN_MANIFEST")?;
+        plan.findings.iter().find(|it| it.code == "IMAGE/MISSING_IN_MANIFEST").cloned()
+    };
+    let finding = stage.site.see("what the manifest lacks", of_manifest).await;
+    assert_eq!(finding.args["object"], "Deployment web/extra");
+    let place = finding.place.unwrap();
+    assert_eq!((place.file.as_str(), place.line), ("manifests/extra.yaml", 1));
 
-    let digest = stage.registry.push("web/front", "1.0.0", "one");
+    let digest = stage.publish("1.0.0", "one");
     stage.settled().await;
     let running = format!("{}@{digest}", stage.reference("1.0.0"));
     assert_eq!(stage.running_image().await, running);
@@ -225,7 +280,7 @@ async fn a_missing_image_refuses_until_it_is_there_and_a_registry_that_is_away_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_at_rest_asks_no_registry() {
     let mut stage = Stage::with("").await;
-    stage.registry.push("web/front", "1.0.0", "one");
+    stage.publish("1.0.0", "one");
     stage.start("1h");
     stage.settled().await;
     assert!(!stage.registry.take_questions().is_empty());
@@ -236,7 +291,7 @@ async fn a_round_at_rest_asks_no_registry() {
     }
     assert_eq!(stage.registry.take_questions(), Vec::<String>::new());
     // What is new is asked for at once.
-    let digest = stage.registry.push("web/front", "1.1.0", "two");
+    let digest = stage.publish("1.1.0", "two");
     stage.wants("1.1.0");
     let second = |status: &Status| {
         let release = status.releases.first().filter(|_| status.releases.len() == 2)?;
@@ -252,14 +307,14 @@ async fn a_round_at_rest_asks_no_registry() {
 /// A site that runs 1.0.0 and is half way to 1.1.0 when both tags are moved and the agent is killed. Gives the digests of
 /// both.
 async fn half_way_when_tags_move_and_the_agent_is_killed(stage: &mut Stage) -> [Digest; 2] {
-    let first = stage.registry.push("web/front", "1.0.0", "one");
+    let first = stage.publish("1.0.0", "one");
     stage.start("1s");
     stage.settled().await;
-    let second = stage.registry.push("web/front", "1.1.0", "two");
+    let second = stage.publish("1.1.0", "two");
     stage.wants("1.1.0");
     stage.site.see_wait("RELEASE/AWAIT_CONFIRM").await;
-    stage.registry.push("web/front", "1.0.0", "moved");
-    stage.registry.push("web/front", "1.1.0", "moved too");
+    stage.publish("1.0.0", "moved");
+    stage.publish("1.1.0", "moved too");
     stage.site.kill_agent();
     stage.start("1s");
     // It was taken up.
@@ -314,7 +369,7 @@ async fn a_rollback_goes_to_the_digest_that_ran_and_not_to_what_its_tag_means_no
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_registry_has_said_is_unverified_in_plan_and_preview() {
     let mut stage = Stage::with("{quorum: [{group: it-ops, count: 1}]}").await;
-    let digest = stage.registry.push("web/front", "1.0.0", "one");
+    let digest = stage.publish("1.0.0", "one");
     // The agent has no credentials.
     std::fs::write(&stage.auth, "{}").unwrap();
     stage.start("1s");
@@ -353,4 +408,41 @@ async fn what_no_registry_has_said_is_unverified_in_plan_and_preview() {
         strict.contains("there are none for") && strict.contains("IMAGE/UNVERIFIED"),
         "{strict}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_gets_better_leaves_manifests_as_an_earlier_one_has_delivered_them() {
+    let mut stage = Stage::with("").await;
+    stage.publish("1.0.0", "one");
+    stage.site.looks_up_images(&["--image-lookup", "off"]);
+    stage.site.start_agent(&[("main", stage.kubeconfig.clone())]);
+    stage.settled().await;
+    let (front, extra) = (stage.reference("1.0.0"), stage.image_of("extra").await);
+    assert_eq!(stage.running_image().await, front);
+    stage.site.kill_agent();
+
+    // An agent of before kept nothing of them, and had pinned the same image for an app.
+    let journal = Journal::open(&stage.site.data()).await.unwrap();
+    let mut baseline: serde_json::Value = journal.fact(fact::BASELINE).await.unwrap().unwrap();
+    assert_eq!(baseline["manifests"]["web"]["main"]["Deployment web/extra"][0], extra);
+    baseline.as_object_mut().unwrap().remove("manifests");
+    baseline["images"][&extra] = Digest::of(&"an app's").to_string().into();
+    journal.set_fact(fact::BASELINE, &baseline).await.unwrap();
+    journal.close().await;
+    stage.start("1s");
+    let by_tag = stage.told("IMAGE/BY_TAG").await;
+    assert!(by_tag.args["images"].contains(&extra), "{by_tag:?}");
+    stage.settled().await;
+    assert_eq!(stage.running_image().await, front);
+    let releases = |status: &Status| (!status.releases.is_empty()).then_some(status.releases.len());
+    assert_eq!(stage.site.see("releases", releases).await, 1);
+
+    // A version with the same image leaves it as it is; with another it is pinned.
+    let second = stage.publish("1.1.0", "two");
+    stage.wants_with("1.1.0", "1.0.0");
+    stage.site.see_wait("RELEASE/AWAIT_CONFIRM").await;
+    stage.site.must(&["releases", "confirm", "--as", "lina"]);
+    stage.settled().await;
+    let pinned = format!("{}@{second}", stage.reference("1.1.0"));
+    assert_eq!((stage.image_of("front").await, stage.image_of("extra").await), (pinned, extra));
 }

@@ -90,17 +90,23 @@ fn made(
     (site, desired)
 }
 
-/// The baseline when all of it was delivered.
-fn reached((site, desired): &(ValidSite, DesiredState), before: Option<&Baseline>) -> Baseline {
+/// A plan of this content, with the digests that a registry gave.
+fn plan_of((site, desired): &(ValidSite, DesiredState)) -> Plan {
     let digest = digest("any");
-    let plan: Plan = serde_json::from_value(json!({
+    serde_json::from_value(json!({
         "revision": "c", "authors": [], "content": {
-            "site": "s", "kind": "release", "parent": null, "desired": digest, "policies": digest,
-            "clusters": {}, "tasks": [], "risks": [], "waves": [],
+            "site": "s", "kind": "release", "parent": null, "desired": desired.digest(),
+            "policies": digest, "clusters": {}, "tasks": [], "risks": [], "waves": [],
+            "images": site.pins.resolved,
             "changes": {"changes": [], "zones": [], "unchanged": 0, "gaps": []},
         },
     }))
-    .unwrap();
+    .unwrap()
+}
+
+/// The baseline when all of it was delivered.
+fn reached(made: &(ValidSite, DesiredState), before: Option<&Baseline>) -> Baseline {
+    let (site, desired) = made;
     let reached = Reached {
         release: "r1",
         at: now(),
@@ -109,7 +115,7 @@ fn reached((site, desired): &(ValidSite, DesiredState), before: Option<&Baseline
         zones: &BTreeMap::new(),
         carried_out: &[],
     };
-    Baseline::after(before, &plan, desired, site, reached)
+    Baseline::after(before, &plan_of(made), desired, site, reached)
 }
 
 /// What an agent of before has kept of what it delivered.
@@ -161,8 +167,9 @@ fn what_is_rendered_has_the_digests_and_the_plan_carries_them() {
     let other = desired.objects.iter().find(|it| it.reference.kind == "Database").unwrap();
     assert_eq!(other.body().text("/spec/template/spec/containers/0/image"), "r.bank/db/other:1");
     assert_eq!(pinned.pins.resolved.len(), 3);
-    let again = planned(&site(), None, &pinned.pins.resolved);
-    assert_eq!(render(&site().with_pins(again), now()).digest(), desired.digest());
+    let plan = plan_of(&(pinned, desired.clone()));
+    let (again, _) = as_planned(&site(), None, &plan, now()).unwrap();
+    assert_eq!(again.digest(), desired.digest());
 }
 
 #[test]
@@ -261,6 +268,21 @@ fn what_an_agent_of_before_has_delivered_is_not_restarted_by_a_better_one() {
     let images = rendered(&made(next, Some(&learned), &all).1);
     assert_eq!(images["real/StatefulSet"], [INIT, POSTGRES, "sidecar:1"]);
     assert_eq!(images["real/CronJob"], [format!("r.bank/db/backup:2@{}", digest("two"))]);
+}
+
+#[test]
+fn a_plan_of_an_agent_of_before_is_made_again_without_digests_in_manifests() {
+    let (mut pinned, _) = made(site(), None, &known("one"));
+    pinned.pins.manifests.clear();
+    let desired = render(&pinned, now());
+    // A registry gave the digest for an app of the same image.
+    let plan = plan_of(&(pinned, desired.clone()));
+    assert!(!plan.content.images.is_empty());
+    let (again, site) = as_planned(&site(), None, &plan, now()).unwrap();
+    assert_eq!(again.digest(), desired.digest());
+    assert!(site.pins.manifests.is_empty());
+    let other = site_of("1.0.0", &manifests("other"), "");
+    assert!(as_planned(&other, None, &plan, now()).is_none());
 }
 
 #[test]
