@@ -31,7 +31,7 @@ use tidegate_core::live::{
 };
 use tidegate_core::object::ObjectRef;
 use tidegate_core::pin;
-use tidegate_core::plan::{Plan, PlanReport, Risk};
+use tidegate_core::plan::{Plan, PlanReport};
 use tidegate_core::progress::{self, ReleaseState};
 use tidegate_core::release::{Event, ReleasePhase};
 use tidegate_core::render::render;
@@ -219,7 +219,10 @@ impl Agent {
         images.remember(journal.fact(fact::IMAGES).await?.unwrap_or_default());
         let publisher = Publisher::start(dns, &journal, data.join("zones.json")).await?;
         let releases = journal.releases(20).await?;
-        let (statuses, status) = watch::channel(Arc::new(Status::default()));
+        let accepted: Option<Accepted> = journal.fact(fact::ACCEPTED).await?;
+        let mut first = Status::default();
+        first.source.accepts(accepted.as_ref());
+        let (statuses, status) = watch::channel(Arc::new(first.clone()));
         let (request_sender, requests) = mpsc::channel(64);
         let (notices, _) = broadcast::channel(1024);
         let wakes = Wakes::new();
@@ -234,13 +237,13 @@ impl Agent {
         let agent = Self {
             inventory: journal.inventory().await?,
             baseline: journal.fact(fact::BASELINE).await?,
-            accepted: journal.fact(fact::ACCEPTED).await?,
+            accepted,
             consumed: journal.consumed().await?,
             freezes: journal.fact::<Vec<Finding>>(fact::FREEZE).await?.unwrap_or_default(),
             offered: journal.fact(fact::REVERT).await?,
             held: journal.fact(fact::HELD).await?.unwrap_or_default(),
             resumable: releases.iter().find(|row| !row.phase.is_ended()).cloned(),
-            status: Status { releases, ..Status::default() },
+            status: Status { releases, ..first },
             source,
             data,
             journal,
@@ -375,7 +378,6 @@ impl Agent {
             let accepted = self.accepted.as_ref().map(|accepted| accepted.commit.clone());
             self.status.source.url = self.source.location().to_string();
             self.source.branch().clone_into(&mut self.status.source.branch);
-            self.status.source.accepted.clone_from(&accepted);
             match self.try_load(accepted.as_deref()).await {
                 Ok(()) => self.status.source.problem = None,
                 Err(error) => {
@@ -675,18 +677,9 @@ impl Agent {
         taken.map(|(reference, _)| InventoryChange::Remove(reference.clone())).collect()
     }
 
-    /// A change of policies, persons or groups is a risk of its own: the old policy says yes to the new one.
-    pub fn mark_policy_change(&self, site: &ValidSite, plan: &mut Plan) {
-        if self.accepted.as_ref().is_some_and(|it| it.policies != site.policies_digest()) {
-            plan.content.risks.insert(Risk::ChangesPolicy);
-        }
-    }
-
-    /// Nothing changes, nothing is refused, and no policy changes either.
-    pub fn has_nothing_to_do(&self, plan: &Plan, report: &PlanReport) -> bool {
-        plan.is_empty()
-            && !report.is_refused()
-            && !plan.content.risks.contains(&Risk::ChangesPolicy)
+    /// The digest of the policies, persons and groups of the accepted revision.
+    pub fn accepted_policies(&self) -> Option<&Digest> {
+        self.accepted.as_ref().map(|accepted| &accepted.policies)
     }
 
     /// The policy that counts: of the accepted revision. Before the first one with persons the revision vouches for

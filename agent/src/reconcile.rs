@@ -69,9 +69,9 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
         &loaded.snapshot.revision,
         &loaded.authors,
     );
-    agent.mark_policy_change(site, &mut plan);
+    plan.mark_policy_change(agent.accepted_policies());
     agent.note_orphans(&plan, (desired, site), &live);
-    if agent.has_nothing_to_do(&plan, &report) {
+    if plan.changes_nothing() && !report.is_refused() {
         agent.settle(site, &plan, &report, &live).await?;
         let is_more = agent.remove_old(None).await?;
         return Ok(if is_more { Some(now) } else { expiry });

@@ -116,6 +116,9 @@ pub struct SourceStatus {
     pub attempted: Option<Revision>,
     /// The commit whose content and policies count.
     pub accepted: Option<String>,
+    /// The digest of its policies, persons and groups: a plan that has another one changes them.
+    #[serde(default)]
+    pub policies: Option<Digest>,
     /// Why the branch could not be read just now.
     pub problem: Option<Finding>,
 }
@@ -253,7 +256,8 @@ mod tests {
         json!({
             "site": "hz", "condition": "waiting", "updatedAt": at,
             "source": {
-                "url": "u", "branch": "main", "accepted": "b", "problem": finding,
+                "url": "u", "branch": "main", "accepted": "b", "policies": digest,
+                "problem": finding,
                 "attempted": {
                     "commit": "c", "committedAt": at, "author": person, "committer": person,
                     "subject": "s",

@@ -21,6 +21,8 @@ mod folder;
 mod journal;
 #[path = "daemon/killer.rs"]
 mod killer;
+#[path = "daemon/preview.rs"]
+mod preview;
 #[path = "daemon/process.rs"]
 mod process;
 #[path = "daemon/reflow.rs"]

@@ -34,6 +34,19 @@ impl Plan {
         self.content.waves.iter().all(|wave| wave.steps.is_empty())
     }
 
+    /// Whether there is nothing to do, and nothing but that to approve either.
+    pub fn changes_nothing(&self) -> bool {
+        self.is_empty() && !self.content.risks.contains(&Risk::ChangesPolicy)
+    }
+
+    /// A change of policies, persons or groups is a risk of its own: the old policy says yes to the new one. `accepted` is the
+    /// digest of those of the accepted revision; without one there is nothing older to trust.
+    pub fn mark_policy_change(&mut self, accepted: Option<&Digest>) {
+        if accepted.is_some_and(|accepted| *accepted != self.content.policies) {
+            self.content.risks.insert(Risk::ChangesPolicy);
+        }
+    }
+
     /// All steps in order, each with its wave's index.
     pub fn steps(&self) -> impl Iterator<Item = (usize, &Step)> {
         self.content

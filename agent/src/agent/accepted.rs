@@ -8,6 +8,7 @@ use tidegate_core::site::ValidSite;
 use super::{Agent, Result};
 use crate::approve::Keys;
 use crate::journal::fact;
+use crate::status::SourceStatus;
 
 /// What counts until the next revision is accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,14 @@ pub(super) fn merge_keys(site: &ValidSite) -> Keys {
     keys
 }
 
+impl SourceStatus {
+    /// Tells what counts.
+    pub(super) fn accepts(&mut self, accepted: Option<&Accepted>) {
+        self.accepted = accepted.map(|it| it.commit.clone());
+        self.policies = accepted.map(|it| it.policies.clone());
+    }
+}
+
 impl Agent {
     /// From now on this revision's policies, keys and groups count.
     pub(super) async fn accept(&mut self, site: &ValidSite) -> Result<()> {
@@ -78,7 +87,7 @@ impl Agent {
 
     /// What the journal has recorded as accepted counts.
     pub(super) fn now_follows(&mut self, accepted: Accepted) {
-        self.status.source.accepted = Some(accepted.commit.clone());
+        self.status.source.accepts(Some(&accepted));
         self.accepted = Some(accepted);
     }
 }

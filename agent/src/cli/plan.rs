@@ -50,7 +50,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     }
     Ok(if report.is_refused() {
         Outcome::Refused
-    } else if plan.is_empty() {
+    } else if plan.changes_nothing() {
         Outcome::Done
     } else {
         Outcome::Differences

@@ -9,6 +9,7 @@ use tidegate_core::baseline::{Baseline, to_drain};
 use tidegate_core::change::ForeignFields;
 use tidegate_core::desired::DesiredState;
 use tidegate_core::diff::{diff, foreign};
+use tidegate_core::digest::Digest;
 use tidegate_core::live::{ClusterObservation, Gap, Inventory, LiveState, Surroundings};
 use tidegate_core::pin::Lookup;
 use tidegate_core::plan::{Plan, PlanReport};
@@ -24,7 +25,7 @@ use super::asking;
 use super::failure::{Failure, because};
 use super::printer::Printer;
 use super::report::Sources;
-use crate::agent::Images;
+use crate::agent::{Accepted, Images};
 use crate::cause::chain;
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -34,6 +35,7 @@ use crate::journal::{Journal, ReleaseRow, fact};
 use crate::registry::{self, Registries};
 use crate::sandboxes::Sandboxes;
 use crate::source::Source;
+use crate::status::Status;
 
 /// The folder of a site.
 #[derive(Clone, Debug, clap::Args)]
@@ -167,6 +169,7 @@ pub(super) async fn preview(
         None => snapshot,
     };
     let Loaded { snapshot, site, .. } = read(snapshot, printer)?;
+    let accepted = known.policies;
     let (baseline, inventory) = (known.baseline, known.inventory);
     let pins = lookup.images()?.pins(&site, baseline.as_ref()).await;
     let site = site.with_pins(pins);
@@ -177,7 +180,7 @@ pub(super) async fn preview(
     let changes = diff(&desired, &live, &inventory, &published);
     let foreign = foreign(&desired, &live);
     let authors = [snapshot.revision.author.clone(), snapshot.revision.committer.clone()];
-    let (plan, report) = plan(
+    let (mut plan, report) = plan(
         changes,
         &desired,
         &site,
@@ -187,6 +190,7 @@ pub(super) async fn preview(
         &snapshot.revision,
         &authors,
     );
+    plan.mark_policy_change(accepted.as_ref());
     Ok(Preview { plan, report, foreign })
 }
 
@@ -195,6 +199,8 @@ pub(super) async fn preview(
 struct Known {
     baseline: Option<Baseline>,
     inventory: Inventory,
+    /// Digest of the policies, persons and groups that count.
+    policies: Option<Digest>,
     agent: Option<Client>,
     journal: Option<Journal>,
 }
@@ -209,13 +215,18 @@ impl Known {
             let inventory = client.get("/api/v1/inventory").await;
             if let Ok(inventory) = inventory {
                 let baseline = client.get("/api/v1/baseline").await.ok();
-                return Ok(Self { baseline, inventory, agent: Some(client), journal: None });
+                let status: Status = client.get("/api/v1/status").await?;
+                let policies = status.source.policies;
+                let agent = Some(client);
+                return Ok(Self { baseline, inventory, policies, agent, journal: None });
             }
         }
         let journal = Journal::open(data).await?;
         let baseline = journal.fact(fact::BASELINE).await.map_err(because)?;
         let inventory = journal.inventory().await.map_err(because)?;
-        Ok(Self { baseline, inventory, agent: None, journal: Some(journal) })
+        let accepted: Option<Accepted> = journal.fact(fact::ACCEPTED).await.map_err(because)?;
+        let policies = accepted.map(|accepted| accepted.policies);
+        Ok(Self { baseline, inventory, policies, agent: None, journal: Some(journal) })
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) fn plan(plan: &Plan, report: &PlanReport, lang: Lang) -> String {
     if report.is_refused() {
         let refused = pick(lang, "Refused: this plan cannot be approved", "已拒绝：该计划不能审批");
         page.line(&format!("<p class=\"refused\">{refused}</p>"));
-    } else if plan.is_empty() {
+    } else if plan.changes_nothing() {
         let nothing = pick(
             lang,
             "Nothing to do: the site is as its documents say.",

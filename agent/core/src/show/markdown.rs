@@ -103,7 +103,7 @@ pub(super) fn plan(plan: &Plan, report: &PlanReport, lang: Lang, limit: usize) -
     if report.is_refused() {
         let text = pick(lang, "Refused: this plan cannot be approved.", "已拒绝：该计划不能审批。");
         comment.add(&format!("⛔ **{text}**\n\n"));
-    } else if plan.is_empty() {
+    } else if plan.changes_nothing() {
         let text = pick(
             lang,
             "Nothing to do: the site is as its documents say.",

@@ -212,7 +212,7 @@ pub(super) fn plan(paper: &mut Paper, plan: &Plan, report: &PlanReport) {
     let kind = label::release(lang, content.kind);
     paper.heading(&format!("{} · {kind} · {}", content.site, plan.id().short()));
     findings(paper, report, true);
-    if plan.is_empty() {
+    if plan.changes_nothing() {
         paper.gap();
         let text = pick(
             lang,
@@ -241,7 +241,7 @@ pub(super) fn plan(paper: &mut Paper, plan: &Plan, report: &PlanReport) {
     }
     findings(paper, report, false);
     left_out(paper, report);
-    if !plan.is_empty() && !report.is_refused() {
+    if !plan.changes_nothing() && !report.is_refused() {
         paper.gap();
         paper.whole(0, Ink::Heading, &words::trailer(plan));
     }
