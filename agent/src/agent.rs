@@ -297,7 +297,7 @@ impl Agent {
                 self.fetched_at = None;
             }
             let began = tokio::time::Instant::now();
-            let next = reconcile(&mut self).await?;
+            let next = Box::pin(reconcile(&mut self)).await?;
             let rest = began.elapsed().saturating_mul(REST).min(LONGEST_REST);
             self.watch_clusters();
             let polled = pace.after(self.status.source.problem.is_none());

@@ -170,7 +170,9 @@ impl Stage {
     async fn running_image(&self) -> String {
         let (front, extra) = (self.image_of("front").await, self.image_of("extra").await);
         let own = match front.split_once('@') {
-            Some((reference, digest)) => format!("{reference}@{}", self.extras[digest]),
+            Some((reference, digest)) => {
+                format!("{reference}@{}", self.extras.get(digest).unwrap())
+            }
             None => front.clone(),
         };
         assert_eq!(extra, own.replace("web/front", "web/extra"));
