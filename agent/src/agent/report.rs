@@ -8,7 +8,7 @@ use tidegate_core::diff::TERMINATING;
 use tidegate_core::live::{Gap, LiveState};
 use tidegate_core::orphan::orphans;
 use tidegate_core::plan::{Plan, PlanReport};
-use tidegate_core::progress::{self, ReleaseState, StepStatus};
+use tidegate_core::progress::{self, ProductProgress, ProductState, ReleaseState, StepStatus};
 use tidegate_core::release::ReleasePhase;
 use tidegate_core::site::ValidSite;
 use tidegate_core::snapshot::Identity;
@@ -309,6 +309,8 @@ impl Agent {
     /// The message of the commit that takes a release's documents back.
     async fn why_taken_back(&self, row: &ReleaseRow) -> Result<String> {
         let state = ReleaseState::of(&self.journal.events(&row.id).await?);
+        let plan = self.journal.plan(&row.plan).await?;
+        let products = plan.map(|(plan, _)| progress::products(&plan, &state)).unwrap_or_default();
         let back = state.rollback.as_ref();
         let what = back.and_then(|back| back.product.as_deref()).unwrap_or("everything");
         let by = back.map_or("tidegate", |back| &back.by);
@@ -316,9 +318,27 @@ impl Agent {
         let (revision, id) = (&row.revision, &row.id);
         Ok(format!(
             "revert: {id} was rolled back\n\n{what}: {reason} (by {by})\n\nTakes back all that {revision} \
-             brought to the site's folder since the revision before.\n\nTidegate-Release: {id}\n"
+             brought to the site's folder since the revision before.{}\n\nTidegate-Release: {id}\n",
+            with_others(&products)
         ))
     }
+}
+
+/// What whoever merges the branch takes back beside what went back: documents of several products often share a file, so
+/// that what belongs to one cannot be told apart.
+fn with_others(products: &[ProductProgress]) -> String {
+    let is_delivered =
+        |it: &&ProductProgress| it.state == ProductState::Done && !it.product.is_empty();
+    let delivered: Vec<&str> =
+        products.iter().filter(is_delivered).map(|it| it.product.as_str()).collect();
+    if delivered.is_empty() {
+        return String::new();
+    }
+    format!(
+        " That is the whole revision: {} ended well and would go back too. To keep it, take the other changes \
+         back by hand.",
+        delivered.join(", ")
+    )
 }
 
 /// Who appends and takes back.

@@ -325,8 +325,9 @@ impl Stage {
         if let Some(back) = &change.onto {
             reset(&work, back).map_err(text)?;
         }
+        let mut merged_message = None;
         if let Some(branch) = &change.merge {
-            take_over(&work, branch).map_err(text)?;
+            merged_message = Some(take_over(&work, branch).map_err(text)?);
         }
         for (file, (from, to)) in &change.replace {
             let path = work.join(file);
@@ -368,6 +369,9 @@ impl Stage {
             push(&work, "main").map_err(text)?;
         }
         self.tell(&what);
+        if let Some(message) = merged_message {
+            self.quote(&message);
+        }
         if change.wakes {
             self.handle.wake(Wake::Pushed);
         }
@@ -761,14 +765,16 @@ fn with_keys(content: &str, keys: &mut BTreeMap<String, KeyPair>) -> Result<Stri
     Ok(whole)
 }
 
-/// The files of a branch of the remote in a working tree, which stands on the branch that it was made from.
-fn take_over(work: &Path, branch: &str) -> std::result::Result<(), git2::Error> {
+/// The files of a branch of the remote in a working tree, which stands on the branch that it was made from. Gives the message
+/// of its last commit.
+fn take_over(work: &Path, branch: &str) -> std::result::Result<String, git2::Error> {
     let repository = git2::Repository::open(work)?;
     let mut remote = repository.find_remote("origin")?;
     let name = format!("refs/remotes/origin/{branch}");
     remote.fetch(&[format!("+refs/heads/{branch}:{name}")], None, None)?;
     let theirs = repository.find_reference(&name)?.peel_to_commit()?;
-    repository.reset(theirs.as_object(), git2::ResetType::Hard, None)
+    repository.reset(theirs.as_object(), git2::ResetType::Hard, None)?;
+    Ok(theirs.message().unwrap_or_default().to_owned())
 }
 
 /// Sets the working tree back to an earlier commit.
