@@ -37,8 +37,8 @@ use crate::store::Store;
 use pass::Pass;
 use wake::Look;
 
-pub(crate) use kubelet::fails_checks;
 pub use kubelet::logs;
+pub(crate) use kubelet::{Measured, fails_checks, measures};
 pub use seed::seed;
 pub(crate) use wake::Controllers;
 

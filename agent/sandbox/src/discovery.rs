@@ -190,6 +190,10 @@ fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
         let verbs = &["create", "delete", "get", "patch", "update"];
         out.push(("proxy", None, "", "PodProxyOptions", verbs));
     }
+    if resource.group.is_empty() && resource.kind == "Service" {
+        let verbs = &["create", "delete", "get", "patch", "update"];
+        out.push(("proxy", None, "", "ServiceProxyOptions", verbs));
+    }
     if resource.scale.is_some() {
         out.push(("scale", Some("autoscaling"), "v1", "Scale", &["get", "patch", "update"]));
     }

@@ -24,6 +24,7 @@ mod quota;
 mod prepare;
 pub mod quantity;
 mod rbac;
+mod proxy;
 pub mod resource;
 mod review;
 mod route;

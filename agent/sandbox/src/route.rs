@@ -90,6 +90,8 @@ pub(crate) struct Place {
     pub(crate) resource: String,
     pub(crate) name: String,
     pub(crate) subresource: String,
+    /// Behind `proxy`: what is asked of who answers.
+    pub(crate) rest: String,
 }
 
 impl Place {
@@ -148,12 +150,11 @@ fn place(group: &str, version: &str, rest: &[&str]) -> Target {
         ["namespaces", namespace, inner @ ..] if !inner.is_empty() => (*namespace, inner),
         _ => ("", rest),
     };
-    let (resource, name, subresource) = match rest {
-        [resource] => (*resource, "", ""),
-        [resource, name] => (*resource, *name, ""),
-        [resource, name, subresource] => (*resource, *name, *subresource),
-        // What follows is the pod's own path.
-        [resource, name, "proxy", ..] => (*resource, *name, "proxy"),
+    let (resource, name, subresource, rest) = match rest {
+        [resource] => (*resource, "", "", &[][..]),
+        [resource, name] => (*resource, *name, "", &[][..]),
+        [resource, name, "proxy", rest @ ..] => (*resource, *name, "proxy", rest),
+        [resource, name, subresource] => (*resource, *name, *subresource, &[][..]),
         _ => return Target::Unknown,
     };
     Target::Object(Place {
@@ -163,6 +164,7 @@ fn place(group: &str, version: &str, rest: &[&str]) -> Target {
         resource: resource.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
+        rest: rest.join("/"),
     })
 }
 

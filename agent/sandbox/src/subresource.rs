@@ -1,4 +1,4 @@
-//! The subresources that are not the object itself: scale, eviction, exec, log, proxy, binding, finalize.
+//! The subresources that are not the object itself: scale, eviction, exec, log, binding, finalize; `proxy` is beside it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::resource::{Resource, Scale};
 use crate::status::{Cause, Refusal};
 use crate::world::World;
 use crate::write::deletion::{self, Wishes};
-use crate::{controller, patch, selector, write};
+use crate::{controller, patch, proxy, selector, write};
 
 /// Carries out a request on a subresource.
 pub(crate) fn answer(
@@ -21,9 +21,7 @@ pub(crate) fn answer(
     call: &Call<'_>,
 ) -> Result<Outcome, Refusal> {
     let place = &call.place;
-    // `web-1:8080` of a proxy.
-    let name = place.name.split(':').next().unwrap_or_default();
-    let key = ObjectKey::new(&resource.group, &resource.kind, &place.namespace, name);
+    let key = ObjectKey::new(&resource.group, &resource.kind, &place.namespace, &place.name);
     let known = [
         ("scale", &["get", "update", "patch"][..]),
         ("eviction", &["create"]),
@@ -38,13 +36,15 @@ pub(crate) fn answer(
     if !known.iter().any(is_known) {
         return Err(Refusal::method_not_allowed());
     }
+    if place.subresource == "proxy" {
+        return proxy::answer(world, resource, call);
+    }
     let existing = write::find(&world.store, resource, &key)?;
     match (place.subresource.as_str(), call.verb) {
         ("scale", "get" | "update" | "patch") => scale(world, resource, &key, &existing, call),
         ("eviction", "create") => evict(world, resource, &key, &existing, call),
         ("exec", "create" | "get") => exec(&existing, call).map(Outcome::Executed),
         ("log", "get") => log(&existing, call).map(Outcome::Text),
-        ("proxy", "get") => proxy(&existing, call),
         ("binding", "create") => bind(world, resource, &key, &existing, call),
         ("finalize", "update") => finalize(world, &key, &existing, call),
         _ => Err(Refusal::method_not_allowed()),
@@ -324,35 +324,6 @@ fn log(pod: &Value, call: &Call<'_>) -> Result<String, Refusal> {
         text.push('\n');
     }
     Ok(text)
-}
-
-/// What a pod answers: nothing before it is ready or where nobody listens, and an error where its image says `check-fail`.
-fn proxy(pod: &Value, call: &Call<'_>) -> Result<Outcome, Refusal> {
-    let containers = list(pod, "/spec/containers");
-    let ports = || containers.iter().flat_map(|container| list(container, "/ports"));
-    let named = call.place.name.split_once(':').map(|(_, port)| port);
-    let port = match named.map(str::parse::<i64>) {
-        Some(Ok(number)) => Some(number),
-        Some(Err(_)) => ports()
-            .find(|port| Some(text(port, "/name")) == named)
-            .and_then(|port| integer(port, "/containerPort")),
-        None => ports().next().map_or(Some(80), |port| integer(port, "/containerPort")),
-    };
-    let port = port.unwrap_or(80);
-    let address = text(pod, "/status/podIP");
-    if address.is_empty() {
-        return Err(Refusal::bad_request("address not allowed"));
-    }
-    let is_heard = ports().any(|known| integer(known, "/containerPort") == Some(port));
-    if !is_ready(pod) || !is_heard {
-        let why = format!("dial tcp {address}:{port}: connect: connection refused");
-        let text = format!("error trying to reach service: {why}");
-        return Err(Refusal::plain(503, "ServiceUnavailable", &text));
-    }
-    let is_failing =
-        containers.iter().any(|container| controller::fails_checks(text(container, "/image")));
-    let (code, answer) = if is_failing { (500, "fails") } else { (200, "ok") };
-    Ok(Outcome::Proxied { code, text: format!("{answer}\n") })
 }
 
 fn bind(

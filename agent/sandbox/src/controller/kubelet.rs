@@ -20,7 +20,7 @@ use life::{Course, Glance, Role, State, glance};
 
 use crate::conduct::Conduct;
 
-pub(crate) use image::fails_checks;
+pub(crate) use image::{Measured, fails_checks, measures};
 pub use log::logs;
 
 /// When a pod was bound, to the millisecond; the sandbox's own mark, since status times are in whole seconds.

@@ -284,3 +284,57 @@ async fn a_daemon_set_counts_its_templates() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_hands_on_to_a_pod_that_is_ready_and_answers_queries_as_its_image_says() {
+    let bench = start();
+    let pods = "/api/v1/namespaces/default/pods";
+    for (name, image) in [
+        ("some", "prom/prometheus:v2-prom-0.02"),
+        ("none", "prom/prometheus:v2-prom-none"),
+        ("infinite", "prom-+Inf/prometheus:prom-Inf"),
+        ("page", "web:1"),
+        ("fails", "web:check-fail"),
+        ("slow", "web:never-ready"),
+    ] {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"containers": [{"name": "c", "image": image,
+                "ports": [{"name": "web", "containerPort": 9090}]}]}});
+        bench.post(pods, &pod).await.expect(201);
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": [
+                {"name": "query", "port": 80, "targetPort": "web"},
+                {"name": "other", "port": 81, "targetPort": 9091}]}});
+        bench.post("/api/v1/namespaces/default/services", &service).await.expect(201);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    let of = async |name: &str, rest: &str| {
+        let path = format!("/api/v1/namespaces/default/services/{name}/proxy/{rest}");
+        bench.get(&path).await
+    };
+    let query = "api/v1/query?query=up";
+    let vector = |result: &serde_json::Value| json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+    for port in ["80", "query"] {
+        let found = of(&format!("some:{port}"), query).await.expect(200);
+        let at = found["data"]["result"][0]["value"][0].clone();
+        assert!(at.is_i64(), "{found}");
+        assert_eq!(found, vector(&json!([{"metric": {}, "value": [at, "0.02"]}])));
+    }
+    let below = of("http:some:80", "select/prometheus/api/v1/query?query=up").await.expect(200);
+    assert_eq!(below["data"]["result"][0]["value"][1], "0.02");
+    assert_eq!(of("none:80", query).await.expect(200), vector(&json!([])));
+    let infinite = of("infinite:80", query).await.expect(200);
+    assert_eq!(infinite["data"]["result"][0]["value"][1], "Inf");
+    let nothing = of("some:80", "api/v1/query").await.expect(400);
+    assert_eq!(nothing["errorType"], "bad_data");
+    assert_eq!(of("some:80", "metrics").await.expect(200), "ok\n");
+    assert_eq!(of("page:80", query).await.expect(200), "ok\n");
+    assert_eq!(of("fails:80", query).await.expect(500), "fails\n");
+    let nobody = of("some:81", query).await;
+    assert!(nobody.message().ends_with(":9091: connect: connection refused"), "{nobody:?}");
+    nobody.expect(503);
+    let unready = of("slow:80", query).await;
+    assert_eq!(unready.message(), "no endpoints available for service \"slow:80\"");
+    unready.expect(503);
+}

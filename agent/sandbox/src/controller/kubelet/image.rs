@@ -45,11 +45,39 @@ pub(crate) fn fails_checks(image: &str) -> bool {
     words(image).windows(CHECK_FAIL.len()).any(|found| found == CHECK_FAIL)
 }
 
+/// What a Prometheus measures, whatever it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measured<'a> {
+    /// `prom-none`.
+    Nothing,
+    /// `prom-0.02`.
+    Value(&'a str),
+}
+
+/// What a Prometheus of this image measures; `None` for an image that does not say.
+pub(crate) fn measures(image: &str) -> Option<Measured<'_>> {
+    let last = last(image);
+    let begins = |at: usize| !last.get(..at).unwrap_or_default().ends_with(char::is_alphanumeric);
+    last.match_indices("prom-").filter(|(at, _)| begins(*at)).find_map(|(at, word)| {
+        let rest = last.get(at + word.len()..)?;
+        let end = rest.find(|it: char| !it.is_ascii_alphanumeric() && it != '.');
+        let value = rest.get(..end.unwrap_or(rest.len()))?;
+        if value == "none" {
+            return Some(Measured::Nothing);
+        }
+        value.parse::<f64>().is_ok().then_some(Measured::Value(value))
+    })
+}
+
+/// An image's last path part and tag.
+fn last(image: &str) -> &str {
+    let plain = image.split('@').next().unwrap_or_default();
+    plain.rsplit('/').next().unwrap_or_default()
+}
+
 /// The words of an image's last path part and tag; its registry and folders do not count.
 fn words(image: &str) -> Vec<&str> {
-    let plain = image.split('@').next().unwrap_or_default();
-    let last = plain.rsplit('/').next().unwrap_or_default();
-    last.split(|c: char| !c.is_ascii_alphanumeric()).collect()
+    last(image).split(|c: char| !c.is_ascii_alphanumeric()).collect()
 }
 
 /// Reads the words of an image.
