@@ -30,7 +30,7 @@ use tidegate_core::digest::Digest;
 use tidegate_core::ignored;
 use tidegate_core::live::{Gap, Tool};
 use tidegate_core::object::{FIELD_MANAGER, Object, ObjectRef, Propagation};
-use tidegate_core::progress::{EffectFailure, Takes, Terms, Verdict};
+use tidegate_core::progress::{Addressee, EffectFailure, Takes, Terms, Verdict};
 use tidegate_schema::site::Access;
 use tokio::sync::watch as signal;
 
@@ -480,18 +480,30 @@ impl Cluster {
         Vec::new()
     }
 
-    /// Asks whether a check holds: a pod by namespace and name, or an object as the server has it now.
-    pub async fn check(&self, pod: Option<&(String, String)>, check: &Check) -> Verdict {
-        match (&check.question, pod) {
+    /// Asks whether a check holds: a pod, an object as the server has it now, or Prometheus.
+    pub async fn check(&self, addressee: &Addressee, check: &Check) -> Verdict {
+        let client = &self.client;
+        match (&check.question, addressee) {
             (Question::Cel { cel }, _) => ask::about(self, cel).await,
-            (Question::Exec { exec }, Some(pod)) => ask::execute(&self.client, pod, exec).await,
-            (Question::Http { port, http }, Some(pod)) => {
-                ask::ask(&self.client, pod, *port, Some(http)).await
+            (Question::Exec { exec }, Addressee::Pod { namespace, name }) => {
+                ask::execute(client, (namespace, name), exec).await
             }
-            (Question::Tcp { port }, Some(pod)) => ask::ask(&self.client, pod, *port, None).await,
-            (Question::Exec { .. } | Question::Http { .. } | Question::Tcp { .. }, None) => {
-                Verdict::Unknown("there is no pod to ask".to_owned())
+            (Question::Http { port, http }, Addressee::Pod { namespace, name }) => {
+                ask::ask(client, (namespace, name), *port, Some(http)).await
             }
+            (Question::Tcp { port }, Addressee::Pod { namespace, name }) => {
+                ask::ask(client, (namespace, name), *port, None).await
+            }
+            (Question::Prometheus { prometheus }, Addressee::Prometheus { service, query }) => {
+                ask::measure(client, service, query, prometheus).await
+            }
+            (
+                Question::Exec { .. }
+                | Question::Http { .. }
+                | Question::Prometheus { .. }
+                | Question::Tcp { .. },
+                _,
+            ) => Verdict::Unknown("there is nobody to ask".to_owned()),
         }
     }
 

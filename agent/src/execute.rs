@@ -19,8 +19,8 @@ use tidegate_core::object::{Object, ObjectRef, Propagation};
 use tidegate_core::plan::{Plan, Step};
 use tidegate_core::pod::Pod;
 use tidegate_core::progress::{
-    self, Answer, Answers, Decision, Effect, EffectFailure, EndedRun, Observed, ReleaseState, Seen,
-    StepStatus, Subject, Terms, Verdict, Work,
+    self, Addressee, Answer, Answers, Decision, Effect, EffectFailure, EndedRun, Observed,
+    ReleaseState, Seen, StepStatus, Subject, Terms, Verdict, Work,
 };
 use tidegate_core::release::{Event, Failure, ReleaseEvent, ReleasePhase};
 use tidegate_core::run::{RunLog, TaskRun};
@@ -106,7 +106,7 @@ pub struct Hands<'a> {
 /// Who answers the checks of apps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checks {
-    /// The pods and objects that they are about.
+    /// Whoever they say: pods, the server, Prometheus.
     Asked,
     /// Nobody: they are taken to hold, since nothing runs that could answer.
     TakenToHold,
@@ -116,8 +116,8 @@ pub enum Checks {
 struct Question {
     cluster: String,
     subject: Subject,
-    pod: Option<(String, String)>,
-    check: Check,
+    addressee: Addressee,
+    check: Box<Check>,
 }
 
 /// An object to be applied.
@@ -457,8 +457,8 @@ impl Running {
                     deletions.push((reference, propagation));
                     continue;
                 }
-                Effect::Ask { cluster, subject, pod, check } => {
-                    questions.push(Question { cluster, subject, pod, check });
+                Effect::Ask { cluster, subject, addressee, check } => {
+                    questions.push(Question { cluster, subject, addressee, check });
                     continue;
                 }
                 Effect::Evict { cluster, namespace, name, uid } => {
@@ -515,11 +515,11 @@ impl Running {
         let checks = hands.checks;
         let sent: Vec<BoxFuture<'_, _>> = questions
             .into_iter()
-            .filter_map(|Question { cluster, subject, pod, check }| {
+            .filter_map(|Question { cluster, subject, addressee, check }| {
                 let cluster = hands.clusters.get(&cluster)?;
                 let answer = async move {
                     let verdict = match checks {
-                        Checks::Asked => cluster.check(pod.as_ref(), &check).await,
+                        Checks::Asked => cluster.check(&addressee, &check).await,
                         Checks::TakenToHold => Verdict::Holds,
                     };
                     ((subject, check.name), Answer { verdict, at: now })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     product::{Protocol, is_false},
-    scalar::{Duration, Name, PortReference, Quantity, Text},
+    scalar::{Decimal, Duration, Name, PortReference, Quantity, Text},
 };
 
 /// One program of a product. Texts in `env`, `files`, `command` and `args` are templates.
@@ -360,7 +360,7 @@ pub struct Volume {
     pub owner: Option<u32>,
 }
 
-/// What the agent checks after each group: exactly one of `http`, `tcp`, `exec` and `cel`.
+/// What the agent checks after each group: exactly one of `http`, `tcp`, `exec`, `cel` and `prometheus`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Check {
@@ -378,7 +378,10 @@ pub struct Check {
     /// Judges an object of the cluster once for the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cel: Option<CelCheck>,
-    /// How long it may take until it holds. Default: 30s.
+    /// Judges what the cluster's Prometheus measures, once for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusCheck>,
+    /// How long it may take until it holds, from when it is first asked. Default: 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
@@ -438,6 +441,24 @@ pub struct CheckedObject {
     /// Its name.
     #[schemars(length(min = 1))]
     pub name: String,
+}
+
+/// Asks the cluster's Prometheus (`prometheus` of the `Cluster`). No data is no success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrometheusCheck {
+    /// An instant query in `PromQL`; a template. `$pods` in it becomes a regular expression of the names of the app's new pods.
+    #[schemars(length(min = 1))]
+    pub query: String,
+    /// Every value must be this or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Decimal>,
+    /// Every value must be this or less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Decimal>,
+    /// How long after the group is ready it is first asked, since what is measured before is of the old pods. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
 }
 
 /// A certificate that is mounted from a Secret of the namespace.

@@ -6,7 +6,7 @@
 use std::{borrow::Borrow, fmt, str::FromStr, time};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 /// A DNS-1123 label (RFC 1123 2.1, as Kubernetes restricts it), at most 63 characters.
 pub const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
@@ -458,6 +458,53 @@ impl JsonSchema for Quantity {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "number"], "pattern": QUANTITY_PATTERN, "minimum": 0})
+    }
+}
+
+/// A decimal number, kept as text so that it can be compared and put in order; that order is the text's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// The number, always finite.
+    pub fn value(&self) -> f64 {
+        self.0.parse().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::Number::from_str(&self.0) {
+            Ok(number) => number.serialize(serializer),
+            Err(error) => Err(ser::Error::custom(error)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // JSON has no infinite numbers.
+        serde_json::Number::deserialize(deserializer).map(|number| Self(number.to_string()))
+    }
+}
+
+impl JsonSchema for Decimal {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Decimal".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number"})
     }
 }
 

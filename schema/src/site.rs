@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::{Name, Text};
+use crate::scalar::{Name, PortReference, Text};
 
 /// One environment under one agent: the folder that holds this document, with its clusters, IAM and DNS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,40 @@ pub struct Cluster {
     /// The cells that live in it. Waves and solutions may select them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Name>,
+    /// Where its Prometheus is, which checks by `prometheus` ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusService>,
+}
+
+/// A Service that speaks the HTTP API of Prometheus. It is asked through the API server (`services/proxy`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrometheusService {
+    /// The Service's namespace.
+    pub namespace: Name,
+    /// The Service.
+    pub service: Name,
+    /// The Service's port: its number or name.
+    pub port: PortReference,
+    /// What it speaks. Default: http. The API server does not verify the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<HttpScheme>,
+    /// What stands before `/api/v1/query`. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(/[A-Za-z0-9._~-]+)+$"))]
+    pub path: Option<String>,
+}
+
+/// HTTP with or without TLS.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum HttpScheme {
+    /// Without.
+    Http,
+    /// With.
+    Https,
 }
 
 /// How the agent reaches a cluster: exactly one of these.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_schema::finding::Place;
 use tidegate_schema::operation::Retained;
 use tidegate_schema::product::{HealthRule, SecretFields};
+use tidegate_schema::scalar::Decimal;
+use tidegate_schema::site::PrometheusService;
 
 use crate::definition;
 use crate::digest::Digest;
@@ -347,6 +349,11 @@ pub enum Question {
         /// What is asked for, and what is expected.
         http: HttpCheck,
     },
+    /// What Prometheus measures; asked once for the group.
+    Prometheus {
+        /// What is asked for, and what is expected.
+        prometheus: PrometheusCheck,
+    },
     /// Whether each new pod takes connections.
     Tcp {
         /// The container port asked.
@@ -377,6 +384,25 @@ pub struct CelCheck {
     pub api_version: String,
     /// An expression in CEL (cel.dev) about `object`.
     pub expression: String,
+}
+
+/// What every value that a query gives must be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusCheck {
+    /// The query, in which `$pods` stands for the new pods.
+    pub query: String,
+    /// Every value must be this or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Decimal>,
+    /// Every value must be this or less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Decimal>,
+    /// How long after the group is ready it is first asked.
+    pub after_seconds: u64,
+    /// Where it is. Absent when the cluster names none, which may be only of an app that is held at an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<PrometheusService>,
 }
 
 /// What an HTTP check expects.

@@ -22,6 +22,7 @@ pub mod claim;
 pub mod secrecy;
 pub mod served;
 pub mod health;
+pub mod promql;
 pub mod template;
 pub mod image;
 pub mod provenance;

@@ -13,6 +13,7 @@ mod objects;
 mod offline;
 mod preflight;
 mod products;
+mod prometheus;
 mod restart;
 mod rollback;
 mod rollout;
@@ -20,7 +21,7 @@ mod runs;
 mod state;
 mod terms;
 
-pub use check::{Answer, Answers, Subject, Verdict};
+pub use check::{Addressee, Answer, Answers, Subject, Verdict};
 pub use command::{command, signed_confirmations};
 pub use observed::{EffectFailure, Observed, Seen};
 pub use products::{ProductProgress, ProductState, products};
@@ -232,10 +233,10 @@ pub enum Effect {
         cluster: String,
         /// Whom the answer is about.
         subject: Subject,
-        /// Namespace and name of the pod that is asked; `None` when it is no pod's to answer.
-        pod: Option<(String, String)>,
+        /// Who is asked.
+        addressee: Addressee,
         /// What is asked.
-        check: Check,
+        check: Box<Check>,
     },
     /// Publish zones as desired, or as they were before.
     Publish {

@@ -1,5 +1,5 @@
-//! Asks what checks ask: pods by way of the API server (`pods/proxy`, `pods/exec`), so that the agent needs no way of its own to them on
-//! any network, and the server itself for objects.
+//! Asks what checks ask: pods and Prometheus by way of the API server (`pods/proxy`, `pods/exec`, `services/proxy`), so that
+//! the agent needs no way of its own to them on any network, and the server itself for objects.
 //!
 //! What the app says and what the server says of the app are told apart by the server's own `Status` document. A check
 //! holds only by what the app did: a refusal for want of permission, or words that nobody knows, are no data.
@@ -13,11 +13,12 @@ use kube::Client;
 use kube::api::{Api, AttachParams};
 use kube::client::Body;
 use serde_json::Value;
-use tidegate_core::desired::{CelCheck, ExecCheck, HttpCheck};
+use tidegate_core::desired::{CelCheck, ExecCheck, HttpCheck, PrometheusCheck};
 use tidegate_core::progress::Verdict;
+use tidegate_schema::site::{HttpScheme, PrometheusService};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::Cluster;
+use super::{Cluster, api};
 use crate::cause::chain;
 
 /// How long one question may take.
@@ -45,7 +46,7 @@ const CONNECTED: [&str; 4] =
 /// Asks one pod by HTTP, or whether it takes connections.
 pub(super) async fn ask(
     client: &Client,
-    (namespace, name): &(String, String),
+    (namespace, name): (&str, &str),
     port: u16,
     http: Option<&HttpCheck>,
 ) -> Verdict {
@@ -58,10 +59,43 @@ pub(super) async fn ask(
     }
 }
 
+/// Asks Prometheus, through its Service.
+pub(super) async fn measure(
+    client: &Client,
+    service: &PrometheusService,
+    query: &str,
+    check: &PrometheusCheck,
+) -> Verdict {
+    let told = |why: &str| {
+        Verdict::Unknown(format!("Prometheus {}/{}: {why}", service.namespace, service.service))
+    };
+    match tokio::time::timeout(DEADLINE, answer(client, &query_uri(service, query))).await {
+        Ok(Ok((status, body))) => match servers_word(status, &body) {
+            Some(message) => told(&message),
+            None => Verdict::of_measurement(check, status, &body),
+        },
+        Ok(Err(why)) => told(&why),
+        Err(_) => late(DEADLINE),
+    }
+}
+
+fn query_uri(service: &PrometheusService, query: &str) -> String {
+    let PrometheusService { namespace, service: name, port, scheme, path } = service;
+    let scheme = match scheme {
+        Some(HttpScheme::Https) => "https:",
+        Some(HttpScheme::Http) | None => "",
+    };
+    let path = path.as_deref().unwrap_or_default();
+    let query = api::query(&[("query", query)]);
+    format!(
+        "/api/v1/namespaces/{namespace}/services/{scheme}{name}:{port}/proxy{path}/api/v1/query{query}"
+    )
+}
+
 /// Executes a command in a pod. It is not tried again when it ends otherwise than it should: who asks does so.
 pub(super) async fn execute(
     client: &Client,
-    (namespace, name): &(String, String),
+    (namespace, name): (&str, &str),
     check: &ExecCheck,
 ) -> Verdict {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -269,6 +303,20 @@ mod tests {
         let status: Option<Status> = serde_json::from_value(status).unwrap();
         let told = told(&judge_command(&check, status.as_ref(), output));
         assert!(told.starts_with(wanted), "{told}");
+    }
+
+    #[rstest]
+    #[case(json!({"namespace": "m", "service": "p", "port": 9090}), "/api/v1/namespaces/m/services/p:9090/proxy/api/v1/query")]
+    #[case(
+        json!({"namespace": "m", "service": "p", "port": "web", "scheme": "https", "path": "/prometheus"}),
+        "/api/v1/namespaces/m/services/https:p:web/proxy/prometheus/api/v1/query"
+    )]
+    fn a_query_is_asked_of_the_service(#[case] service: Value, #[case] path: &str) {
+        let service: PrometheusService = serde_json::from_value(service).unwrap();
+        let uri = query_uri(&service, r#"sum(up{pod=~"a|b"}) + 1 > 0 # & ü"#);
+        let query =
+            "?query=sum%28up%7Bpod%3D~%22a%7Cb%22%7D%29%20%2B%201%20%3E%200%20%23%20%26%20%C3%BC";
+        assert_eq!(uri, format!("{path}{query}"));
     }
 
     /// As the kubelet words it.

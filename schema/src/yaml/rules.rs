@@ -164,8 +164,20 @@ impl Judge<'_> {
                 check.tcp.is_some(),
                 check.exec.is_some(),
                 check.cel.is_some(),
+                check.prometheus.is_some(),
             ];
-            self.exactly_one(&format!("{path}.checks[{index}]"), "http, tcp, exec, cel", &given);
+            let path = format!("{path}.checks[{index}]");
+            self.exactly_one(&path, "http, tcp, exec, cel, prometheus", &given);
+            let Some(prometheus) = &check.prometheus else { continue };
+            let (min, max) = (&prometheus.min, &prometheus.max);
+            let has_no_value = match (min, max) {
+                (None, None) => true,
+                (Some(min), Some(max)) => min.value() > max.value(),
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if has_no_value {
+                self.field("PRODUCT/CHECK_BOUNDS", &format!("{path}.prometheus"));
+            }
         }
         for (index, requirement) in app.node_affinity.iter().enumerate() {
             let needs_values = match requirement.operator {

@@ -547,6 +547,7 @@ fn placed(app: &Value) -> PlacedApp {
         args: Vec::new(),
         env: BTreeMap::new(),
         files: BTreeMap::new(),
+        queries: BTreeMap::new(),
         classes: BTreeMap::new(),
         parameters: BTreeMap::new(),
         used: BTreeSet::new(),

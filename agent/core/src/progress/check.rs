@@ -1,18 +1,21 @@
-//! Checks of an app after a group: each new pod is asked until it answers as it should, and an object until it is as it should.
+//! Checks of an app after a group: each new pod is asked until it answers as it should, an object until it is as it should,
+//! and Prometheus until what it measures is.
 //!
 //! An answer is one of three: it holds, it fails, or nobody knows. No data is never success. Answers are not recorded, only
 //! that all held: an agent that was killed asks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
+use tidegate_schema::site::PrometheusService;
 
 use super::{Decision, Effect, after};
 use crate::desired::{CelCheck, Check, Question};
 use crate::health::{self, rule};
 use crate::object::{Object, ObjectRef};
 use crate::pod::Pod;
+use crate::promql;
 
 /// Seconds until who did not answer well is asked again.
 const AGAIN_SECONDS: u64 = 2;
@@ -53,6 +56,29 @@ pub enum Subject {
     Pod(String),
     /// The group of a workload that is open.
     Group(ObjectRef),
+    /// These pods of a workload together, by their uids: of others it says nothing.
+    Pods(ObjectRef, Vec<String>),
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// The server itself.
+    Server,
+    /// A pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The cluster's Prometheus.
+    Prometheus {
+        /// Where it is.
+        service: PrometheusService,
+        /// The query, about the pods that are new now.
+        query: String,
+    },
 }
 
 /// What asking gave, and when.
@@ -91,28 +117,31 @@ pub(super) fn standing<'a>(
     answers: &Answers,
     (ready_at, now): (Timestamp, Timestamp),
 ) -> Standing<'a> {
-    // What was answered before all were ready says nothing of now.
-    let answer = |check: &Check, subject: &Subject| {
-        let key = (subject.clone(), check.name.clone());
-        answers.get(&key).filter(|answer| answer.at >= ready_at)
-    };
     let mut all = Decision::default();
     let mut is_open = false;
     for check in checks {
+        let begins_at = after(ready_at, delay(check));
+        if now < begins_at {
+            is_open = true;
+            all.next = [all.next, Some(begins_at)].into_iter().flatten().min();
+            let finding = Finding::note("RELEASE/CHECK_BEGINS_LATER").with("check", &check.name);
+            all.waits.push(finding.with("until", super::to_the_second(begins_at)));
+            continue;
+        }
         let mut waiting: Vec<(Option<&Pod>, String)> = Vec::new();
         let mut is_unknown = true;
-        let asked: Vec<Option<&Pod>> = match check.question {
-            Question::Cel { .. } => vec![None],
-            Question::Exec { .. } | Question::Http { .. } | Question::Tcp { .. } => {
-                pods.iter().copied().map(Some).collect()
-            }
-        };
-        for pod in &asked {
-            let subject = pod.map_or_else(
-                || Subject::Group(workload.clone()),
-                |pod| Subject::Pod(pod.uid.clone()),
-            );
-            let given = answer(check, &subject);
+        let asked = asked(workload, check, pods);
+        for Asked { pod, subject, addressee } in &asked {
+            let addressee = match addressee {
+                Ok(addressee) => addressee,
+                Err(why) => {
+                    waiting.push((*pod, (*why).to_owned()));
+                    continue;
+                }
+            };
+            // What was answered before all were ready says nothing of now.
+            let key = (subject.clone(), check.name.clone());
+            let given = answers.get(&key).filter(|answer| answer.at >= begins_at);
             let why = match given.map(|it| &it.verdict) {
                 Some(Verdict::Holds) => continue,
                 Some(Verdict::Fails(why)) => {
@@ -128,16 +157,16 @@ pub(super) fn standing<'a>(
             if again.is_none() {
                 all.effects.push(Effect::Ask {
                     cluster: workload.cluster.clone(),
-                    subject,
-                    pod: pod.map(|pod| (pod.namespace.clone(), pod.name.clone())),
-                    check: check.clone(),
+                    subject: subject.clone(),
+                    addressee: addressee.clone(),
+                    check: Box::new(check.clone()),
                 });
             }
         }
         if waiting.is_empty() {
             continue;
         }
-        let deadline = after(ready_at, check.timeout_seconds);
+        let deadline = after(begins_at, check.timeout_seconds);
         if now >= deadline {
             return Standing::Late { check, missing: waiting, is_unknown };
         }
@@ -154,12 +183,69 @@ pub(super) fn standing<'a>(
     if is_open { Standing::Open(all) } else { Standing::Hold }
 }
 
+/// Seconds from when the group is ready until a check is made.
+fn delay(check: &Check) -> u64 {
+    match &check.question {
+        Question::Prometheus { prometheus } => prometheus.after_seconds,
+        Question::Cel { .. }
+        | Question::Exec { .. }
+        | Question::Http { .. }
+        | Question::Tcp { .. } => 0,
+    }
+}
+
+/// One question of a check.
+struct Asked<'a> {
+    /// Whose answer is told by pod.
+    pod: Option<&'a Pod>,
+    subject: Subject,
+    /// Who can answer; why nobody can.
+    addressee: Result<Addressee, &'static str>,
+}
+
+/// Everything that a check asks.
+fn asked<'a>(workload: &ObjectRef, check: &Check, pods: &[&'a Pod]) -> Vec<Asked<'a>> {
+    match &check.question {
+        Question::Cel { .. } => {
+            let subject = Subject::Group(workload.clone());
+            vec![Asked { pod: None, subject, addressee: Ok(Addressee::Server) }]
+        }
+        Question::Prometheus { prometheus } => {
+            let mut uids: Vec<String> = pods.iter().map(|pod| pod.uid.clone()).collect();
+            uids.sort();
+            let names: BTreeSet<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+            let addressee = match &prometheus.service {
+                None => Err("the cluster names no Prometheus"),
+                // An empty expression would match what has no such label.
+                Some(_) if names.is_empty() && promql::is_about_pods(&prometheus.query) => {
+                    Err("there are no new pods")
+                }
+                Some(service) => {
+                    let query = promql::about(&prometheus.query, names.into_iter());
+                    Ok(Addressee::Prometheus { service: service.clone(), query })
+                }
+            };
+            let subject = Subject::Pods(workload.clone(), uids);
+            vec![Asked { pod: None, subject, addressee }]
+        }
+        Question::Exec { .. } | Question::Http { .. } | Question::Tcp { .. } => {
+            let of = |pod: &&'a Pod| {
+                let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
+                let addressee = Ok(Addressee::Pod { namespace, name });
+                Asked { pod: Some(*pod), subject: Subject::Pod(pod.uid.clone()), addressee }
+            };
+            pods.iter().map(of).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
+    use crate::desired::PrometheusCheck;
     use crate::object::Object;
 
     const READY: Timestamp = Timestamp::UNIX_EPOCH;
@@ -275,6 +361,98 @@ mod tests {
         assert_eq!(stands(&of(other, Verdict::Holds), 2), "asks 1");
         let fails = of(workload(), Verdict::Fails("no".to_owned()));
         assert_eq!(stands(&fails, 30), "late [(None, \"no\")] false");
+    }
+
+    /// How a check by Prometheus of so many new pods stands, by what was answered about so many, `seconds` after they were
+    /// ready.
+    fn measured(
+        query: &str,
+        pods: &[&Pod],
+        given: Option<(&[&Pod], Verdict, i64)>,
+        now: i64,
+    ) -> String {
+        let prometheus = PrometheusCheck {
+            query: query.to_owned(),
+            min: None,
+            max: None,
+            after_seconds: 60,
+            service: serde_json::from_value(json!({"namespace": "m", "service": "p", "port": 90}))
+                .unwrap(),
+        };
+        let question = Question::Prometheus { prometheus };
+        let checks = [Check { name: "errors".to_owned(), question, timeout_seconds: 30 }];
+        let answers = given.into_iter().map(|(pods, verdict, at)| {
+            let uids = pods.iter().map(|pod| pod.uid.clone()).collect();
+            let subject = Subject::Pods(workload(), uids);
+            ((subject, "errors".to_owned()), Answer { verdict, at: later(at) })
+        });
+        match standing(&workload(), &checks, pods, &answers.collect(), (READY, later(now))) {
+            Standing::Hold => "hold".to_owned(),
+            Standing::Open(decision) => {
+                let queries = decision.effects.iter().map(|effect| {
+                    let Effect::Ask { addressee: Addressee::Prometheus { query, .. }, .. } = effect
+                    else {
+                        panic!("{effect:?}")
+                    };
+                    query.as_str()
+                });
+                let next = decision.next.map(Timestamp::as_second).unwrap_or_default();
+                let waits: Vec<&str> =
+                    decision.waits.iter().map(|wait| wait.code.as_ref()).collect();
+                let queries = queries.collect::<Vec<_>>().join(" ");
+                format!("ask [{queries}], next at {next}, {}", waits.join(" "))
+            }
+            Standing::Late { missing, is_unknown, .. } => {
+                let why: Vec<&str> = missing.iter().map(|(_, why)| why.as_str()).collect();
+                format!("late {why:?}{}", if is_unknown { ", unknown" } else { "" })
+            }
+        }
+    }
+
+    #[test]
+    fn prometheus_is_first_asked_after_what_it_measured_of_old_pods_has_passed() {
+        let (one, two) = (pod("a"), pod("b"));
+        let both = [&one, &two];
+        let told = |given: Option<(Verdict, i64)>, now| {
+            let given = given.map(|(verdict, at)| (&both[..], verdict, at));
+            measured("up{pod=~'$pods'}", &both, given, now)
+        };
+        let later = "ask [], next at 60, RELEASE/CHECK_BEGINS_LATER";
+        assert_eq!(told(None, 0), later);
+        assert_eq!(told(Some((Verdict::Holds, 59)), 59), later);
+        let asks = "ask [up{pod=~'(?:a|b)'}], next at 90, RELEASE/CHECKING";
+        assert_eq!(told(None, 60), asks);
+        assert_eq!(told(Some((Verdict::Holds, 59)), 60), asks, "that was of the old pods");
+        assert_eq!(told(Some((Verdict::Holds, 60)), 61), "hold");
+        let unknown = |at| Some((Verdict::Unknown("no data".to_owned()), at));
+        assert_eq!(told(unknown(70), 71), "ask [], next at 72, RELEASE/CHECKING");
+        assert_eq!(told(unknown(88), 90), "late [\"no data\"], unknown", "30 s after the first");
+        assert_eq!(told(None, 90), "late [\"\"], unknown");
+        let fails = Some((Verdict::Fails("2, more than 1".to_owned()), 88));
+        assert_eq!(told(fails, 90), "late [\"2, more than 1\"]");
+    }
+
+    #[test]
+    fn what_was_measured_of_other_pods_does_not_count() {
+        let (one, two, three) = (pod("a"), pod("b"), pod("c"));
+        let (now, before) = ([&one, &three], [&one, &two]);
+        let asks = |given: &[&Pod], pods: &[&Pod]| {
+            measured("up{pod=~'$pods'}", pods, Some((given, Verdict::Holds, 61)), 62)
+        };
+        assert_eq!(asks(&now, &now), "hold");
+        assert!(asks(&before, &now).starts_with("ask [up{pod=~'(?:a|c)'}]"), "b is gone");
+        assert_eq!(asks(&now, &[&three, &one]), "hold", "the order does not matter");
+    }
+
+    #[test]
+    fn of_no_pods_nothing_is_measured() {
+        let told = |query, given: Option<Verdict>, now| {
+            measured(query, &[], given.map(|it| (&[][..], it, 61)), now)
+        };
+        assert_eq!(told("up{pod=~'$pods'}", None, 62), "ask [], next at 90, RELEASE/CHECKING");
+        let held = told("up{pod=~'$pods'}", Some(Verdict::Holds), 90);
+        assert_eq!(held, "late [\"there are no new pods\"], unknown");
+        assert_eq!(told("up", Some(Verdict::Holds), 62), "hold");
     }
 
     #[test]

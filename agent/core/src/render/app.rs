@@ -5,7 +5,8 @@ use tidegate_schema::app::{self, AppKind, Workload};
 use tidegate_schema::scalar::{Duration, PortReference};
 
 use crate::desired::{
-    Asked, CelCheck, Check, ExecCheck, HttpCheck, Layer, Question, Unit, UnitId, UnitKind,
+    Asked, CelCheck, Check, ExecCheck, HttpCheck, Layer, PrometheusCheck, Question, Unit, UnitId,
+    UnitKind,
 };
 use crate::digest::Digest;
 use crate::object::ObjectRef;
@@ -53,7 +54,7 @@ fn main<'a>(scope: &'a Scope<'a>, placement: &Placement, app: &'a PlacedApp) -> 
 pub(super) fn unit(scope: &Scope<'_>, placement: &Placement, app: &PlacedApp) -> Unit {
     let template = workload::pod_template(scope, app);
     let workload = main(scope, placement, app).reference;
-    let checks = if app.idle.is_none() { checks(app, &workload) } else { Vec::new() };
+    let checks = if app.idle.is_none() { checks(scope, app, &workload) } else { Vec::new() };
     let request = |name: &str| {
         let pointer = format!("/spec/containers/0/resources/requests/{name}");
         template.pointer(&pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -100,7 +101,11 @@ pub(super) fn inputs(template: &Value) -> Digest {
 /// How long a check may take until it holds, unless it says so.
 const CHECK_SECONDS: u64 = 30;
 
-fn checks(app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
+/// How long after a group is ready Prometheus is first asked, unless a check says so: as often it looks at pods by default
+/// (`scrape_interval`).
+const AFTER_SECONDS: u64 = 60;
+
+fn checks(scope: &Scope<'_>, app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
     let number = |port: &PortReference| port_number(app, port);
     let about = |cel: &app::CelCheck| {
         let (expression, mut object) = (cel.expression.clone(), workload.clone());
@@ -113,6 +118,13 @@ fn checks(app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
         (object.group, object.kind) = (group.to_owned(), named.kind.clone());
         object.name.clone_from(&named.name);
         CelCheck { object, api_version: named.api_version.clone(), expression }
+    };
+    let measured = |name: &str, check: &app::PrometheusCheck| PrometheusCheck {
+        query: app.queries.get(name).cloned().unwrap_or_default(),
+        min: check.min.clone(),
+        max: check.max.clone(),
+        after_seconds: check.after.map_or(AFTER_SECONDS, Duration::seconds),
+        service: scope.site.clusters.get(scope.cluster).and_then(|it| it.spec.prometheus.clone()),
     };
     app.app
         .checks
@@ -134,6 +146,8 @@ fn checks(app: &PlacedApp, workload: &ObjectRef) -> Vec<Check> {
                 Question::Exec { exec: ExecCheck { container, command, contains } }
             } else if let Some(cel) = &check.cel {
                 Question::Cel { cel: about(cel) }
+            } else if let Some(prometheus) = &check.prometheus {
+                Question::Prometheus { prometheus: measured(&name, prometheus) }
             } else {
                 Question::Tcp { port: number(&check.tcp.as_ref()?.port)? }
             };

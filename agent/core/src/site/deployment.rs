@@ -155,6 +155,8 @@ pub struct PlacedApp {
     pub env: BTreeMap<String, EnvValue>,
     /// Files by path.
     pub files: BTreeMap<String, String>,
+    /// What its checks ask Prometheus, by check.
+    pub queries: BTreeMap<String, String>,
     /// Storage classes as the cluster calls them, by volume.
     pub classes: BTreeMap<String, String>,
     /// Parameters that have a value for this app.

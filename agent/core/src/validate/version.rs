@@ -12,6 +12,7 @@ use super::documents::Documents;
 use super::references::unknown;
 use crate::digest::Digest;
 use crate::health;
+use crate::promql;
 use crate::render::file_key;
 use crate::secrecy;
 use crate::snapshot::{Snapshot, resolve};
@@ -137,6 +138,7 @@ impl Checker<'_> {
                 self.report(finding, &format!("{path}.checks[{index}].cel.expression"));
             }
         }
+        self.queries(app, path);
         self.volumes(app, path);
         if app.kind != AppKind::Standard && (app.ordered || !app.checks.is_empty()) {
             let finding = Finding::error("VERSION/NOT_FOR_JOBS").with("app", &app.name);
@@ -146,6 +148,18 @@ impl Checker<'_> {
         if keys.len() < app.files.len() {
             let finding = Finding::error("VERSION/FILES_COLLIDE").with("app", &app.name);
             self.report(finding, &format!("{path}.files"));
+        }
+    }
+
+    fn queries(&mut self, app: &App, path: &str) {
+        for (index, check) in app.checks.iter().enumerate() {
+            let query = check.prometheus.as_ref().map(|prometheus| prometheus.query.as_str());
+            if let Some(placeholder) = query.and_then(promql::unknown) {
+                let finding = Finding::error("VERSION/CHECK_PLACEHOLDER").with("app", &app.name);
+                let finding = finding.with("check", &check.name);
+                let finding = finding.with("placeholder", placeholder);
+                self.report(finding, &format!("{path}.checks[{index}].prometheus.query"));
+            }
         }
     }
 

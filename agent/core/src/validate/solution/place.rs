@@ -229,6 +229,7 @@ impl Placer<'_> {
             env(app, &parameters, &mut filler, |name| place(&format!("env.{name}")), findings);
         let files =
             self.files(app, &mut filler, |path| place(&format!("files[\"{path}\"]")), findings);
+        let queries = self.queries(app, &mut filler, &place, findings);
         let classes = app.volumes.iter().filter_map(|volume| {
             let class = volume.class.as_ref()?;
             let here = self.site.spec.storage_classes.get(class.as_str()).unwrap_or(class);
@@ -247,11 +248,38 @@ impl Placer<'_> {
             args,
             env,
             files,
+            queries,
             classes: classes.collect(),
             used: filler.used.clone(),
             parameters,
             place: version::place_of_app(document, *index),
         }
+    }
+
+    /// What checks ask Prometheus, which the cluster must name.
+    fn queries(
+        &self,
+        app: &App,
+        filler: &mut Filler<'_>,
+        place: &impl Fn(&str) -> Place,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<String, String> {
+        let cluster = self.site.clusters.get(self.cluster);
+        let has_prometheus = cluster.is_some_and(|it| it.spec.prometheus.is_some());
+        let mut queries = BTreeMap::new();
+        for (index, check) in app.checks.iter().enumerate() {
+            let Some(prometheus) = &check.prometheus else { continue };
+            if !has_prometheus {
+                let finding = Finding::error("VERSION/CHECK_WITHOUT_PROMETHEUS");
+                let finding = finding.with("app", &app.name).with("check", &check.name);
+                let finding = finding.with("cluster", self.cluster);
+                findings.push(finding.at(place(&format!("checks[{index}].prometheus"))));
+            }
+            let place = place(&format!("checks[{index}].prometheus.query"));
+            let query = filler.fill(&prometheus.query, &place, findings);
+            queries.insert(check.name.to_string(), query);
+        }
+        queries
     }
 
     /// By the solution; over that what operations ask for, with their names.
