@@ -204,23 +204,27 @@ pub fn opened<'a>(
 }
 
 /// Old pods of the opened ones that the agent itself must move, because the controller would not, or only one by one.
+///
+/// A set whose pods change in order is left to its controller, but for pods that are not ready: the controller would wait for
+/// them for ever, though they are to be replaced (Kubernetes, "`StatefulSets`", "Forced rollback").
 pub fn to_evict<'a>(
     driver: Driver,
     live: &Object,
     opened: &[&'a Pod],
     wanted: &str,
 ) -> Vec<&'a Pod> {
-    let is_ours_to_move = match driver {
-        Driver::Whole | Driver::Restart | Driver::Drain | Driver::Deployment => false,
-        Driver::StatefulSet => live.text("/spec/podManagementPolicy") == "Parallel",
-        Driver::DaemonSet => true,
-    };
     // Before the controller has seen the new template and partition, an evicted pod would come back old.
-    if !is_ours_to_move || !is_observed(live) {
+    if !is_observed(live) {
         return Vec::new();
     }
-    let is_old = |pod: &&&Pod| pod.revision != wanted && !pod.is_terminating;
-    opened.iter().filter(is_old).copied().collect()
+    let is_parallel = live.text("/spec/podManagementPolicy") == "Parallel";
+    let is_ours_to_move = |pod: &Pod| match driver {
+        Driver::Whole | Driver::Restart | Driver::Drain | Driver::Deployment => false,
+        Driver::StatefulSet => is_parallel || !pod.is_ready(),
+        Driver::DaemonSet => true,
+    };
+    let is_old = |pod: &Pod| pod.revision != wanted && !pod.is_terminating;
+    opened.iter().filter(|pod| is_old(pod) && is_ours_to_move(pod)).copied().collect()
 }
 
 #[cfg(test)]
@@ -313,6 +317,31 @@ mod tests {
         let pods = [pod("web-3", "old")];
         let opened = opened(Driver::StatefulSet, &pods, "new", 4, 2);
         assert!(to_evict(Driver::StatefulSet, &live, &opened, "new").is_empty());
+    }
+
+    #[test]
+    fn of_an_ordered_set_only_what_its_controller_would_wait_for_is_moved() {
+        let ready = |name: &str, revision: &str, is_ready: bool| Pod {
+            ready_since: is_ready.then_some(jiff::Timestamp::UNIX_EPOCH),
+            ..pod(name, revision)
+        };
+        let mut live = stateful_set("new", 1);
+        let moved = |live: &Object, pods: &[Pod]| -> Vec<String> {
+            let opened = opened(Driver::StatefulSet, pods, "new", 4, 3);
+            let moved = to_evict(Driver::StatefulSet, live, &opened, "new");
+            moved.into_iter().map(|pod| pod.name.clone()).collect()
+        };
+        let pods = [
+            ready("web-0", "older", false),
+            ready("web-1", "older", true),
+            ready("web-2", "old", false),
+            ready("web-3", "new", false),
+        ];
+        assert_eq!(moved(&live, &pods), ["web-1", "web-2"], "side by side");
+        live.set(&["spec", "podManagementPolicy"], json!("OrderedReady"));
+        assert_eq!(moved(&live, &pods), ["web-2"], "neither what is not opened, nor what is new");
+        let leaving = [Pod { is_terminating: true, ..pods[2].clone() }];
+        assert_eq!(moved(&live, &leaving), [""; 0]);
     }
 
     #[test]
