@@ -17,5 +17,7 @@ mod foreign;
 mod nodes;
 #[path = "real_agent/operations.rs"]
 mod operations;
+#[path = "real_agent/ordered.rs"]
+mod ordered;
 #[path = "real_agent/steps.rs"]
 mod steps;
