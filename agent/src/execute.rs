@@ -362,12 +362,12 @@ impl Running {
             publish_failure: self.publish_failure.clone(),
             failures: self.failures.clone(),
             answers: self.answers.clone(),
-            uids: uids(hands.inventory),
             ..Observed::default()
         };
         let mut wanted: BTreeMap<&str, BTreeMap<ObjectRef, String>> = BTreeMap::new();
         let mut steps: BTreeMap<&ObjectRef, &Step> = BTreeMap::new();
         for step in progress::concerned(self.plan(), &self.state) {
+            observed.uids.extend(uids(step, hands.inventory));
             for reference in progress::looked_at(step, &self.state) {
                 let version = self.api_version(reference, hands.inventory);
                 wanted.entry(&step.cluster).or_default().insert(reference.clone(), version);
@@ -809,11 +809,12 @@ fn not_connected() -> Gap {
     Gap { code: "CLUSTER/NOT_CONNECTED".to_owned(), message: "not connected".to_owned() }
 }
 
-fn uids(inventory: &Inventory) -> BTreeMap<ObjectRef, String> {
-    let uid = |(reference, entry): (&ObjectRef, &InventoryEntry)| {
+/// The uids of a step's objects that are ours.
+fn uids(step: &Step, inventory: &Inventory) -> impl Iterator<Item = (ObjectRef, String)> {
+    step.objects().filter_map(|reference| {
+        let entry = inventory.entries.get(reference)?;
         Some((reference.clone(), entry.uid.clone()?))
-    };
-    inventory.entries.iter().filter_map(uid).collect()
+    })
 }
 
 /// The uid of the object that we made: of the inventory, or, when the agent was killed between the apply and its record, of

@@ -73,6 +73,11 @@ type Result<T> = std::result::Result<T, Error>;
 /// The database's name in a data folder.
 const FILE: &str = "journal.sqlite";
 
+/// How often the lock is tried, and after which time again: who held it may just have ended, while a process that it was about
+/// to start still has it until its program is loaded (fork(2), flock(2)).
+const LOCK_TRIES: u32 = 10;
+const LOCK_AGAIN: Duration = Duration::from_millis(50);
+
 fn database(what: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
     move |source| Error::Database { what, source }
 }
@@ -187,11 +192,18 @@ impl Journal {
         std::fs::create_dir_all(folder).map_err(prepared(folder))?;
         let path = folder.join("agent.lock");
         let lock = File::create(&path).map_err(prepared(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked(path)),
-            Err(std::fs::TryLockError::Error(source)) => {
-                return Err(Error::Folder { path, source });
+        let mut tries = 1;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tokio::time::sleep(LOCK_AGAIN).await;
+                    tries += 1;
+                }
+                Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked(path)),
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(Error::Folder { path, source });
+                }
             }
         }
         // Synchronous writes: an event that was recorded before its effect must survive a power failure, not only the

@@ -387,15 +387,35 @@ fn closed(schema: &Value, components: &Value) -> jsonschema::Validator {
     jsonschema::validator_for(&whole).unwrap()
 }
 
+/// A product that runs a task.
+const IMPORT: &str = "\
+apiVersion: tidegate.dev/v1
+kind: Product
+metadata: {name: import}
+spec: {}
+---
+apiVersion: tidegate.dev/v1
+kind: ProductVersion
+metadata: {name: import}
+spec: {version: 1.0.0, apps: [{name: import, kind: task, image: \"import:1\"}]}
+---
+apiVersion: tidegate.dev/v1
+kind: Solution
+metadata: {name: import}
+spec: {products: [{product: import, version: 1.0.0, firstInstallation: with}]}
+";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_openapi_document_is_what_the_routes_do() {
-    let stage = Stage::set(None).await;
+    let stage =
+        Stage::set_at(None, |site| std::fs::write(site.join("import.yaml"), IMPORT).unwrap()).await;
     stage.until("settled").await;
     let document: Value = stage.client(None).get("/openapi.json").await.unwrap();
     assert_eq!(document, http::openapi());
     let plan = stage.until("settled").await["releases"][0]["plan"].as_str().unwrap().to_owned();
     for (path, item) in document["paths"].as_object().unwrap() {
         let concrete = path.replace("{id}", "r1").replace("{digest}", &plan);
+        let concrete = concrete.replace("{number}", "1");
         // The methods of the route, as the router knows them.
         let other = stage.request("DELETE", &concrete, None).await;
         assert_eq!(other.status, 405, "{path}: {}", other.body);

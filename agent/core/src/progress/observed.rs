@@ -20,7 +20,8 @@ pub struct Observed {
     pub publish_failure: Option<String>,
     /// Clusters that cannot be reached now.
     pub gaps: BTreeMap<String, Gap>,
-    /// Uids of the inventory: what we made. An object with another uid is somebody else's.
+    /// Uids that the inventory has of objects of the steps that are under way: what we made. An object with another uid is
+    /// somebody else's.
     pub uids: BTreeMap<ObjectRef, String>,
     /// What pods answered to checks.
     pub answers: Answers,
