@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use tidegate_core::run::{RunContainer, RunLog, RunOutcome, RunPod};
+use tidegate_schema::finding::Lang;
 
 use crate::cli::asking::Asking;
 use crate::cli::failure::{Failure, Outcome};
@@ -81,7 +82,10 @@ pub(super) fn in_a_line(run: &KeptRun, printer: &Printer) -> String {
     let code = codes.filter_map(|it| it.exit_code).find(|code| *code != 0);
     parts.extend(code.map(|code| format!("{} {code}", printer.say("exit code", "退出码"))));
     if run.attempt > 1 {
-        parts.push(format!("{} {}", printer.say("attempt", "第几次尝试："), run.attempt));
+        parts.push(match printer.lang {
+            Lang::En => format!("attempt {}", run.attempt),
+            Lang::Zh => format!("第 {} 次尝试", run.attempt),
+        });
     }
     parts.extend(took(job.started_at, job.ended_at, printer));
     parts.join("  ")
