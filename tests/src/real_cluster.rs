@@ -52,6 +52,11 @@ impl RealCluster {
         Self::start_with(NODES)
     }
 
+    /// The same where a controller manager runs, too; else `None`.
+    pub fn with_controllers() -> Option<Self> {
+        Self::start().filter(Self::has_controllers)
+    }
+
     /// The same with another number of nodes. With none nothing binds pods or runs them.
     pub fn start_with(nodes: usize) -> Option<Self> {
         binaries()?;

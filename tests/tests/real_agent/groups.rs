@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tidegate::status::Status;
 use tidegate_core::object::REVISION;
 use tidegate_tests::program::TestSite;
-use tidegate_tests::real_cluster::{RealCluster, binaries};
+use tidegate_tests::real_cluster::RealCluster;
 
 use super::steps::{api, settled};
 
@@ -198,13 +198,7 @@ impl Samples {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_pods_of_each_kind_change_in_exactly_the_approved_groups() {
-    if binaries().is_none() {
-        return;
-    }
-    let room = RealCluster::start().unwrap();
-    if !room.has_controllers() {
-        return;
-    }
+    let Some(room) = RealCluster::with_controllers() else { return };
     let client = room.client().await;
     let mut site = TestSite::new();
     site.write("site.yaml", SITE);

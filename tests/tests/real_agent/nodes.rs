@@ -103,10 +103,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_emptied_and_a_product_is_uninstalled_though_the_agent_is_killed() {
-    let Some(cluster) = RealCluster::start() else { return };
-    if !cluster.has_controllers() {
-        return;
-    }
+    let Some(cluster) = RealCluster::with_controllers() else { return };
     let client = cluster.client().await;
     storage_class(&client, "standard", true).await;
     let mut site = shop(&cluster);

@@ -150,10 +150,7 @@ async fn uids(client: &Client) -> BTreeMap<String, BTreeSet<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_start_anew_once_though_the_agent_is_killed_and_a_task_runs_again() {
-    let Some(cluster) = RealCluster::start() else { return };
-    if !cluster.has_controllers() {
-        return;
-    }
+    let Some(cluster) = RealCluster::with_controllers() else { return };
     let client = cluster.client().await;
     let mut site = shop(&cluster);
     site.write("products.yaml", PRODUCTS);

@@ -7,7 +7,7 @@ use kube::api::{Api, ListParams};
 use tidegate::status::{Condition, Status};
 use tidegate_core::release::ReleasePhase;
 use tidegate_tests::program::TestSite;
-use tidegate_tests::real_cluster::{RealCluster, binaries};
+use tidegate_tests::real_cluster::RealCluster;
 
 use super::steps::{MARIA, settled, shop};
 
@@ -75,13 +75,7 @@ async fn stuck(site: &mut TestSite, release: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_set_with_a_broken_pod_is_mended_and_goes_back() {
-    if binaries().is_none() {
-        return;
-    }
-    let room = RealCluster::start().unwrap();
-    if !room.has_controllers() {
-        return;
-    }
+    let Some(room) = RealCluster::with_controllers() else { return };
     let client = room.client().await;
     let mut site = shop(&room);
     site.write("rest.yaml", REST);
