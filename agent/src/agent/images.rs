@@ -161,12 +161,11 @@ impl Agent {
     /// What agents of before have delivered they did not pin in plain manifests, nor did they keep it: the documents of the
     /// baseline's revision say it. Once is enough, as releases keep it from then on.
     async fn learn_manifest_images(&mut self) -> Result<()> {
-        let is_lacking = self.baseline.as_ref().is_some_and(Baseline::is_without_manifest_images);
-        if self.images.has_looked_back || !is_lacking {
+        if std::mem::replace(&mut self.images.has_looked_back, true) {
             return Ok(());
         }
-        self.images.has_looked_back = true;
-        let Some(mut baseline) = self.baseline.clone() else { return Ok(()) };
+        let lacking = self.baseline.as_ref().filter(|it| it.is_without_manifest_images());
+        let Some(mut baseline) = lacking.cloned() else { return Ok(()) };
         let now = self.clock.now();
         let Some(delivered) = self.content_of(Some(&baseline.revision), now).await? else {
             return Ok(());

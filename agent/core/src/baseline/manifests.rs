@@ -45,16 +45,16 @@ impl Baseline {
     }
 
     /// Products and clusters of which [nothing is known](Self::lacks_manifest_images).
-    fn without_manifest_images(&self) -> Vec<(String, String)> {
+    fn without_manifest_images(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.products.iter().flat_map(|(product, it)| {
-            it.clusters.keys().map(move |cluster| (product.clone(), cluster.clone()))
+            it.clusters.keys().map(move |cluster| (product.as_str(), cluster.as_str()))
         });
-        pairs.filter(|(product, cluster)| self.lacks_manifest_images(product, cluster)).collect()
+        pairs.filter(|(product, cluster)| self.lacks_manifest_images(product, cluster))
     }
 
     /// Whether anything was delivered before images of manifests were kept.
     pub fn is_without_manifest_images(&self) -> bool {
-        !self.without_manifest_images().is_empty()
+        self.without_manifest_images().next().is_some()
     }
 
     /// Learns how images were delivered before they were kept: from the content of the baseline's revision, where the
@@ -72,7 +72,10 @@ impl Baseline {
         };
         let contents = images(delivered);
         let mut has_learned = false;
-        for (product, cluster) in self.without_manifest_images() {
+        let lacking = self.without_manifest_images();
+        let lacking: Vec<_> =
+            lacking.map(|(it, cluster)| (it.to_owned(), cluster.to_owned())).collect();
+        for (product, cluster) in lacking {
             let here = (product.as_str(), cluster.as_str());
             let objects = || delivered.objects.iter().filter(|it| whose(it) == Some(here));
             let ours = inventory.entries.iter().filter(|(reference, entry)| {

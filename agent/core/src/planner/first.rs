@@ -4,7 +4,7 @@
 //! It is long and unattended, so only what has proved itself goes: a product on trial, and whatever requires one, waits until
 //! the site has a baseline. The solution may say otherwise for each product.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_schema::finding::Finding;
 use tidegate_schema::product::Maturity;
@@ -54,9 +54,11 @@ pub(super) fn leave_for_later(
     if !is_apart || !changes.changes.iter().any(is_proved) {
         return changes;
     }
-    report.findings.extend(later.iter().map(|(product, cause)| finding(site, product, cause)));
-    let deployments = later.keys().filter_map(|product| site.deployment(product));
-    let mut held: Vec<_> = deployments.flat_map(super::held::places).collect();
+    let mut held = Vec::new();
+    for (deployment, cause) in later.values() {
+        report.findings.push(finding(deployment, cause));
+        held.extend(super::held::places(deployment));
+    }
     held.append(&mut changes.held);
     held.sort();
     held.dedup();
@@ -67,22 +69,24 @@ pub(super) fn leave_for_later(
 }
 
 /// The products that come later, with why.
-fn later<'a>(site: &'a ValidSite, inventory: &Inventory) -> BTreeMap<&'a str, Cause<'a>> {
-    let has_begun = |product: &str| {
-        let owners = inventory.entries.values().map(|entry| entry.owner.product.as_deref());
-        owners.into_iter().any(|owner| owner == Some(product))
-    };
-    let new = || site.deployments.values().filter(|it| !has_begun(&it.product));
-    let mut later: BTreeMap<&str, Cause<'_>> =
-        new().filter_map(|it| Some((it.product.as_str(), of_its_own(it)?))).collect();
+fn later<'a>(
+    site: &'a ValidSite,
+    inventory: &Inventory,
+) -> BTreeMap<&'a str, (&'a Deployment, Cause<'a>)> {
+    let owners = inventory.entries.values().filter_map(|entry| entry.owner.product.as_deref());
+    let begun: BTreeSet<&str> = owners.collect();
+    let all = site.deployments.values().map(|it| (it.product.as_str(), it));
+    let new: Vec<(&str, &Deployment)> = all.filter(|(name, _)| !begun.contains(name)).collect();
+    let own = new.iter().filter_map(|(name, it)| Some((*name, (*it, of_its_own(it)?))));
+    let mut later: BTreeMap<_, _> = own.collect();
     loop {
         let required = |it: &'a Deployment| {
             let mut names = it.requires.iter().map(|requirement| requirement.product.as_str());
             names.find(|name| later.contains_key(name))
         };
-        let more = new().filter(|it| !later.contains_key(it.product.as_str()));
+        let more = new.iter().filter(|(name, _)| !later.contains_key(name));
         let more: Vec<_> = more
-            .filter_map(|it| Some((it.product.as_str(), Cause::Requires(required(it)?))))
+            .filter_map(|(name, it)| Some((*name, (*it, Cause::Requires(required(it)?)))))
             .collect();
         if more.is_empty() {
             return later;
@@ -99,13 +103,11 @@ fn of_its_own(deployment: &Deployment) -> Option<Cause<'_>> {
     }
 }
 
-fn finding(site: &ValidSite, product: &str, cause: &Cause<'_>) -> Finding {
+fn finding(deployment: &Deployment, cause: &Cause<'_>) -> Finding {
     let finding = match cause {
         Cause::Trial => Finding::note("PLAN/ON_TRIAL"),
         Cause::Asked => Finding::note("PLAN/AFTER_FIRST_INSTALLATION"),
         Cause::Requires(other) => Finding::note("PLAN/REQUIRES_LATER").with("required", other),
     };
-    let place = site.deployment(product).map(|deployment| deployment.place.clone());
-    let finding = place.map_or(finding.clone(), |place| finding.at(place));
-    finding.with("product", product)
+    finding.at(deployment.place.clone()).with("product", &deployment.product)
 }

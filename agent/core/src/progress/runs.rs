@@ -25,18 +25,23 @@ pub fn ended_runs<'a>(
     events: &[Event],
 ) -> Vec<EndedRun<'a>> {
     let mut ended: BTreeMap<&ObjectRef, EndedRun<'a>> = BTreeMap::new();
-    for event in events {
-        let is_everything =
-            matches!(event, Event::RollbackStarted { .. } | Event::Cancelled { .. });
-        let is_own = |id: &str| matches!(event, Event::StepDone { step } | Event::StepFailed { step, .. } if step == id);
-        for (_, step) in plan.steps().filter(|(_, step)| is_everything || is_own(&step.id)) {
-            let own = state.step(&step.id).into_iter();
-            for run in own.flat_map(|own| of(step, own)) {
-                ended.entry(run.job).or_insert(run);
-            }
+    for step in events.iter().flat_map(|event| ended_steps(plan, event)) {
+        for run in state.step(&step.id).into_iter().flat_map(|own| of(step, own)) {
+            ended.entry(run.job).or_insert(run);
         }
     }
     ended.into_values().collect()
+}
+
+/// The steps that an event ends or gives up.
+fn ended_steps<'a>(plan: &'a Plan, event: &Event) -> Vec<&'a Step> {
+    if let Event::StepDone { step } | Event::StepFailed { step, .. } = event {
+        return plan.step(step).into_iter().collect();
+    }
+    if matches!(event, Event::RollbackStarted { .. } | Event::Cancelled { .. }) {
+        return plan.steps().map(|(_, step)| step).collect();
+    }
+    Vec::new()
 }
 
 /// The Jobs of a step that were made and of which nothing has been kept yet.
