@@ -469,15 +469,26 @@ impl Cluster {
     pub async fn log(&self, namespace: &str, name: &str, lines: u32) -> Vec<String> {
         let count = lines.to_string();
         for previous in ["true", "false"] {
-            let query = api::query(&[("tailLines", &count), ("previous", previous)]);
-            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log{query}");
-            if let Ok(text) = api::send_text(&self.client, &path).await
+            let which = [("tailLines", count.as_str()), ("previous", previous)];
+            if let Ok(text) = self.read_log(namespace, name, &which).await
                 && !text.trim().is_empty()
             {
                 return text.lines().map(ToOwned::to_owned).collect();
             }
         }
         Vec::new()
+    }
+
+    /// A pod's log, as the parameters of the request say.
+    async fn read_log(
+        &self,
+        namespace: &str,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String, ApiError> {
+        let query = api::query(parameters);
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log{query}");
+        api::send_text(&self.client, &path).await
     }
 
     /// Asks whether a check holds: a pod, an object as the server has it now, or Prometheus.

@@ -253,7 +253,7 @@ pub enum Event {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_none(number: &u32) -> bool {
+pub(crate) fn is_none(number: &u32) -> bool {
     *number == 0
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::live::Gap;
 use crate::object::{Object, ObjectRef, text_of, time_of};
+use crate::release::is_none;
 
 /// So many pods of a run are kept: the last ones. A Job makes seven at the most unless it says otherwise (`backoffLimit`).
 const PODS: usize = 20;
@@ -50,7 +51,7 @@ pub struct TaskRun {
     pub pods: Vec<RunPod>,
     /// Pods before these that are not kept.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub pods_left_out: usize,
+    pub pods_left_out: u32,
     /// What could not be had of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -100,7 +101,7 @@ pub struct RunContainer {
     /// Its image, as the pod names it.
     pub image: String,
     /// Whether it ran before this in the same pod and was started again.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_before: bool,
     /// What it ended with; absent when it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +129,7 @@ pub struct LogOf {
     /// The container's name.
     pub container: String,
     /// Whether it is of the time before the last.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_before: bool,
 }
 
@@ -142,18 +143,8 @@ pub struct RunLog {
     /// The end of it.
     pub text: String,
     /// Whether there is more before it that was not kept.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_none(number: &usize) -> bool {
-    *number == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_false(is: &bool) -> bool {
-    !is
 }
 
 impl TaskRun {
@@ -191,8 +182,9 @@ impl TaskRun {
                 let mut pods: Vec<&Object> = pods.iter().collect();
                 let made = |pod: &Object| pod.text("/metadata/creationTimestamp").to_owned();
                 pods.sort_by_key(|pod| (made(pod), pod.name().to_owned()));
-                run.pods_left_out = pods.len().saturating_sub(PODS);
-                run.pods = pods.into_iter().skip(run.pods_left_out).map(RunPod::of).collect();
+                let left_out = pods.len().saturating_sub(PODS);
+                run.pods_left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+                run.pods = pods.into_iter().skip(left_out).map(RunPod::of).collect();
             }
             Err(gap) => run.gaps.push(gap),
         }

@@ -6,6 +6,7 @@ mod metrics;
 mod show;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use tidegate_core::release::Command;
 
@@ -188,4 +189,9 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         printer.line(format!("{} {id}  {done}", "✓".green()));
     }
     Ok(Outcome::Done)
+}
+
+/// The time of day by the clock of whoever reads this.
+fn clock(at: Timestamp, printer: &Printer) -> String {
+    printer.local(at).strftime("%T").to_string()
 }

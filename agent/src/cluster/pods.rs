@@ -27,6 +27,9 @@ const MANY_WORKLOADS: usize = 4;
 /// How long a watch may take to have seen everything; pods are listed until then.
 const FIRST_SYNC: Duration = Duration::from_secs(10);
 
+/// The label by which the controller marks a Job's pods (Kubernetes, "Jobs").
+pub(super) const JOB_NAME: &str = "job-name";
+
 /// By whom pods are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -316,7 +319,7 @@ impl Selection {
             }
             // A Job's selector is made by its controller; the label is what it puts on its pods.
             _ if workload.kind() == "Job" => {
-                Some(Self([("job-name".to_owned(), workload.name().to_owned())].into()))
+                Some(Self([(JOB_NAME.to_owned(), workload.name().to_owned())].into()))
             }
             _ => None,
         }

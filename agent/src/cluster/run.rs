@@ -8,7 +8,8 @@ use tidegate_core::live::Gap;
 use tidegate_core::object::{Object, ObjectRef, text_of};
 use tidegate_core::run::{LogOf, RunLog, TaskRun};
 
-use super::{Cluster, WIDTH, api};
+use super::pods::JOB_NAME;
+use super::{Cluster, WIDTH};
 
 /// How long each question may take: the release waits for the answers, and goes on without those that are late.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -44,9 +45,7 @@ impl Cluster {
         let logs = run.take_logs(logs);
         (run, logs)
     }
-}
 
-impl Cluster {
     /// The Job as the server has it, whatever the watches say.
     pub(super) async fn job(&self, reference: &ObjectRef) -> Result<Option<Object>, Gap> {
         let Some(kind) = self.kinds.readable("batch/v1", &reference.kind).await? else {
@@ -61,7 +60,7 @@ impl Cluster {
         reference: &ObjectRef,
         job: Option<&Object>,
     ) -> Result<Vec<Object>, Gap> {
-        let selector = format!("job-name={}", reference.name);
+        let selector = format!("{JOB_NAME}={}", reference.name);
         let mut pods = self.pods_of(&reference.namespace, &selector).await?;
         if let Some(job) = job {
             pods.retain(|pod| {
@@ -73,14 +72,13 @@ impl Cluster {
 
     async fn log_of(&self, namespace: &str, of: &LogOf) -> Result<String, Gap> {
         let previous = if of.is_before { "true" } else { "false" };
-        let query = api::query(&[
-            ("container", &of.container),
+        let which = [
+            ("container", of.container.as_str()),
             ("tailLines", LINES),
             ("limitBytes", BYTES),
             ("previous", previous),
-        ]);
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{}/log{query}", of.pod);
-        api::send_text(&self.client, &path).await.map_err(|error| error.gap())
+        ];
+        self.read_log(namespace, &of.pod, &which).await.map_err(|error| error.gap())
     }
 }
 

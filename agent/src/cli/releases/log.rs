@@ -12,6 +12,8 @@ use crate::cli::printer::{Printer, wrapped};
 use crate::cli::status::lasting;
 use crate::journal::{KeptRun, RunWithLogs};
 
+use super::clock;
+
 /// Prints one try of a release by its number, or all of them.
 pub(super) async fn run(
     id: &str,
@@ -71,16 +73,15 @@ fn lines(RunWithLogs { run, logs }: &RunWithLogs, printer: &Printer) -> Vec<Stri
 /// A try in one line: its number, how it ended, when, of which step, how long it took.
 pub(super) fn in_a_line(run: &KeptRun, printer: &Printer) -> String {
     let job = &run.run;
-    let at = printer.local(run.at).strftime("%T").to_string();
     let mut parts = vec![
         format!("{:>2} {}", run.number, mark(job.outcome)),
-        at.dimmed().to_string(),
+        clock(run.at, printer).dimmed().to_string(),
         job.step.bold().to_string(),
         outcome(job.outcome, printer).to_owned(),
     ];
     let codes = job.pods.last().into_iter().flat_map(|pod| &pod.containers);
     let code = codes.filter_map(|it| it.exit_code).find(|code| *code != 0);
-    parts.extend(code.map(|code| format!("{} {code}", printer.say("exit code", "退出码"))));
+    parts.extend(code.map(|code| exit_code(code, printer)));
     if run.attempt > 1 {
         parts.push(match printer.lang {
             Lang::En => format!("attempt {}", run.attempt),
@@ -106,6 +107,10 @@ fn outcome<'a>(outcome: RunOutcome, printer: &Printer) -> &'a str {
         RunOutcome::Unfinished => printer.say("given up under way", "未结束即放弃"),
         RunOutcome::Unknown => printer.say("nobody could say how it ended", "结果未知"),
     }
+}
+
+fn exit_code(code: i64, printer: &Printer) -> String {
+    format!("{} {code}", printer.say("exit code", "退出码"))
 }
 
 fn took(from: Option<Timestamp>, to: Option<Timestamp>, printer: &Printer) -> Option<String> {
@@ -142,8 +147,7 @@ fn container_line(container: &RunContainer, printer: &Printer) -> String {
     if !container.reason.is_empty() {
         parts.push(container.reason.clone());
     }
-    let code = container.exit_code;
-    parts.extend(code.map(|code| format!("{} {code}", printer.say("exit code", "退出码"))));
+    parts.extend(container.exit_code.map(|code| exit_code(code, printer)));
     parts.extend(took(container.started_at, container.ended_at, printer));
     format!("     {}", parts.join("  "))
 }

@@ -14,6 +14,7 @@ use crate::cli::report::brief;
 use crate::cli::status::{lasting, phase, tasks};
 use crate::status::failure_finding;
 
+use super::clock;
 use super::log::in_a_line;
 
 /// A release as people read it; `with_events` lists everything that was recorded, too.
@@ -121,10 +122,6 @@ fn runs(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
         lines.push(format!("   → {text} tidegate releases log {id} N").dimmed().to_string());
     }
     lines
-}
-
-fn clock(at: Timestamp, printer: &Printer) -> String {
-    printer.local(at).strftime("%T").to_string()
 }
 
 fn recorded(event: &ReleaseEvent, printer: &Printer) -> String {
