@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidegate_core::live::{Conflict, Gap};
 use tidegate_core::object::Object;
@@ -71,8 +73,8 @@ pub(super) enum Verb {
 
 /// A good answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) body: Value,
+pub(super) struct Answer<T = Value> {
+    pub(super) body: T,
     /// Texts of `Warning` headers (RFC 7234, 5.5, as Kubernetes uses them).
     pub(super) warnings: Vec<String>,
 }
@@ -338,20 +340,25 @@ pub(super) async fn send(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Answer, ApiError> {
-    let is_secret = body.is_some_and(|body| Object::new(body.clone()).is_secret());
+    let is_secret = |body: &Value| Object::new(body.clone()).is_secret();
     exchange_json(client, verb, path, body)
         .await
-        .map_err(|error| if is_secret { error.without_values() } else { error })
+        .map_err(|error| if body.is_some_and(is_secret) { error.without_values() } else { error })
 }
 
-async fn exchange_json(
+/// Reads what is at a path, as far as the type knows its fields.
+pub(super) async fn read<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, ApiError> {
+    Ok(exchange_json(client, Verb::Get, path, None).await?.body)
+}
+
+async fn exchange_json<T: DeserializeOwned>(
     client: &Client,
     verb: Verb,
     path: &str,
     body: Option<&Value>,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer<T>, ApiError> {
     let mut tries = 1;
-    let (status, warnings, bytes) = loop {
+    let Exchanged { status, warnings, bytes, .. } = loop {
         let answer = exchange(client, request(verb, path, body)?).await?;
         match answer.retry_after {
             // A server that is busy has done nothing yet. What it asks for is done here, a few times; then it is a failure
@@ -360,23 +367,23 @@ async fn exchange_json(
                 tokio::time::sleep(wait.min(LONGEST_BUSY)).await;
                 tries += 1;
             }
-            _ => break (answer.status, answer.warnings, answer.bytes),
+            _ => break answer,
         }
     };
-    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-    match value {
-        Some(body) if status < 400 => Ok(Answer { body, warnings }),
-        Some(body) => Err(refusal(status, &body)),
-        None => {
-            let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-            Err(ApiError::Refused {
-                code: if status < 400 { 502 } else { status },
-                reason: String::new(),
-                message: text,
-                causes: Vec::new(),
-            })
-        }
+    let is_good = status < 400;
+    if is_good && let Ok(body) = serde_json::from_slice(&bytes) {
+        return Ok(Answer { body, warnings });
     }
+    if !is_good && let Ok(body) = serde_json::from_slice(&bytes) {
+        return Err(refusal(status, &body));
+    }
+    let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+    Err(ApiError::Refused {
+        code: if is_good { 502 } else { status },
+        reason: String::new(),
+        message: text,
+        causes: Vec::new(),
+    })
 }
 
 /// Sends one request whose answer is text.
@@ -395,7 +402,7 @@ struct Exchanged {
     warnings: Vec<String>,
     /// After which time the server wants to be asked again.
     retry_after: Option<Duration>,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 async fn exchange(client: &Client, request: Request<Body>) -> Result<Exchanged, ApiError> {
@@ -413,7 +420,7 @@ async fn exchange(client: &Client, request: Request<Body>) -> Result<Exchanged, 
             status,
             warnings,
             retry_after: retry_after.map(Duration::from_secs),
-            bytes: body.to_bytes().to_vec(),
+            bytes: body.to_bytes(),
         })
     };
     match tokio::time::timeout(DEADLINE, answer).await {

@@ -213,7 +213,8 @@ impl Cluster {
         let Some(served) = self.kinds.readable(api_version, kind).await? else {
             return Ok(BTreeMap::new());
         };
-        let items = self.list(&served.path(namespace, None)).await.map_err(|error| error.gap())?;
+        let items: Vec<Object> =
+            self.list(&served.path(namespace, None)).await.map_err(|error| error.gap())?;
         let group = tidegate_core::object::group_of(api_version);
         let whole = items.into_iter().map(|mut item| {
             item.set(&["apiVersion"], json!(served.api_version));

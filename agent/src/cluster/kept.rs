@@ -104,7 +104,7 @@ impl Cluster {
 
     async fn claims_of(&self, set: &Object) -> Result<Vec<(ObjectRef, Object)>, Gap> {
         let path = format!("/api/v1/namespaces/{}/persistentvolumeclaims", set.namespace());
-        let found = self.list(&path).await.map_err(|error| error.gap())?;
+        let found: Vec<Object> = self.list(&path).await.map_err(|error| error.gap())?;
         let own = found.into_iter().filter(|it| claims::ordinal(set, it.name()).is_some());
         Ok(own.map(|claim| (self.reference("", CLAIM, &claim), claim)).collect())
     }

@@ -6,6 +6,8 @@ use std::sync::{MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidegate_core::desired::DesiredObject;
 use tidegate_core::diff::{
@@ -254,16 +256,17 @@ impl Cluster {
     }
 
     /// All objects at a path; none where there is no such path: a definition that is not established, or on its way out.
-    pub(super) async fn list(&self, path: &str) -> Result<Vec<Object>, ApiError> {
-        let mut answer = match self.send(Verb::Get, path, None).await {
-            Ok(answer) => answer,
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let Some(Value::Array(items)) = answer.body.get_mut("items").map(Value::take) else {
-            return Ok(Vec::new());
-        };
-        Ok(items.into_iter().map(Object::new).collect())
+    pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ApiError> {
+        // A list without items is written as null.
+        #[derive(Deserialize)]
+        struct List<T> {
+            items: Option<Vec<T>>,
+        }
+        match api::read::<List<T>>(&self.client, path).await {
+            Ok(list) => Ok(list.items.unwrap_or_default()),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What identifies an item of a list, which does not say of which kind it is.

@@ -3,22 +3,27 @@
 //! A release looks at its pods twice a second, and there may be thousands. A watch costs what changes. It may lag, or stand
 //! still without anybody noticing, so it is for waiting: what opens or ends anything is decided by a list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use kube::api::{Api, ApiResource, DynamicObject};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidegate_core::live::{ClusterObservation, Gap};
 use tidegate_core::object::{Object, ObjectRef, SITE_LABEL};
-use tidegate_core::pod::Pod;
+use tidegate_core::pod::{Pod, VersionedPod};
 use tokio::sync::watch as signal;
 
 use super::api;
-use super::watch::key_of;
 use super::{Cluster, WIDTH};
 
 /// From so many workloads of one namespace on, all its pods are listed at once.
@@ -39,27 +44,8 @@ pub enum Told {
     ByServer,
 }
 
-/// One pod, with what it is found by.
-#[derive(Clone)]
-struct Known {
-    labels: BTreeMap<String, String>,
-    owners: BTreeSet<String>,
-    pod: Pod,
-}
-
-impl Known {
-    fn of(object: &Object) -> Self {
-        let labels = object.get("/metadata/labels").and_then(Value::as_object);
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let labels = labels.into_iter().flatten().map(|(name, value)| (name.clone(), text(value)));
-        let owners = object.get("/metadata/ownerReferences").and_then(Value::as_array);
-        let owners = owners.into_iter().flatten().filter_map(|owner| owner.get("uid")).map(text);
-        Self { labels: labels.collect(), owners: owners.collect(), pod: Pod::of(object) }
-    }
-}
-
 /// By namespace and name.
-type Pods = BTreeMap<String, BTreeMap<String, Known>>;
+type Pods = BTreeMap<String, BTreeMap<String, Pod>>;
 
 /// The watch over the site's pods, while there is one.
 #[derive(Default)]
@@ -101,15 +87,57 @@ impl PodWatch {
     }
 }
 
+/// A pod as the watch has it read: of its metadata only what a watch goes by.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "VersionedPod")]
+struct WatchedPod {
+    metadata: ObjectMeta,
+    pod: Pod,
+}
+
+impl From<VersionedPod> for WatchedPod {
+    fn from(VersionedPod { pod, resource_version }: VersionedPod) -> Self {
+        let metadata = ObjectMeta {
+            namespace: Some(pod.namespace.clone()),
+            name: Some(pod.name.clone()),
+            resource_version: Some(resource_version),
+            ..ObjectMeta::default()
+        };
+        Self { metadata, pod }
+    }
+}
+
+impl Resource for WatchedPod {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Pod".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "pods".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
 fn watch(client: kube::Client, site: &str, changed: Arc<signal::Sender<u64>>) -> Watching {
-    let resource = ApiResource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        plural: "pods".to_owned(),
-    };
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let api: Api<WatchedPod> = Api::all(client);
     let config = watcher::Config::default().labels(&format!("{SITE_LABEL}={site}"));
     let seen = Arc::new(Mutex::new(None));
     let (tried_sender, tried) = signal::channel(false);
@@ -140,28 +168,24 @@ fn watch(client: kube::Client, site: &str, changed: Arc<signal::Sender<u64>>) ->
 fn fold(
     seen: &Mutex<Option<Pods>>,
     building: &mut Pods,
-    event: watcher::Event<DynamicObject>,
+    event: watcher::Event<WatchedPod>,
 ) -> bool {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let put = |pods: &mut Pods, object: DynamicObject| {
-        let (namespace, name) = key_of(&object);
-        if let Ok(value) = serde_json::to_value(object) {
-            pods.entry(namespace).or_default().insert(name, Known::of(&Object::new(value)));
-        }
+    let put = |pods: &mut Pods, WatchedPod { pod, .. }: WatchedPod| {
+        pods.entry(pod.namespace.clone()).or_default().insert(pod.name.clone(), pod);
     };
     match event {
         watcher::Event::Init => building.clear(),
-        watcher::Event::InitApply(object) => put(building, object),
+        watcher::Event::InitApply(pod) => put(building, pod),
         watcher::Event::InitDone => *seen = Some(std::mem::take(building)),
-        watcher::Event::Apply(object) => {
+        watcher::Event::Apply(pod) => {
             if let Some(pods) = seen.as_mut() {
-                put(pods, object);
+                put(pods, pod);
             }
         }
-        watcher::Event::Delete(object) => {
-            let (namespace, name) = key_of(&object);
-            if let Some(pods) = seen.as_mut().and_then(|pods| pods.get_mut(&namespace)) {
-                pods.remove(&name);
+        watcher::Event::Delete(WatchedPod { pod, .. }) => {
+            if let Some(pods) = seen.as_mut().and_then(|pods| pods.get_mut(&pod.namespace)) {
+                pods.remove(&pod.name);
             }
         }
     }
@@ -212,7 +236,7 @@ impl Cluster {
             .collect();
         let answers: Vec<_> = futures::stream::iter(sent).buffer_unordered(WIDTH).collect().await;
         for (pods, workloads) in answers {
-            let pods: Vec<Known> = pods?.iter().map(Known::of).collect();
+            let pods: Vec<Pod> = pods?;
             found.extend(workloads.iter().map(|one| (one.reference.clone(), one.own(&pods))));
         }
         Ok(found)
@@ -265,16 +289,15 @@ impl Cluster {
     /// All pods of a node.
     async fn pods_on(&self, node: &str) -> Result<Vec<Pod>, Gap> {
         let query = api::query(&[("fieldSelector", &format!("spec.nodeName={node}"))]);
-        let found = self.list(&format!("/api/v1/pods{query}")).await;
-        Ok(found.map_err(|error| error.gap())?.iter().map(Pod::of).collect())
+        self.list(&format!("/api/v1/pods{query}")).await.map_err(|error| error.gap())
     }
 
     /// Pods of a namespace by a label selector; all when it is empty.
-    pub(super) async fn pods_of(
+    pub(super) async fn pods_of<T: DeserializeOwned>(
         &self,
         namespace: &str,
         selector: &str,
-    ) -> Result<Vec<Object>, Gap> {
+    ) -> Result<Vec<T>, Gap> {
         let query = match selector {
             "" => String::new(),
             selector => api::query(&[("labelSelector", selector)]),
@@ -298,9 +321,8 @@ impl Asked<'_> {
         labels.and_then(|it| it.get(SITE_LABEL)).and_then(Value::as_str) == Some(site)
     }
 
-    fn own<'k>(&self, pods: impl IntoIterator<Item = &'k Known>) -> Vec<Pod> {
-        let own = pods.into_iter().filter(|pod| self.selection.has(pod, self.workload));
-        own.map(|known| known.pod.clone()).collect()
+    fn own<'p>(&self, pods: impl IntoIterator<Item = &'p Pod>) -> Vec<Pod> {
+        pods.into_iter().filter(|pod| self.selection.has(pod, self.workload)).cloned().collect()
     }
 }
 
@@ -330,8 +352,8 @@ impl Selection {
         self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
     }
 
-    fn has(&self, pod: &Known, workload: &Object) -> bool {
+    fn has(&self, pod: &Pod, workload: &Object) -> bool {
         self.0.iter().all(|(name, value)| pod.labels.get(name) == Some(value))
-            && (workload.kind() != "Job" || pod.owners.contains(workload.uid()))
+            && (workload.kind() != "Job" || pod.owner_uid == workload.uid())
     }
 }

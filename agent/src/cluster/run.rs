@@ -61,7 +61,7 @@ impl Cluster {
         job: Option<&Object>,
     ) -> Result<Vec<Object>, Gap> {
         let selector = format!("{JOB_NAME}={}", reference.name);
-        let mut pods = self.pods_of(&reference.namespace, &selector).await?;
+        let mut pods: Vec<Object> = self.pods_of(&reference.namespace, &selector).await?;
         if let Some(job) = job {
             pods.retain(|pod| {
                 pod.controller().is_some_and(|owner| text_of(owner, "uid") == job.uid())

@@ -272,7 +272,7 @@ fn fold(
 }
 
 /// Namespace and name.
-pub(super) fn key_of(object: &DynamicObject) -> Key {
+fn key_of(object: &DynamicObject) -> Key {
     let metadata = &object.metadata;
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use tidegate_core::digest::Digest;
-use tidegate_core::object::{Object, REVISION};
+use tidegate_core::object::REVISION;
 use tidegate_core::plan::{Driver, Plan, PlanReport, Step, StepKind};
 use tidegate_core::pod::Pod;
 use tidegate_core::rehearsal::{PodCount, StartTime, place, with_pods};
@@ -446,7 +447,7 @@ impl Watched {
                     Some(labels.get(label)?.as_str()?.to_owned())
                 };
                 let (Some(product), Some(app)) = (label(PRODUCT), label(APP)) else { continue };
-                let pod = Pod::of(&Object::new(serde_json::Value::clone(&pod)));
+                let Ok(pod) = Pod::deserialize(&*pod) else { continue };
                 found.push((name.clone(), (product, app), pod));
             }
         }
