@@ -203,13 +203,6 @@ impl Running {
         self.approved.plan()
     }
 
-    /// Index of the wave that is under way or comes next.
-    pub fn wave(&self) -> usize {
-        let is_done =
-            |index: &usize| self.state.wave(*index).is_some_and(progress::WaveState::is_done);
-        (0..self.plan().content.waves.len()).take_while(is_done).count()
-    }
-
     /// Goes on until there is nothing to do now.
     ///
     /// # Errors
@@ -227,7 +220,7 @@ impl Running {
             return Ok(Advance::Ended(phase));
         }
         for _ in 0..ROUNDS {
-            let gate = gate(self.wave(), &self.state);
+            let gate = gate(progress::wave(self.plan(), &self.state), &self.state);
             let Decision { events, effects, waits, next } = self.decide(&gate, hands, now()).await;
             self.waits = waits;
             if !events.is_empty() {

@@ -24,7 +24,7 @@ use tidegate::source::{
 use tidegate::status::{Condition, Status};
 use tidegate::wake::Wake;
 use tidegate_core::object::Object;
-use tidegate_core::release::Command;
+use tidegate_core::release::{Command, Part};
 use tidegate_core::snapshot::Identity;
 use tidegate_sandbox::fault::{Fault, Matching};
 use tidegate_sandbox::{Options, Sandbox};
@@ -352,7 +352,7 @@ async fn a_retry_tries_again_what_the_server_had_refused() {
         let changed = tokio::time::timeout_at(deadline, agent.handle.changed()).await;
         assert!(changed.is_ok(), "{:#?}", agent.handle.status());
     }
-    let retry = Command::Retry { step: None };
+    let retry = Command::Retry { part: Part::default() };
     agent.handle.command(None, retry, "wang-wei").await.unwrap();
     let is_over = |status: &Status| status.source.accepted.as_ref() == Some(&commit);
     while !is_over(&agent.handle.status()) {

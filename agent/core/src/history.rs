@@ -75,7 +75,7 @@ pub struct Course {
     pub failures: usize,
     /// How often a person or a rule tried again.
     pub retries: usize,
-    /// Steps that a person or a rule let count as done.
+    /// Steps and groups that a person or a rule let count as done.
     pub waivers: usize,
     /// When the first step failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +123,7 @@ impl Course {
                 | Event::Paused { .. }
                 | Event::Resumed { .. }
                 | Event::StepRolledBack { .. }
+                | Event::StepCancelled { .. }
                 | Event::Cancelled { .. }
                 | Event::Superseded { .. }
                 | Event::Done => {}
@@ -145,6 +146,7 @@ pub fn stays(event: &Event) -> bool {
         | Event::Resumed { .. }
         | Event::Retried { .. }
         | Event::Skipped { .. }
+        | Event::StepCancelled { .. }
         | Event::RollbackStarted { .. }
         | Event::RolledBack
         | Event::Cancelled { .. }

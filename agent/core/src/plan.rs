@@ -296,6 +296,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// The app that it is about: the last part of its id.
+    pub fn app(&self) -> Option<&str> {
+        match self.kind {
+            StepKind::Rollout | StepKind::Job(_) => self.id.rsplit('/').next(),
+            StepKind::Objects(_) | StepKind::Zones | StepKind::Offline | StepKind::Prune => None,
+        }
+    }
+
     /// All objects that it writes or deletes.
     pub fn objects(&self) -> impl DoubleEndedIterator<Item = &ObjectRef> {
         self.apply.iter().chain(&self.replace).chain(&self.offline).chain(&self.prune)

@@ -145,6 +145,7 @@ fn opened_or_ended(event: &Event) -> Option<&str> {
         | Event::Resumed { .. }
         | Event::Retried { .. }
         | Event::Skipped { .. }
+        | Event::StepCancelled { .. }
         | Event::RollbackStarted { .. }
         | Event::RolledBack
         | Event::Cancelled { .. }
@@ -289,11 +290,9 @@ fn next(
     if let Some(rollback) = &state.rollback {
         return rollback::decide(work, state, rollback, observed);
     }
-    let waves = work.plan.content.waves.iter().enumerate();
-    let open =
-        waves.into_iter().find(|(index, _)| !state.wave(*index).is_some_and(WaveState::is_done));
-    let Some((index, wave)) = open else {
-        return hold::let_all_go(state, observed).unwrap_or_else(|| Decision::event(Event::Done));
+    let index = wave(work.plan, state);
+    let Some(wave) = work.plan.content.waves.get(index) else {
+        return hold::let_all_go(state, observed).unwrap_or_else(|| Decision::event(end(state)));
     };
     match state.wave(index) {
         None => start_wave(index, wave, state, &gate.wave),
@@ -302,6 +301,26 @@ fn next(
         }
         Some(_) => steps(work, wave, state, observed, &gate.hold, now),
     }
+}
+
+/// Index of the wave that is under way or comes next; the number of waves when none is left. One of which everything was
+/// given up is passed over.
+pub fn wave(plan: &Plan, state: &ReleaseState) -> usize {
+    let is_left =
+        |wave: &Wave| wave.steps.iter().any(|step| !state.cancelled.contains_key(&step.id));
+    let is_over = |(index, wave): &(usize, &Wave)| {
+        let own = state.wave(*index);
+        own.is_some_and(WaveState::is_done) || (own.is_none() && !is_left(wave))
+    };
+    plan.content.waves.iter().enumerate().take_while(is_over).count()
+}
+
+/// A release of which something was given up has not ended well.
+fn end(state: &ReleaseState) -> Event {
+    state.cancelled.values().next().map_or(Event::Done, |cancelled| {
+        let (by, reason) = (cancelled.by.clone(), cancelled.reason.clone());
+        Event::Cancelled { by, reason }
+    })
 }
 
 fn start_wave(index: usize, wave: &Wave, state: &ReleaseState, gate: &WaveGate) -> Decision {
@@ -320,7 +339,7 @@ fn start_wave(index: usize, wave: &Wave, state: &ReleaseState, gate: &WaveGate) 
 }
 
 fn wave_is_complete(wave: &Wave, state: &ReleaseState) -> bool {
-    wave.steps.iter().all(|step| state.step(&step.id).is_some_and(StepState::is_complete))
+    wave.steps.iter().all(|step| state.is_settled(&step.id))
 }
 
 fn finish_wave(
@@ -361,7 +380,7 @@ fn steps(
     let mut all = Decision::default();
     for step in &wave.steps {
         let decision = match state.step(&step.id) {
-            None if is_free(step, state) => start_step(work, step, state, observed, hold),
+            None if may_start(step, state) => start_step(work, step, state, observed, hold),
             None => Decision::default(),
             Some(own) => match &own.status {
                 StepStatus::Running => run_step(work, step, own, state, observed, hold, now),
@@ -370,9 +389,10 @@ fn steps(
                         .with("step", &step.id)
                         .with("code", &failure.code),
                 ),
-                StepStatus::Done | StepStatus::Skipped | StepStatus::RolledBack => {
-                    Decision::default()
-                }
+                StepStatus::Done
+                | StepStatus::Skipped
+                | StepStatus::Cancelled
+                | StepStatus::RolledBack => Decision::default(),
             },
         };
         all = all.and(decision);
@@ -386,9 +406,10 @@ fn to_the_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(at)
 }
 
-/// Whether all that the step needs is done.
-fn is_free(step: &Step, state: &ReleaseState) -> bool {
-    step.needs.iter().all(|id| state.step(id).is_some_and(StepState::is_complete))
+/// Whether all that the step needs is done, and nobody has given it up.
+fn may_start(step: &Step, state: &ReleaseState) -> bool {
+    !state.cancelled.contains_key(&step.id)
+        && step.needs.iter().all(|id| state.step(id).is_some_and(StepState::is_complete))
 }
 
 /// Steps whose objects [`decide`] must see: those under way, those that may start next, and all that were started while
@@ -399,7 +420,7 @@ pub fn concerned<'a>(plan: &'a Plan, state: &'a ReleaseState) -> impl Iterator<I
         let is_concerned = match state.step(&step.id) {
             Some(own) if is_going_back => own.status != StepStatus::RolledBack,
             Some(own) => own.status == StepStatus::Running,
-            None => !is_going_back && state.wave(wave).is_some() && is_free(step, state),
+            None => !is_going_back && state.wave(wave).is_some() && may_start(step, state),
         };
         is_concerned.then_some(step)
     })
@@ -433,7 +454,8 @@ pub fn around<'a>(
         let is_running = state.rollback.is_none() && own.status == StepStatus::Running;
         let is_before = is_running && own.groups_done == 0 && own.open.is_none();
         let is_after = is_running && !is_before && own.groups_done >= groups(step);
-        let is_to_be_let_go = is_after || own.is_complete() || state.rollback.is_some();
+        let is_over = own.is_complete() || own.status == StepStatus::Cancelled;
+        let is_to_be_let_go = is_after || is_over || state.rollback.is_some();
         let before = rollout.autoscalers.iter().filter(move |_| is_before);
         Some(before.chain(own.held.iter().filter(move |_| is_to_be_let_go)))
     };

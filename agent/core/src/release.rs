@@ -1,6 +1,7 @@
 //! A release: one execution of one plan, as the events that the journal keeps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::object::ObjectRef;
+use crate::plan::Step;
 
 /// One line of a release's history. Recorded *before* its effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -211,19 +213,35 @@ pub enum Event {
         /// Who.
         by: String,
     },
-    /// A failed step counts as done: a waiver.
+    /// A failed step, or only the group of it that failed, counts as done: a waiver.
     Skipped {
         /// Id of the step.
+        step: String,
+        /// Index of the group, when only that counts as done and the step goes on with the next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<usize>,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Name of the document that said so, consumed by it; absent when it was a command to the agent, or a rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
+    },
+    /// A step is given up: what it has changed stays as it is, and nothing that needs it starts. The rest goes on.
+    StepCancelled {
+        /// Id of the step, which may not have started.
         step: String,
         /// Who.
         by: String,
         /// Why.
         reason: String,
     },
-    /// What this release changed goes back: everything, or one product and whatever is not done yet.
+    /// What this release changed goes back: everything, or a part of it and whatever is not done yet.
     RollbackStarted {
-        /// The product; everything that was started when absent.
-        product: Option<String>,
+        /// The part; everything that was started when it names nothing.
+        #[serde(flatten)]
+        part: Part,
         /// Who; `tidegate` when a policy did.
         by: String,
         /// Why.
@@ -293,6 +311,55 @@ pub struct PodFailure {
     pub events: Vec<String>,
 }
 
+/// A part of a release: the steps that are all that it names. It is all of the release when it names nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// A product, in all its clusters and waves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// An app in all its clusters and waves, as `PRODUCT/APP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// A step, by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The number of the step's group that is open: 1, 2, 3 … Whoever looked at a group means that one, and not the one that
+    /// was opened meanwhile. Only with a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
+}
+
+impl Part {
+    /// Whether it is all of the release.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a step is of it, whichever group is open.
+    pub fn has(&self, step: &Step) -> bool {
+        let is_product = |name: &String| step.product.as_ref() == Some(name);
+        let is_app = |name: &String| {
+            let app = step.app().zip(step.product.as_deref());
+            app.is_some_and(|(app, product)| name.split_once('/') == Some((product, app)))
+        };
+        self.product.as_ref().is_none_or(is_product)
+            && self.app.as_ref().is_none_or(is_app)
+            && self.step.as_ref().is_none_or(|id| step.id == *id)
+    }
+}
+
+/// What it names; `everything` when it names nothing.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [&self.product, &self.app, &self.step].into_iter().flatten().cloned();
+        let group = self.group.map(|group| format!("group {group}"));
+        let named: Vec<String> = names.chain(group).collect();
+        f.write_str(if named.is_empty() { "everything" } else { "" })?;
+        f.write_str(&named.join(", "))
+    }
+}
+
 /// What a person asks of a running release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command")]
@@ -309,27 +376,35 @@ pub enum Command {
     },
     /// Go on.
     Resume,
-    /// Try a failed step again; all failed steps when absent.
+    /// Try again what failed of a part.
     Retry {
-        /// Id of the step.
-        step: Option<String>,
+        /// The part.
+        #[serde(flatten)]
+        part: Part,
     },
-    /// Count a failed step as done: a waiver.
+    /// Count as done what failed of a part: a waiver. When it names a group only that counts as done, and its step goes on
+    /// with the next.
     Skip {
-        /// Id of the step.
-        step: String,
+        /// The part.
+        #[serde(flatten)]
+        part: Part,
         /// Why.
         reason: String,
     },
-    /// Go back: one product and whatever is not done yet, or everything.
+    /// Go back: a part and whatever is not done yet, or everything. A group goes back with those of its step before it.
     Rollback {
-        /// The product.
-        product: Option<String>,
+        /// The part.
+        #[serde(flatten)]
+        part: Part,
         /// Why.
         reason: String,
     },
-    /// End, leaving everything as it is.
+    /// Give up what is not done of a part, and go on with the rest; of everything: end, at once. What was changed stays as it
+    /// is.
     Cancel {
+        /// The part.
+        #[serde(flatten)]
+        part: Part,
         /// Why.
         reason: String,
     },
@@ -364,9 +439,9 @@ impl Event {
     pub fn consumes(&self) -> &[String] {
         match self {
             Self::Opened { approvals, .. } | Self::WaveStarted { approvals, .. } => approvals,
-            Self::Confirmed { approval, .. } | Self::WaveConfirmed { approval, .. } => {
-                approval.as_slice()
-            }
+            Self::Confirmed { approval, .. }
+            | Self::WaveConfirmed { approval, .. }
+            | Self::Skipped { approval, .. } => approval.as_slice(),
             Self::StepStarted { .. }
             | Self::GroupOpened { .. }
             | Self::PodsListed { .. }
@@ -387,7 +462,7 @@ impl Event {
             | Self::Paused { .. }
             | Self::Resumed { .. }
             | Self::Retried { .. }
-            | Self::Skipped { .. }
+            | Self::StepCancelled { .. }
             | Self::RollbackStarted { .. }
             | Self::StepRolledBack { .. }
             | Self::RolledBack

@@ -420,7 +420,7 @@ pub fn release_kind(tasks: &[Task]) -> ReleaseKind {
 }
 
 /// The products of the site with those that each changes after: those that it requires, unless a solution gives an order.
-pub(crate) fn requires(site: &ValidSite) -> Needs {
+pub fn requires(site: &ValidSite) -> Needs {
     let own = |deployment: &Deployment| {
         deployment.requires.iter().map(|requirement| requirement.product.to_string()).collect()
     };

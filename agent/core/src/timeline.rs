@@ -92,7 +92,7 @@ pub enum Outcome {
     Skipped,
     /// Back where it was.
     RolledBack,
-    /// The release ended before it did.
+    /// It was given up, or the release ended before it did.
     Left,
 }
 
@@ -153,10 +153,19 @@ impl Timeline {
                 }
             }
             Event::StepDone { step } => self.end(step, Outcome::Done, at),
-            Event::Skipped { step, .. } => self.end(step, Outcome::Skipped, at),
+            Event::Skipped { step, group: Some(_), .. } => {
+                let Some(step) = self.step(step) else { return };
+                if let Some(group) = step.groups.last_mut() {
+                    group.outcome = Outcome::Skipped;
+                }
+                step.outcome = Outcome::Open;
+                turn(&mut step.segments, Activity::Changing, at);
+            }
+            Event::Skipped { step, group: None, .. } => self.end(step, Outcome::Skipped, at),
+            Event::StepCancelled { step, .. } => self.end(step, Outcome::Left, at),
             Event::StepRolledBack { step } => self.end(step, Outcome::RolledBack, at),
             Event::RollbackStarted { .. } => {
-                // Whatever is not done goes back, whichever product was named.
+                // Whatever is not done goes back, whichever part was named.
                 let ids = self.steps.iter().filter(|step| !step.has_ended());
                 let ids: Vec<String> = ids.map(|step| step.step.clone()).collect();
                 for id in ids {
@@ -285,7 +294,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::release::Failure;
+    use crate::release::{Failure, Part};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -363,7 +372,7 @@ mod tests {
             (
                 30,
                 Event::RollbackStarted {
-                    product: None,
+                    part: Part::default(),
                     by: "li-na".to_owned(),
                     reason: String::new(),
                 },

@@ -312,7 +312,7 @@ impl Agent {
         let plan = self.journal.plan(&row.plan).await?;
         let products = plan.map(|(plan, _)| progress::products(&plan, &state)).unwrap_or_default();
         let back = state.rollback.as_ref();
-        let what = back.and_then(|back| back.product.as_deref()).unwrap_or("everything");
+        let what = back.map(|back| back.part.to_string()).unwrap_or_default();
         let by = back.map_or("tidegate", |back| &back.by);
         let reason = back.map_or("", |back| &back.reason);
         let (revision, id) = (&row.revision, &row.id);

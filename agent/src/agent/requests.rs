@@ -5,6 +5,7 @@ use tidegate_core::live::{Adoption, InventoryEntry, Stranger};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::progress;
 use tidegate_core::release::{Command, ReleasePhase};
+use tidegate_core::task;
 use tidegate_schema::finding::Finding;
 
 use super::{Agent, Result};
@@ -140,7 +141,8 @@ impl Agent {
         if let Some(other) = release.filter(|release| *release != id) {
             return Ok(Err(Finding::error("RELEASE/NOT_UNDER_WAY").with("release", other)));
         }
-        match progress::command(running.plan(), &running.state, command, by) {
+        let requires = task::requires(&running.site);
+        match progress::command(running.plan(), &running.state, &requires, command, by) {
             Ok(events) => {
                 self.record(events).await?;
                 if self.running.as_ref().is_some_and(|it| it.row.phase == ReleasePhase::Cancelled) {

@@ -8,7 +8,7 @@ mod show;
 use clap::Subcommand;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
-use tidegate_core::release::Command;
+use tidegate_core::release::{Command, Part};
 
 use super::asking::{Asking, Who};
 use super::failure::{Failure, Outcome, because, read};
@@ -24,6 +24,7 @@ Examples:
   tidegate releases log r12 3 --data ../site-agent    what its third test wrote
   tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
+  tidegate releases cancel --app iam/report --reason 'next week' --data ../site-agent
   tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018
 
 Commands without a release's id go to the one under way. Set TIDEGATE_DATA to leave out --data.";
@@ -108,40 +109,67 @@ enum What {
     },
     /// Tries what failed again.
     Retry {
-        /// Id of the step. Default: all that failed.
-        step: Option<String>,
+        #[command(flatten)]
+        within: Within,
         #[command(flatten)]
         target: Target,
     },
-    /// Counts a failed step as done: a waiver, which stays in the record.
+    /// Counts what failed as done: a waiver, which stays in the record. With `--group` only that group counts as done, and
+    /// the step goes on with the next.
     Skip {
-        /// Id of the step.
-        step: String,
+        #[command(flatten)]
+        within: Within,
         /// Why, for the record.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Takes back what this release changed.
+    /// Takes back what this release changed: everything, or a part and whatever is not done yet. A group goes back with those
+    /// of its step before it.
     Rollback {
-        /// Only this product, and what is not done yet. Default: everything.
-        #[arg(long)]
-        product: Option<String>,
+        #[command(flatten)]
+        within: Within,
         /// Why, for the record.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Ends the release and leaves everything as it is.
+    /// Gives up a part with what counts on it, leaves it as it is and goes on with the rest; or ends the release at once.
     Cancel {
+        #[command(flatten)]
+        within: Within,
         /// Why, for the record.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// Which part of the release. Default: all of it.
+#[derive(Debug, clap::Args)]
+struct Within {
+    /// Id of a step: an app in one cluster, most often.
+    step: Option<String>,
+    /// Only this product, in all its clusters and waves.
+    #[arg(long)]
+    product: Option<String>,
+    /// Only this app, in all its clusters and waves.
+    #[arg(long, value_name = "PRODUCT/APP")]
+    app: Option<String>,
+    /// Only if this group of the step is the one that is open: 1, 2, 3 …
+    #[arg(long, value_name = "NUMBER", requires = "step")]
+    group: Option<usize>,
+}
+
+impl Within {
+    fn part(&self) -> Part {
+        let Self { step, product, app, group } = self;
+        let (step, product, app) = (step.clone(), product.clone(), app.clone());
+        Part { product, app, step, group: *group }
+    }
 }
 
 pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failure> {
@@ -164,14 +192,16 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::Confirm { step, target } => (Command::Confirm { step: step.clone() }, target),
         What::Pause { reason, target } => (Command::Pause { reason: reason.clone() }, target),
         What::Resume { target } => (Command::Resume, target),
-        What::Retry { step, target } => (Command::Retry { step: step.clone() }, target),
-        What::Skip { step, reason, target } => {
-            (Command::Skip { step: step.clone(), reason: reason.clone() }, target)
+        What::Retry { within, target } => (Command::Retry { part: within.part() }, target),
+        What::Skip { within, reason, target } => {
+            (Command::Skip { part: within.part(), reason: reason.clone() }, target)
         }
-        What::Rollback { product, reason, target } => {
-            (Command::Rollback { product: product.clone(), reason: reason.clone() }, target)
+        What::Rollback { within, reason, target } => {
+            (Command::Rollback { part: within.part(), reason: reason.clone() }, target)
         }
-        What::Cancel { reason, target } => (Command::Cancel { reason: reason.clone() }, target),
+        What::Cancel { within, reason, target } => {
+            (Command::Cancel { part: within.part(), reason: reason.clone() }, target)
+        }
     };
     let mut body = serde_json::to_value(&command).map_err(because)?;
     if let Some(fields) = body.as_object_mut() {

@@ -293,6 +293,7 @@ fn products(products: &[ProductProgress], printer: &Printer) -> Vec<String> {
     let parts = [
         (ProductState::Done, "done", "完成"),
         (ProductState::RolledBack, "rolled back", "已回退"),
+        (ProductState::Cancelled, "cancelled", "已取消"),
         (ProductState::UnderWay, "under way", "进行中"),
         (ProductState::Failed, "failed", "失败"),
         (ProductState::ToCome, "to come", "待开始"),

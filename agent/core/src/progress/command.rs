@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
-use super::{ReleaseState, StepState, StepStatus};
+use super::{ReleaseState, StepStatus};
 use crate::approval::ApprovalScope;
 use crate::gate::{ApprovedPlan, Evidence, GatePolicy};
-use crate::plan::Plan;
-use crate::release::{Command, Event};
+use crate::order::{self, Needs};
+use crate::plan::{Plan, Step};
+use crate::release::{Command, Event, Part};
 
-/// The events that carry out a command.
+/// The events that carry out a command. Products come with those that they require.
 ///
 /// # Errors
 ///
@@ -17,6 +18,7 @@ use crate::release::{Command, Event};
 pub fn command(
     plan: &Plan,
     state: &ReleaseState,
+    requires: &Needs,
     command: &Command,
     by: &str,
 ) -> Result<Vec<Event>, Finding> {
@@ -32,31 +34,102 @@ pub fn command(
         Command::Resume if state.paused.is_some() => Ok(vec![Event::Resumed { by }]),
         Command::Pause { .. } => Err(Finding::error("RELEASE/ALREADY_PAUSED")),
         Command::Resume => Err(Finding::error("RELEASE/NOT_PAUSED")),
-        Command::Retry { step } => {
-            let failed = failed(state, step.as_deref())?;
-            Ok(failed.map(|step| Event::Retried { step, by: by.clone() }).collect())
+        Command::Retry { part } => {
+            let failed = failed(plan, state, part)?.into_iter();
+            Ok(failed
+                .map(|step| Event::Retried { step: step.id.clone(), by: by.clone() })
+                .collect())
         }
-        Command::Skip { step, reason } => {
-            let failed = failed(state, Some(step))?;
-            let skip = |step| Event::Skipped { step, by: by.clone(), reason: reason.clone() };
-            Ok(failed.map(skip).collect())
+        Command::Skip { part, reason } => {
+            let skip = |step: &Step| Event::Skipped {
+                step: step.id.clone(),
+                group: part.group.and_then(|group| group.checked_sub(1)),
+                by: by.clone(),
+                reason: reason.clone(),
+                approval: None,
+            };
+            Ok(failed(plan, state, part)?.into_iter().map(skip).collect())
         }
         Command::Rollback { .. } if state.rollback.is_some() => {
             Err(Finding::error("RELEASE/ALREADY_ROLLING_BACK"))
         }
-        Command::Rollback { product, reason } => {
-            if let Some(product) = product {
-                let mut products = plan.steps().filter_map(|(_, step)| step.product.as_ref());
-                if !products.any(|known| known == product) {
-                    let finding = Finding::error("RELEASE/NO_SUCH_PRODUCT");
-                    return Err(finding.with("product", product));
-                }
-            }
-            let (product, reason) = (product.clone(), reason.clone());
-            Ok(vec![Event::RollbackStarted { product, by, reason }])
+        Command::Rollback { part, reason } => {
+            chosen(plan, state, part)?;
+            // Controllers know one template of a workload: a group goes back with those of its step before it.
+            let (part, reason) = (Part { group: None, ..part.clone() }, reason.clone());
+            Ok(vec![Event::RollbackStarted { part, by, reason }])
         }
-        Command::Cancel { reason } => Ok(vec![Event::Cancelled { by, reason: reason.clone() }]),
+        Command::Cancel { part, reason } if part.is_all() => {
+            Ok(vec![Event::Cancelled { by, reason: reason.clone() }])
+        }
+        Command::Cancel { .. } if state.rollback.is_some() => {
+            Err(Finding::error("RELEASE/ALREADY_ROLLING_BACK"))
+        }
+        Command::Cancel { part, reason } => {
+            let given_up = given_up(plan, state, requires, &chosen(plan, state, part)?);
+            if given_up.is_empty() {
+                return Err(
+                    Finding::error("RELEASE/NOTHING_TO_CANCEL").with("part", part.to_string())
+                );
+            }
+            let cancel = |step: &Step| Event::StepCancelled {
+                step: step.id.clone(),
+                by: by.clone(),
+                reason: reason.clone(),
+            };
+            Ok(given_up.into_iter().map(cancel).collect())
+        }
     }
+}
+
+/// The steps of a part, with the group that it names open.
+fn chosen<'a>(plan: &'a Plan, state: &ReleaseState, part: &Part) -> Result<Vec<&'a Step>, Finding> {
+    let steps: Vec<&Step> =
+        plan.steps().map(|(_, step)| step).filter(|step| part.has(step)).collect();
+    if steps.is_empty() {
+        return Err(Finding::error("RELEASE/NO_SUCH_PART").with("part", part.to_string()));
+    }
+    let Some(group) = part.group else { return Ok(steps) };
+    let open = |step: &&Step| Some(state.step(&step.id)?.open.as_ref()?.group + 1);
+    let is_open = |step: &&Step| part.step.is_some() && open(step) == Some(group);
+    let own: Vec<&Step> = steps.iter().copied().filter(is_open).collect();
+    if own.is_empty() {
+        let others =
+            steps.iter().filter_map(|step| Some(format!("{} of {}", open(step)?, step.id)));
+        let others: Vec<String> = others.collect();
+        return Err(Finding::error("RELEASE/GROUP_NOT_OPEN")
+            .with("group", group.to_string())
+            .with("open", others.join(", ")));
+    }
+    Ok(own)
+}
+
+/// What is given up with some steps, in the plan's order: of these and of all that count on them, what is not done. A step
+/// counts on those that it needs; a product on those that it requires, whichever wave they are in; and what comes in a later
+/// wave on having gone well in those before. Nothing is deleted that something given up may still use.
+fn given_up<'a>(
+    plan: &'a Plan,
+    state: &ReleaseState,
+    requires: &Needs,
+    chosen: &[&Step],
+) -> Vec<&'a Step> {
+    let mut given_up: Vec<(usize, &Step)> = Vec::new();
+    for (wave, step) in plan.steps().filter(|(_, step)| !state.is_settled(&step.id)) {
+        let counts_on = |(earlier, other): &(usize, &Step)| {
+            if step.needs.contains(&other.id) {
+                return true;
+            }
+            let (Some(own), Some(product)) = (&step.product, &other.product) else {
+                return *earlier < wave && step.product.is_none() && !step.prune.is_empty();
+            };
+            let is_same = own == product && (step.app().is_none() || step.app() == other.app());
+            *earlier < wave && (is_same || order::closure(requires, own).contains(product))
+        };
+        if chosen.iter().any(|it| it.id == step.id) || given_up.iter().any(counts_on) {
+            given_up.push((wave, step));
+        }
+    }
+    given_up.into_iter().map(|(_, step)| step).collect()
 }
 
 /// Confirmations that persons signed, of what is asked now. Each document counts once, for one group or wave, and only
@@ -154,16 +227,11 @@ fn waiting_steps(events: &[Event]) -> String {
     steps.collect::<Vec<_>>().join(", ")
 }
 
-fn failed<'a>(
-    state: &'a ReleaseState,
-    step: Option<&'a str>,
-) -> Result<impl Iterator<Item = String> + 'a, Finding> {
-    let is_failed = move |(id, own): &(&String, &StepState)| {
-        matches!(own.status, StepStatus::Failed(_)) && step.is_none_or(|step| step == id.as_str())
+/// What failed of a part.
+fn failed<'a>(plan: &'a Plan, state: &ReleaseState, part: &Part) -> Result<Vec<&'a Step>, Finding> {
+    let is_failed = |step: &&Step| {
+        state.step(&step.id).is_some_and(|own| matches!(own.status, StepStatus::Failed(_)))
     };
-    let mut failed = state.steps.iter().filter(is_failed).map(|(id, _)| id.clone()).peekable();
-    if failed.peek().is_none() {
-        return Err(Finding::error("RELEASE/NOTHING_FAILED"));
-    }
-    Ok(failed)
+    let failed: Vec<&Step> = chosen(plan, state, part)?.into_iter().filter(is_failed).collect();
+    if failed.is_empty() { Err(Finding::error("RELEASE/NOTHING_FAILED")) } else { Ok(failed) }
 }

@@ -36,18 +36,22 @@ pub enum ProductState {
     Done,
     /// What had begun is back where it was.
     RolledBack,
+    /// What was not done was given up.
+    Cancelled,
 }
 
 /// Each product of a plan, in the order in which the first of its steps comes.
 pub fn products(plan: &Plan, state: &ReleaseState) -> Vec<ProductProgress> {
     let mut order = Vec::new();
     let mut steps: BTreeMap<&str, Vec<Option<&StepState>>> = BTreeMap::new();
+    let mut settled: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, step) in plan.steps() {
         let product = step.product.as_deref().unwrap_or_default();
         if !steps.contains_key(product) {
             order.push(product);
         }
         steps.entry(product).or_default().push(state.step(&step.id));
+        *settled.entry(product).or_default() += usize::from(state.is_settled(&step.id));
     }
     let of_one = |product: &str| {
         let own = steps.get(product).map_or(&[][..], Vec::as_slice);
@@ -59,6 +63,8 @@ pub fn products(plan: &Plan, state: &ReleaseState) -> Vec<ProductProgress> {
             ProductState::RolledBack
         } else if done == own.len() {
             ProductState::Done
+        } else if settled.get(product) == Some(&own.len()) {
+            ProductState::Cancelled
         } else if begun().next().is_some() {
             ProductState::UnderWay
         } else {

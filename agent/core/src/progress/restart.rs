@@ -33,8 +33,8 @@ impl Rolling<'_> {
             let Some(group) = self.rollout.groups.get(open.group) else {
                 return Decision::event(Event::GroupDone { step: self.id(), group: open.group });
             };
-            let new: Vec<&Pod> =
-                self.pods().iter().filter(|pod| !listed.contains(&pod.uid)).collect();
+            let is_new = |pod: &&Pod| !listed.contains(&pod.uid) && !self.is_waived(pod);
+            let new: Vec<&Pod> = self.pods().iter().filter(is_new).collect();
             return self.trouble(&new, open).unwrap_or_else(|| {
                 self.run(group, &new, open, || self.replace(live, listed, &new, open))
             });
@@ -72,7 +72,8 @@ impl Rolling<'_> {
             return Some(Decision::effects(effects, waiting));
         }
         let serving = self.pods().iter().filter(|pod| pod.is_ready()).count();
-        (serving < live.replicas() as usize).then(|| Decision::wait(waiting))
+        let needed = live.replicas().saturating_sub(self.excused(self.pods()));
+        (serving < needed as usize).then(|| Decision::wait(waiting))
     }
 
     /// A pod that serves goes when its budget lets it; one that does not is in nobody's budget, and could be held back by it

@@ -32,19 +32,15 @@ pub(super) fn decide(
             return revert(work, step, own, observed);
         }
     }
-    // A rollback of one product leaves steps of others that somebody skipped.
+    // A rollback of a part leaves steps of others that somebody skipped or gave up.
     hold::let_all_go(state, observed).unwrap_or_else(|| Decision::event(Event::RolledBack))
 }
 
-/// A rollback of one product takes back that product and whatever is not done; of everything, all that was started.
+/// A rollback of a part takes back that part and whatever is not done, except what somebody has given up: that stays as it
+/// is. A rollback of everything takes back all that was started.
 fn is_concerned(step: &Step, own: &StepState, rollback: &Rollback) -> bool {
-    if own.status == StepStatus::RolledBack {
-        return false;
-    }
-    match &rollback.product {
-        None => true,
-        Some(product) => step.product.as_ref() == Some(product) || !own.is_complete(),
-    }
+    let is_open = !own.is_complete() && own.status != StepStatus::Cancelled;
+    own.status != StepStatus::RolledBack && (rollback.part.has(step) || is_open)
 }
 
 fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> Decision {
@@ -76,12 +72,13 @@ fn revert(work: Work<'_>, step: &Step, own: &StepState, observed: &Observed) -> 
         .unwrap_or_else(|| Decision::event(Event::StepRolledBack { step: step.id.clone() }))
 }
 
-/// What the step may have changed, last first. Of a step that is done that is what it recorded. While a step was under way
+/// What the step may have changed, last first. Of a step that is done that is what it recorded. While another was under way
 /// the agent may have been killed between an effect and its record, so everything of it may have been touched; taking back
 /// what was not changes nothing.
 fn touched<'a>(step: &'a Step, own: &StepState) -> Vec<&'a ObjectRef> {
     let workload = step.rollout.as_ref().map(|rollout| &rollout.workload);
-    let is_under_way = matches!(own.status, StepStatus::Running | StepStatus::Failed(_));
+    let is_under_way =
+        matches!(own.status, StepStatus::Running | StepStatus::Failed(_) | StepStatus::Cancelled);
     let is_touched = |reference: &&ObjectRef| {
         is_under_way
             || own.applied.contains(*reference)

@@ -17,7 +17,7 @@ use crate::ignored;
 use crate::object::Object;
 use crate::plan::{Driver, Group, OnFailure, Rollout, Step, UnattendedRule};
 use crate::pod::{Pod, TroubleKind};
-use crate::release::Event;
+use crate::release::{Event, Part};
 
 /// Seconds for which trouble must last before it counts: pods made anew by a retry need a moment to show theirs.
 const PATIENCE_SECONDS: u64 = 5;
@@ -190,11 +190,23 @@ impl Rolling<'_> {
         let wanted = driver::revision(desired);
         let driver = self.rollout.driver;
         let opened = driver::opened(driver, self.pods(), wanted, self.there(), group.cumulative);
-        let new: Vec<&Pod> = opened.iter().copied().filter(|pod| pod.revision == wanted).collect();
+        let is_new = |pod: &&Pod| pod.revision == wanted && !self.is_waived(pod);
+        let new: Vec<&Pod> = opened.iter().copied().filter(is_new).collect();
         let beyond = || self.beyond(desired, group, Some(open.group));
         self.trouble(&new, open).or_else(beyond).unwrap_or_else(|| {
             self.run(group, &new, open, || self.advance(desired, group, &opened, open))
         })
+    }
+
+    /// Whether a person has said that what is wrong with a pod does not count.
+    pub(super) fn is_waived(&self, pod: &Pod) -> bool {
+        self.own.waived.contains(&pod.uid)
+    }
+
+    /// How many of these pods are not ready and need not be, by a waiver.
+    pub(super) fn excused<'p>(&self, pods: impl IntoIterator<Item = &'p Pod>) -> u32 {
+        let excused = pods.into_iter().filter(|pod| self.is_waived(pod) && !pod.is_ready());
+        u32::try_from(excused.count()).unwrap_or(u32::MAX)
     }
 
     /// A group whose pods are not in trouble: what is left to do, and whether they hold.
@@ -233,7 +245,8 @@ impl Rolling<'_> {
         let wanted = driver::revision(desired);
         let is_new_and_ready = |pod: &&&Pod| pod.revision == wanted && pod.is_ready();
         let ready = opened.iter().filter(is_new_and_ready).count();
-        let needed = self.needed(desired, group);
+        let excused = self.excused(opened.iter().copied());
+        let needed = self.needed(desired, group).saturating_sub(excused);
         let waiting = self.awaited(open, ready, needed);
         if self.rollout.driver == Driver::Whole {
             if !self.own.applied.contains(&self.rollout.workload) {
@@ -433,7 +446,10 @@ impl Rolling<'_> {
         let by = "tidegate".to_owned();
         let reason = format!("unattended: {}", rule.scene);
         let follows = match rule.action.as_str() {
-            "skip" => Some(Event::Skipped { step: self.id(), by, reason }),
+            "skip" => {
+                let (step, group, approval) = (self.id(), None, None);
+                Some(Event::Skipped { step, group, by, reason, approval })
+            }
             "cancel" => Some(Event::Cancelled { by, reason }),
             _ => None,
         };
@@ -460,7 +476,7 @@ impl Rolling<'_> {
         let failed = Event::StepFailed { step: self.id(), group, failure };
         let back =
             (self.rollout.on_failure == OnFailure::Rollback).then(|| Event::RollbackStarted {
-                product: self.step.product.clone(),
+                part: Part { product: self.step.product.clone(), ..Part::default() },
                 by: "tidegate".to_owned(),
                 reason,
             });

@@ -35,7 +35,10 @@ pub fn ended_runs<'a>(
 
 /// The steps that an event ends or gives up.
 fn ended_steps<'a>(plan: &'a Plan, event: &Event) -> Vec<&'a Step> {
-    if let Event::StepDone { step } | Event::StepFailed { step, .. } = event {
+    if let Event::StepDone { step }
+    | Event::StepFailed { step, .. }
+    | Event::StepCancelled { step, .. } = event
+    {
         return plan.step(step).into_iter().collect();
     }
     if matches!(event, Event::RollbackStarted { .. } | Event::Cancelled { .. }) {

@@ -9,7 +9,7 @@ use super::failure;
 use crate::desired::Asked;
 use crate::object::ObjectRef;
 use crate::plan::{Driver, Plan, Step};
-use crate::release::{Event, Failure, ReleaseEvent, ReleasePhase};
+use crate::release::{Event, Failure, Part, ReleaseEvent, ReleasePhase};
 
 /// A release as its events tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct ReleaseState {
     pub waves: BTreeMap<usize, WaveState>,
     /// Steps that started, by id.
     pub steps: BTreeMap<String, StepState>,
+    /// Steps that were given up, by id, whether they had started or not.
+    pub cancelled: BTreeMap<String, Cancelled>,
     /// Who paused it and why.
     pub paused: Option<Pause>,
     /// What goes back, and why.
@@ -32,6 +34,15 @@ pub struct ReleaseState {
     pub ended: Option<ReleasePhase>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// Who gave a step up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A pause.
@@ -53,8 +64,8 @@ impl Pause {
 /// A rollback under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollback {
-    /// The product; everything when absent.
-    pub product: Option<String>,
+    /// The part; everything when it names nothing.
+    pub part: Part,
     /// Who.
     pub by: String,
     /// Why.
@@ -109,6 +120,10 @@ pub struct StepState {
     /// Uids of pods and Jobs that were broken before the last retry and are to be made anew. Not told by their age: clocks differ,
     /// and Kubernetes writes whole seconds.
     pub remake: BTreeSet<String>,
+    /// When it failed last.
+    pub failed_at: Option<Timestamp>,
+    /// Uids of pods whose failure counts no more, by a waiver.
+    pub waived: BTreeSet<String>,
     /// How often a rule acted without asking, by scene.
     pub unattended: BTreeMap<String, u32>,
     /// Whether a person has let its groups begin although its pods were not fit for it.
@@ -139,6 +154,8 @@ pub enum StepStatus {
     Done,
     /// Counts as done by a waiver.
     Skipped,
+    /// Given up: what it has changed stays as it is.
+    Cancelled,
     /// Back where it was.
     RolledBack,
 }
@@ -180,6 +197,11 @@ impl ReleaseState {
     /// A step that started.
     pub fn step(&self, id: &str) -> Option<&StepState> {
         self.steps.get(id)
+    }
+
+    /// Whether nothing more happens to a step while the release goes on, done or not.
+    pub fn is_settled(&self, id: &str) -> bool {
+        self.cancelled.contains_key(id) || self.step(id).is_some_and(StepState::is_complete)
     }
 
     /// Autoscalers that are still held.
@@ -255,10 +277,17 @@ impl ReleaseState {
                 self.paused = Some(Pause { by: by.clone(), reason: reason.clone() });
             }
             Event::Resumed { .. } => self.paused = None,
-            Event::RollbackStarted { product, by, reason } => {
+            Event::StepCancelled { step, by, reason } => {
+                let cancelled = Cancelled { by: by.clone(), reason: reason.clone() };
+                self.cancelled.insert(step.clone(), cancelled);
+                if let Some(own) = self.steps.get_mut(step) {
+                    own.end(StepStatus::Cancelled, at);
+                }
+            }
+            Event::RollbackStarted { part, by, reason } => {
                 self.paused = None;
                 self.rollback = Some(Rollback {
-                    product: product.clone(),
+                    part: part.clone(),
                     by: by.clone(),
                     reason: reason.clone(),
                     started_at: at,
@@ -318,6 +347,8 @@ impl StepState {
             is_let_begin: false,
             held: BTreeSet::new(),
             passed: 0,
+            failed_at: None,
+            waived: BTreeSet::new(),
             done_at: None,
         }
     }
@@ -348,11 +379,7 @@ impl StepState {
             Event::Confirmed { by, .. } => {
                 self.in_group(|open| open.confirmed_by = Some(by.clone()));
             }
-            Event::GroupDone { group, .. } => {
-                self.groups_done = group + 1;
-                self.groups_ended_at = Some(at);
-                self.open = None;
-            }
+            Event::GroupDone { group, .. } => self.end_group(*group, at),
             Event::ObjectsApplied { objects, .. } => self.applied.extend(objects.iter().cloned()),
             Event::ObjectsPruned { objects, .. } => self.pruned.extend(objects.iter().cloned()),
             Event::ObjectsReverted { objects, .. } => {
@@ -365,9 +392,19 @@ impl StepState {
                 self.held.remove(autoscaler);
             }
             Event::StepDone { .. } => self.end(StepStatus::Done, at),
-            Event::Skipped { .. } => self.end(StepStatus::Skipped, at),
+            Event::Skipped { group: None, .. } => self.end(StepStatus::Skipped, at),
+            Event::Skipped { group: Some(group), .. } => {
+                if let StepStatus::Failed(failure) = &self.status {
+                    self.waived.extend(failure.pods.iter().map(|pod| pod.uid.clone()));
+                }
+                self.status = StepStatus::Running;
+                self.end_group(*group, at);
+            }
             Event::StepRolledBack { .. } => self.end(StepStatus::RolledBack, at),
-            Event::StepFailed { failure, .. } => self.status = StepStatus::Failed(failure.clone()),
+            Event::StepFailed { failure, .. } => {
+                self.status = StepStatus::Failed(failure.clone());
+                self.failed_at = Some(at);
+            }
             Event::ActedUnattended { scene, attempt, pods, .. } => {
                 self.unattended.insert(scene.clone(), *attempt);
                 self.remake = pods.iter().cloned().collect();
@@ -395,12 +432,19 @@ impl StepState {
             | Event::WaveConfirmed { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::StepCancelled { .. }
             | Event::RollbackStarted { .. }
             | Event::RolledBack
             | Event::Cancelled { .. }
             | Event::Superseded { .. }
             | Event::Done => {}
         }
+    }
+
+    fn end_group(&mut self, group: usize, at: Timestamp) {
+        self.groups_done = group + 1;
+        self.groups_ended_at = Some(at);
+        self.open = None;
     }
 
     fn retry(&mut self, at: Timestamp) {

@@ -15,9 +15,10 @@ use crate::digest::Digest;
 use crate::driver;
 use crate::gate::{Evidence, GatePolicy, reopened};
 use crate::object::REVISION;
+use crate::order::Needs;
 use crate::plan::{Driver, Group, OnFailure, PlanContent, ReleaseKind, Rollout, UnattendedRule};
 use crate::pod::Pod;
-use crate::release::{Command, Failure, ReleaseEvent, ReleasePhase};
+use crate::release::{Command, Failure, Part, ReleaseEvent, ReleasePhase};
 
 mod drain;
 mod offline;
@@ -326,14 +327,15 @@ impl World {
 
     /// A person asks for something that is taken.
     fn ask(&mut self, asked: &Command) {
-        let events = command(&self.plan, &self.state(), asked, "wang-wei").unwrap();
+        let events = command(&self.plan, &self.state(), &Needs::new(), asked, "wang-wei").unwrap();
         self.record(events);
     }
 
     /// A person confirms, if there is something to confirm.
     fn confirm(&mut self) {
         let confirm = Command::Confirm { step: None };
-        if let Ok(events) = command(&self.plan, &self.state(), &confirm, "wang-wei") {
+        if let Ok(events) = command(&self.plan, &self.state(), &Needs::new(), &confirm, "wang-wei")
+        {
             self.record(events);
         }
     }
@@ -660,7 +662,7 @@ fn a_check_that_does_not_hold_stops_the_group_and_may_be_tried_again(
     assert_eq!(world.made, 3 + 1, "one pod was made, and none anew: it is ready");
     assert!(world.asked.len() > 10, "it was asked again and again: {:?}", world.asked);
     world.verdict = Verdict::Holds;
-    world.ask(&Command::Retry { step: None });
+    world.ask(&Command::Retry { part: Part::default() });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
@@ -683,7 +685,7 @@ fn unattended_retries_are_counted_and_then_a_person_is_needed() {
     assert_eq!(world.count(|event| matches!(event, Event::ActedUnattended { .. })), 2);
     // A person fixes what was wrong, and the same release goes on.
     world.broken = None;
-    world.ask(&Command::Retry { step: None });
+    world.ask(&Command::Retry { part: Part::default() });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }
@@ -702,7 +704,7 @@ fn a_retry_makes_each_broken_pod_anew_once_whatever_the_clusters_clock_says(
     }
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Failed);
     let made = world.made;
-    world.ask(&Command::Retry { step: None });
+    world.ask(&Command::Retry { part: Part::default() });
     for _ in 0..50 {
         world.round();
     }
@@ -892,7 +894,7 @@ fn what_was_applied_and_not_recorded_is_taken_back() {
     // The agent was killed between the apply and its record.
     let lost = world.events.pop().unwrap();
     assert!(matches!(lost.event, Event::ObjectsApplied { .. }), "{lost:?}");
-    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
+    world.ask(&Command::Rollback { part: Part::default(), reason: "it is wrong".to_owned() });
     while !world.state().phase(&world.plan).is_ended() {
         act(&mut world);
     }
@@ -914,7 +916,7 @@ fn a_new_object_is_deleted_by_a_rollback_only_when_we_applied_it(
     assert_eq!(world.state().steps.len(), 1, "the step is under way");
     let managed = json!([{"manager": manager, "operation": "Apply"}]);
     world.live.set(&["metadata", "managedFields"], managed);
-    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
+    world.ask(&Command::Rollback { part: Part::default(), reason: "it is wrong".to_owned() });
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
@@ -944,7 +946,7 @@ fn a_rollback_never_deletes_what_was_there_before_the_release(
         Event::StepStarted { step: step.clone() },
         Event::ObjectsApplied { step, objects: vec![reference] },
     ]);
-    world.ask(&Command::Rollback { product: None, reason: "it is wrong".to_owned() });
+    world.ask(&Command::Rollback { part: Part::default(), reason: "it is wrong".to_owned() });
     let work = Work { plan: &world.plan, desired: &world.desired, before: &world.before };
     let decision = decide(work, &world.state(), &world.observed(), &world.gate, world.now);
     let deletes = decision.effects.iter().any(|effect| matches!(effect, Effect::Delete { .. }));
@@ -1115,7 +1117,7 @@ fn a_task_and_what_fails_beside_it_do_not_wait_for_each_other(
         StepStatus::Running => "running",
         StepStatus::Done => "done",
         StepStatus::Failed(_) => "failed",
-        StepStatus::Skipped | StepStatus::RolledBack => "other",
+        StepStatus::Skipped | StepStatus::Cancelled | StepStatus::RolledBack => "other",
     };
     assert_eq!((status("a"), status("c")), (task, beside));
     assert_eq!(state.step("b").is_some(), task == "done", "what needs the task waits for it alone");
@@ -1184,7 +1186,8 @@ fn each_try_of_a_task_ends_once() {
     };
     let failed = Event::StepFailed { step: step(), group: None, failure };
     let (by, reason) = ("li-na".to_owned(), "CHG-1".to_owned());
-    let back = Event::RollbackStarted { product: None, by: by.clone(), reason: reason.clone() };
+    let back =
+        Event::RollbackStarted { part: Part::default(), by: by.clone(), reason: reason.clone() };
     let ended = |before: &[Event], events: &[Event]| {
         let all = [Event::StepStarted { step: step() }].into_iter().chain(before.to_vec());
         let at = Timestamp::UNIX_EPOCH;

@@ -167,7 +167,7 @@ fn line(event: &Event) -> (String, String) {
     }
     let of = |name: &str| fields.get(name).filter(|it| !it.is_null()).map(|it| text(name, it));
     let names = [
-        "step", "product", "wave", "group", "attempt", "objects", "by", "reason", "scene",
+        "step", "product", "app", "wave", "group", "attempt", "objects", "by", "reason", "scene",
         "action", "pods",
     ];
     let details: Vec<String> = names.iter().filter_map(|name| of(name)).collect();

@@ -114,7 +114,7 @@ impl Room {
     }
 
     fn ask(&mut self, asked: &Command) {
-        let events = command(&self.plan, &self.state(), asked, "wang-wei").unwrap();
+        let events = command(&self.plan, &self.state(), &Needs::new(), asked, "wang-wei").unwrap();
         self.record(events);
     }
 
@@ -206,7 +206,7 @@ fn a_budget_that_lets_none_go_holds_the_drain_and_says_what_is_still_there() {
     assert!(failure.args["reason"].contains("iam/core-0 is still there"), "{failure:?}");
     assert!(state.carried_out(&room.plan).is_empty(), "what is still there goes another time");
     room.lets_go = true;
-    room.ask(&Command::Retry { step: None });
+    room.ask(&Command::Retry { part: Part::default() });
     room.run();
     assert_eq!(room.state().phase(&room.plan), ReleasePhase::Done);
 }
@@ -256,7 +256,7 @@ fn going_back_moves_no_pod() {
     while room.evicted.is_empty() {
         room.round();
     }
-    room.ask(&Command::Rollback { product: None, reason: "no".to_owned() });
+    room.ask(&Command::Rollback { part: Part::default(), reason: "no".to_owned() });
     room.run();
     assert_eq!(room.state().phase(&room.plan), ReleasePhase::RolledBack);
     assert_eq!(room.evicted, ["core-0", "core-1"]);

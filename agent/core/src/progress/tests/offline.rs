@@ -241,7 +241,7 @@ impl Site {
     }
 
     fn ask(&mut self, asked: &Command) {
-        let events = command(&self.plan, &self.state(), asked, "wang-wei").unwrap();
+        let events = command(&self.plan, &self.state(), &Needs::new(), asked, "wang-wei").unwrap();
         self.record(events);
     }
 
@@ -309,7 +309,7 @@ fn killed_after_any_event_it_ends_the_same_and_nothing_is_deleted_unconfirmed() 
 fn what_is_offline_comes_back_as_it_was_when_a_person_says_so(#[case] kind: &str) {
     let mut site = Site::new(kind);
     site.until_it_waits();
-    site.ask(&Command::Rollback { product: None, reason: "the tills miss it".to_owned() });
+    site.ask(&Command::Rollback { part: Part::default(), reason: "the tills miss it".to_owned() });
     site.until_it_waits();
     assert_eq!(site.state().phase(&site.plan), ReleasePhase::RolledBack);
     assert!(site.deleted.is_empty() && site.pods.values().all(|count| *count == 3));
@@ -342,7 +342,7 @@ fn what_the_documents_of_before_do_not_know_goes_offline_and_is_not_deleted_on_t
         site.control();
     }
     assert!(site.pods.values().all(|count| *count == 0), "{:?}", site.events);
-    site.ask(&Command::Rollback { product: None, reason: "no".to_owned() });
+    site.ask(&Command::Rollback { part: Part::default(), reason: "no".to_owned() });
     let observed = Site { before, ..Site::new("Deployment") }.observed();
     let wanted = DesiredState::default();
     let work = Work { plan: &site.plan, desired: &wanted, before: &site.before };

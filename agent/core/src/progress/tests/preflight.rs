@@ -50,8 +50,11 @@ fn an_autoscaler_is_held_while_groups_are_open_and_let_go_when_the_app_is_done()
 #[test]
 fn going_back_lets_an_autoscaler_go_and_so_does_a_waiver() {
     for ask in [
-        Command::Rollback { product: None, reason: "r".to_owned() },
-        Command::Skip { step: STEP.to_owned(), reason: "r".to_owned() },
+        Command::Rollback { part: Part::default(), reason: "r".to_owned() },
+        Command::Skip {
+            part: Part { step: Some(STEP.to_owned()), ..Part::default() },
+            reason: "r".to_owned(),
+        },
     ] {
         let mut world = governed(2, 9);
         world.broken = Some("new".to_owned());
@@ -72,7 +75,7 @@ fn what_a_cancelled_release_has_held_is_known() {
     let mut world = governed(2, 9);
     rounds(&mut world, 8);
     assert_eq!(bounds(&world), (3, 3));
-    world.ask(&Command::Cancel { reason: "r".to_owned() });
+    world.ask(&Command::Cancel { part: Part::default(), reason: "r".to_owned() });
     let own = world.others[0].reference("room-a");
     assert_eq!(world.state().held().collect::<Vec<_>>(), [&own]);
 }
@@ -101,7 +104,7 @@ fn in_the_end_the_step_fails_without_going_back_and_a_person_lets_it_begin() {
     assert_eq!(failure.code, "RELEASE/NOT_FIT_TO_BEGIN");
     assert!(failure.args["reason"].contains("2 to 9"), "{failure:?}");
     assert_eq!(opened(&world), 0);
-    world.ask(&Command::Retry { step: None });
+    world.ask(&Command::Retry { part: Part::default() });
     world.run();
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
 }

@@ -118,7 +118,7 @@ fn pods_that_do_not_come_back_stop_their_group_and_a_retry_remakes_only_them() {
     // Whatever becomes of it, it was begun: the operation is not done a second time.
     assert_eq!(state.carried_out(&world.plan).len(), 1);
     world.broken_after = None;
-    world.ask(&Command::Retry { step: None });
+    world.ask(&Command::Retry { part: Part::default() });
     run(&mut world);
     assert_eq!(world.state().phase(&world.plan), ReleasePhase::Done);
     assert_eq!(gone(&world), 4);
@@ -127,8 +127,8 @@ fn pods_that_do_not_come_back_stop_their_group_and_a_retry_remakes_only_them() {
 #[test]
 fn a_restart_that_goes_back_leaves_its_pods_alone_and_a_cancelled_one_too() {
     for asked in [
-        Command::Rollback { product: None, reason: "no".to_owned() },
-        Command::Cancel { reason: "no".to_owned() },
+        Command::Rollback { part: Part::default(), reason: "no".to_owned() },
+        Command::Cancel { part: Part::default(), reason: "no".to_owned() },
     ] {
         let mut world = restart("Deployment", &[1, 3], true);
         while gone(&world) == 0 {
