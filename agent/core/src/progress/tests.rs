@@ -22,6 +22,7 @@ use crate::release::{Command, Failure, Part, ReleaseEvent, ReleasePhase};
 
 mod drain;
 mod offline;
+mod part;
 mod preflight;
 mod restart;
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::desired::Asked;
 
 /// An app whose pods start anew; nothing of it changes.
-fn restart(kind: &str, sizes: &[u32], confirm: bool) -> World {
+pub(super) fn restart(kind: &str, sizes: &[u32], confirm: bool) -> World {
     let mut world = World::new(kind, Driver::Restart, sizes, confirm);
     let step = &mut world.plan.content.waves[0].steps[0];
     step.apply.clear();
