@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidegate_core::baseline::{Baseline, Export};
 use tidegate_core::delivery::{self, Counted, Delivery};
 use tidegate_core::digest::Digest;
@@ -18,6 +20,16 @@ use crate::journal::{self, Journal, KeptRun, ReleaseSummary, RunWithLogs, Stored
 use crate::status::Status;
 use crate::wake::{Wake, Wakes};
 
+/// A command that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recorded {
+    /// The release that it is for.
+    pub release: String,
+    /// Ids of the steps that are tried again, count as done, are given up or have a group confirmed by it, in the plan's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+}
+
 /// What somebody asks of the agent's loop.
 #[derive(Debug)]
 pub enum Request {
@@ -29,8 +41,8 @@ pub enum Request {
         command: Command,
         /// Who.
         by: String,
-        /// The answer: the id of the release, or why not.
-        reply: oneshot::Sender<Result<String, Finding>>,
+        /// The answer: what was recorded, or why nothing.
+        reply: oneshot::Sender<Result<Recorded, Finding>>,
     },
     /// An approval file that came by another way than the branch.
     Approval {
@@ -253,7 +265,7 @@ impl Handle {
         self.journal.inventory().await
     }
 
-    /// A command to a release; gives the id of the release.
+    /// A command to a release; gives what was recorded.
     ///
     /// # Errors
     ///
@@ -263,7 +275,7 @@ impl Handle {
         release: Option<String>,
         command: Command,
         by: &str,
-    ) -> Result<String, Finding> {
+    ) -> Result<Recorded, Finding> {
         let by = by.to_owned();
         self.ask(|reply| Request::Command { release, command, by, reply }).await?
     }

@@ -4,14 +4,14 @@ use tidegate_core::change::Change;
 use tidegate_core::live::{Adoption, InventoryEntry, Stranger};
 use tidegate_core::object::ObjectRef;
 use tidegate_core::progress;
-use tidegate_core::release::{Command, ReleasePhase};
+use tidegate_core::release::{Command, Event, ReleasePhase};
 use tidegate_core::task;
 use tidegate_schema::finding::Finding;
 
 use super::{Agent, Result};
 use crate::approve;
 use crate::execute::fold_inventory;
-use crate::handle::{Adopt, Request};
+use crate::handle::{Adopt, Recorded, Request};
 use crate::journal::{InventoryChange, StoredApproval, fact};
 
 /// A freeze by an operator; others end by themselves or by acknowledgement.
@@ -133,22 +133,23 @@ impl Agent {
         release: Option<String>,
         command: &Command,
         by: &str,
-    ) -> Result<std::result::Result<String, Finding>> {
+    ) -> Result<std::result::Result<Recorded, Finding>> {
         let Some(running) = &self.running else {
             return Ok(Err(Finding::error("RELEASE/NONE_UNDER_WAY")));
         };
         let id = running.row.id.clone();
-        if let Some(other) = release.filter(|release| *release != id) {
+        if let Some(other) = release.filter(|other| *other != id) {
             return Ok(Err(Finding::error("RELEASE/NOT_UNDER_WAY").with("release", other)));
         }
         let requires = task::requires(&running.site);
         match progress::command(running.plan(), &running.state, &requires, command, by) {
             Ok(events) => {
+                let steps = events.iter().filter_map(step).map(ToOwned::to_owned).collect();
                 self.record(events).await?;
                 if self.running.as_ref().is_some_and(|it| it.row.phase == ReleasePhase::Cancelled) {
                     self.finish().await?;
                 }
-                Ok(Ok(id))
+                Ok(Ok(Recorded { release: id, steps }))
             }
             Err(finding) => Ok(Err(finding)),
         }
@@ -166,6 +167,18 @@ impl Agent {
         self.journal.keep_approvals(&[file], now).await?;
         Ok(Ok(()))
     }
+}
+
+/// The step of which a command has something recorded.
+fn step(event: &Event) -> Option<&str> {
+    if let Event::Retried { step, .. }
+    | Event::Skipped { step, .. }
+    | Event::StepCancelled { step, .. }
+    | Event::Confirmed { step, .. } = event
+    {
+        return Some(step);
+    }
+    None
 }
 
 /// The strangers that are asked for, and what speaks against it.

@@ -26,6 +26,7 @@ use tidegate_core::zone::ZoneData;
 use tidegate_schema::finding::{Finding, Lang, Place, Severity};
 use tidegate_schema::{json_schema, reference};
 
+use crate::handle::Recorded;
 use crate::journal::{KeptRun, ReleaseSummary, RunWithLogs};
 use crate::status::{Condition, Status};
 
@@ -328,13 +329,6 @@ pub(super) struct ReleaseShown {
 pub(super) struct RunList {
     /// Each try, in the order in which they ended.
     pub(super) runs: Vec<RunWithLogs>,
-}
-
-/// A command that was recorded.
-#[derive(Debug, Serialize, serde::Deserialize, JsonSchema)]
-pub(super) struct Recorded {
-    /// The release that it is for.
-    pub(super) release: String,
 }
 
 /// What a site has reached. `baseline export` prints the field `baseline` alone: what the agent hands back to the branch.

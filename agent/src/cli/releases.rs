@@ -12,8 +12,9 @@ use tidegate_core::release::{Command, Part};
 
 use super::asking::{Asking, Who};
 use super::failure::{Failure, Outcome, because, read};
-use super::output::{Recorded, ReleaseShown};
+use super::output::ReleaseShown;
 use super::printer::Printer;
+use crate::handle::Recorded;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +25,7 @@ Examples:
   tidegate releases log r12 3 --data ../site-agent    what its third test wrote
   tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
-  tidegate releases cancel --app iam/report --reason 'next week' --data ../site-agent
+  tidegate releases cancel --app iam/report --reason CHG-1019
   tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018
 
 Commands without a release's id go to the one under way. Set TIDEGATE_DATA to leave out --data.";
@@ -156,8 +157,8 @@ struct Within {
     /// Only this product, in all its clusters and waves.
     #[arg(long)]
     product: Option<String>,
-    /// Only this app, in all its clusters and waves.
-    #[arg(long, value_name = "PRODUCT/APP")]
+    /// Only this app with its product, `iam/iamcore`, in all its clusters and waves.
+    #[arg(long)]
     app: Option<String>,
     /// Only if this group of the step is the one that is open: 1, 2, 3 …
     #[arg(long, value_name = "NUMBER", requires = "step")]
@@ -217,6 +218,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         let id = &recorded.release;
         let done = printer.say("recorded", "已记录");
         printer.line(format!("{} {id}  {done}", "✓".green()));
+        // One step was named by whoever asked; with more, others go along.
+        for step in recorded.steps.iter().filter(|_| recorded.steps.len() > 1) {
+            printer.line(format!("  {step}"));
+        }
     }
     Ok(Outcome::Done)
 }

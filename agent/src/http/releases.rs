@@ -82,13 +82,6 @@ pub(super) struct Shown {
     is_thinned: bool,
 }
 
-/// A command that was recorded.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Recorded {
-    /// The release that it is for.
-    release: String,
-}
-
 /// A command and who gives it.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ReleaseCommand")]
@@ -155,6 +148,5 @@ pub(super) async fn command(
 ) -> Result<Response, Refusal> {
     let release = (id != "current").then_some(id);
     let done = shared.handle.command(release, given.command, &given.by).await;
-    let release = done.map_err(|finding| Refusal::conflict(vec![finding], lang))?;
-    Ok(json_body(&Recorded { release }))
+    Ok(json_body(&done.map_err(|finding| Refusal::conflict(vec![finding], lang))?))
 }

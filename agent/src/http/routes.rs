@@ -20,7 +20,7 @@ use super::openapi::{Content, Table};
 use super::plans::Shown;
 use super::{LARGEST_BODY, Options, Shared};
 use super::{approvals, events, guard, hooks, metrics, plans, releases, site};
-use crate::handle::{Adopt, Handle};
+use crate::handle::{Adopt, Handle, Recorded};
 use crate::journal::{ReleaseSummary, RunWithLogs};
 use crate::status::Status;
 
@@ -132,7 +132,7 @@ pub(super) fn table() -> Table {
             "/api/v1/releases/{id}/commands",
             "A command to the release under way; its id may be `current`.",
             Some(Content::json::<releases::Given>()),
-            Content::json::<releases::Recorded>(),
+            Content::json::<Recorded>(),
             post(releases::command),
         )
         .get(

@@ -393,13 +393,7 @@ impl StepState {
             }
             Event::StepDone { .. } => self.end(StepStatus::Done, at),
             Event::Skipped { group: None, .. } => self.end(StepStatus::Skipped, at),
-            Event::Skipped { group: Some(group), .. } => {
-                if let StepStatus::Failed(failure) = &self.status {
-                    self.waived.extend(failure.pods.iter().map(|pod| pod.uid.clone()));
-                }
-                self.status = StepStatus::Running;
-                self.end_group(*group, at);
-            }
+            Event::Skipped { group: Some(group), .. } => self.waive(*group, at),
             Event::StepRolledBack { .. } => self.end(StepStatus::RolledBack, at),
             Event::StepFailed { failure, .. } => {
                 self.status = StepStatus::Failed(failure.clone());
@@ -410,19 +404,7 @@ impl StepState {
                 self.remake = pods.iter().cloned().collect();
                 self.retry(at);
             }
-            Event::Retried { .. } => {
-                if let StepStatus::Failed(failure) = &self.status {
-                    self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
-                    self.remake.extend(failure.job.clone());
-                    self.is_let_begin |= failure.code == failure::NOT_FIT;
-                    let beyond = Some(failure).filter(|it| it.code == failure::BEYOND);
-                    let new = beyond.and_then(|it| it.args.get("new")?.parse().ok());
-                    self.passed = self.passed.max(new.unwrap_or_default());
-                }
-                self.status = StepStatus::Running;
-                self.started_at = at;
-                self.retry(at);
-            }
+            Event::Retried { .. } => self.try_again(at),
             // Events of the release and its waves do not come here.
             Event::Opened { .. }
             | Event::WaveStarted { .. }
@@ -445,6 +427,30 @@ impl StepState {
         self.groups_done = group + 1;
         self.groups_ended_at = Some(at);
         self.open = None;
+    }
+
+    /// A person lets the failure of a group pass: its pods are excused, and the next group may be opened.
+    fn waive(&mut self, group: usize, at: Timestamp) {
+        if let StepStatus::Failed(failure) = &self.status {
+            self.waived.extend(failure.pods.iter().map(|pod| pod.uid.clone()));
+        }
+        self.status = StepStatus::Running;
+        self.end_group(group, at);
+    }
+
+    /// A person tries the step again.
+    fn try_again(&mut self, at: Timestamp) {
+        if let StepStatus::Failed(failure) = &self.status {
+            self.remake = failure.pods.iter().map(|pod| pod.uid.clone()).collect();
+            self.remake.extend(failure.job.clone());
+            self.is_let_begin |= failure.code == failure::NOT_FIT;
+            let beyond = Some(failure).filter(|it| it.code == failure::BEYOND);
+            let new = beyond.and_then(|it| it.args.get("new")?.parse().ok());
+            self.passed = self.passed.max(new.unwrap_or_default());
+        }
+        self.status = StepStatus::Running;
+        self.started_at = at;
+        self.retry(at);
     }
 
     fn retry(&mut self, at: Timestamp) {

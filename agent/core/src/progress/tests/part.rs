@@ -192,9 +192,9 @@ fn cancel(plan: &Plan, events: &[Event], part: Part) -> Result<Vec<String>, Find
     append(&mut recorded, Timestamp::UNIX_EPOCH, events.to_vec());
     let state = ReleaseState::of(&recorded);
     let cancel = Command::Cancel { part, reason: "CHG-8".to_owned() };
-    let step = |event: Event| match event {
-        Event::StepCancelled { step, .. } => step,
-        other => panic!("{other:?}"),
+    let step = |event: Event| {
+        let Event::StepCancelled { step, .. } = event else { panic!("{event:?}") };
+        step
     };
     let events = command(plan, &state, &requires, &cancel, "li-na")?;
     Ok(events.into_iter().map(step).collect())
@@ -244,17 +244,15 @@ fn until_end(
         let decision = decide(work, &state, &observed, &open(), now);
         let mut events = decision.events;
         for effect in decision.effects {
-            let (step, reference) = match effect {
-                Effect::Apply { step, reference, object, .. } => {
-                    observed.objects.insert(reference.clone(), Seen::Present(object));
-                    (step, reference)
-                }
-                Effect::Delete { step, reference, .. } => {
-                    observed.objects.insert(reference.clone(), Seen::Absent);
-                    (step, reference)
-                }
-                other => panic!("{other:?}"),
-            };
+            let (step, reference, seen) =
+                if let Effect::Apply { step, reference, object, .. } = effect {
+                    (step, reference, Seen::Present(object))
+                } else if let Effect::Delete { step, reference, .. } = effect {
+                    (step, reference, Seen::Absent)
+                } else {
+                    panic!("{effect:?}")
+                };
+            observed.objects.insert(reference.clone(), seen);
             written.insert(step.clone());
             events.push(super::written(&state, step, vec![reference]));
         }
