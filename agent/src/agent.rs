@@ -786,14 +786,19 @@ impl Agent {
         }
     }
 
-    /// Takes up the release that was under way when the agent ended.
-    async fn resume(&mut self) -> Result<()> {
+    /// Takes up the release that was under way when the agent ended, once what it applies can be read.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read or written.
+    pub async fn resume(&mut self) -> Result<()> {
         let Some(row) = self.resumable.clone() else { return Ok(()) };
         let snapshot = self.snapshot(&row.revision, Some(row.started_at)).await;
         if let Err(error) = &snapshot
-            && error.is_transient()
+            && (error.is_transient() || self.status.source.attempted.is_none())
         {
-            // Nothing may be concluded from a failure that may pass: the next round reads again, and starts nothing.
+            // Nothing may be concluded from a failure that may pass: the next round reads again, and starts nothing. A copy of
+            // the repository that is lost or damaged is made anew by the first fetch of this life.
             tracing::warn!(%error, release = row.id, "the release cannot be taken up yet");
             return Ok(());
         }
@@ -807,24 +812,9 @@ impl Agent {
         });
         let Some((desired, site)) = site else {
             // Without the content that was approved nothing more may be written.
-            let now = self.clock.now();
-            let mut phase = state.phase(&plan);
-            if !phase.is_ended() {
-                let reason = "the approved content cannot be made any more".to_owned();
-                let cancelled = Event::Cancelled { by: "tidegate".to_owned(), reason };
-                self.journal.append(&row.id, &[cancelled], &[], &[], now).await?;
-                phase = ReleasePhase::Cancelled;
-            }
-            // What it has begun for operations is begun all the same.
-            let carried_out = state.carried_out(&plan);
-            let mut facts = Vec::new();
-            if let Some(baseline) = self.baseline.as_mut().filter(|_| !carried_out.is_empty()) {
-                baseline.remember(&row.id, now, &carried_out);
-                facts.push(Fact::new(fact::BASELINE, baseline)?);
-            }
-            facts.extend(self.take_over_held(&state)?);
-            self.journal.set_phase(&row.id, phase, &facts, now).await?;
-            return Ok(());
+            return self
+                .give_up(&row, "tidegate", "the approved content cannot be made any more")
+                .await;
         };
         let before = self.content_of(row.before_revision.as_deref(), row.started_at).await?;
         let before = before.unwrap_or_default();
@@ -834,6 +824,33 @@ impl Agent {
         self.connect(&site).await;
         self.running = Some(Running::of(row, Arc::new(approved), site, desired, before, state));
         Ok(())
+    }
+
+    /// Ends a release of before the restart that was not taken up: what it has begun stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub(crate) async fn give_up(&mut self, row: &ReleaseRow, by: &str, reason: &str) -> Result<()> {
+        let Some((plan, _)) = self.journal.plan(&row.plan).await? else { return Ok(()) };
+        let state = ReleaseState::of(&self.journal.events(&row.id).await?);
+        let now = self.clock.now();
+        let mut phase = state.phase(&plan);
+        if !phase.is_ended() {
+            let (by, reason) = (by.to_owned(), reason.to_owned());
+            let cancelled = Event::Cancelled { by, reason };
+            self.journal.append(&row.id, &[cancelled], &[], &[], now).await?;
+            phase = ReleasePhase::Cancelled;
+        }
+        // What it has begun for operations is begun all the same.
+        let carried_out = state.carried_out(&plan);
+        let mut facts = Vec::new();
+        if let Some(baseline) = self.baseline.as_mut().filter(|_| !carried_out.is_empty()) {
+            baseline.remember(&row.id, now, &carried_out);
+            facts.push(Fact::new(fact::BASELINE, baseline)?);
+        }
+        facts.extend(self.take_over_held(&state)?);
+        Ok(self.journal.set_phase(&row.id, phase, &facts, now).await?)
     }
 
     /// Lets a stuck release make room: it failed, and the branch now wants something else.

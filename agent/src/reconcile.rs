@@ -20,6 +20,7 @@ pub async fn reconcile(agent: &mut Agent) -> Result<Option<Timestamp>, Error> {
 
     // load (IO: git only; what cannot be loaded leaves the site as it is)
     let Some(loaded) = agent.load().await? else { return agent.go_on_without_revision().await };
+    agent.resume().await?;
     if agent.has_release_to_take_up() {
         return agent.go_on_without_revision().await;
     }

@@ -135,7 +135,7 @@ impl Agent {
         by: &str,
     ) -> Result<std::result::Result<Recorded, Finding>> {
         let Some(running) = &self.running else {
-            return Ok(Err(Finding::error("RELEASE/NONE_UNDER_WAY")));
+            return self.command_before_it_is_taken_up(release, command, by).await;
         };
         let id = running.row.id.clone();
         if let Some(other) = release.filter(|other| *other != id) {
@@ -153,6 +153,31 @@ impl Agent {
             }
             Err(finding) => Ok(Err(finding)),
         }
+    }
+
+    /// A release of before the restart that cannot be taken up yet can be cancelled, and nothing else: nobody has to wait for
+    /// a repository to be rid of it.
+    async fn command_before_it_is_taken_up(
+        &mut self,
+        release: Option<String>,
+        command: &Command,
+        by: &str,
+    ) -> Result<std::result::Result<Recorded, Finding>> {
+        let Some(row) = self.resumable.clone() else {
+            return Ok(Err(Finding::error("RELEASE/NONE_UNDER_WAY")));
+        };
+        if let Some(other) = release.filter(|other| *other != row.id) {
+            return Ok(Err(Finding::error("RELEASE/NOT_UNDER_WAY").with("release", other)));
+        }
+        if let Command::Cancel { part, reason } = command
+            && part.is_all()
+        {
+            self.give_up(&row, by, reason).await?;
+            self.resumable = None;
+            self.status.releases = self.journal.releases(20).await?;
+            return Ok(Ok(Recorded { release: row.id, steps: Vec::new() }));
+        }
+        Ok(Err(Finding::error("RELEASE/NOT_TAKEN_UP").with("release", row.id)))
     }
 
     async fn take_approval(
