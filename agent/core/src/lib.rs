@@ -29,6 +29,7 @@ pub mod provenance;
 pub mod snapshot;
 pub mod zone;
 pub mod desired;
+pub mod catalogue;
 pub mod site;
 pub mod parameter;
 pub mod render;

@@ -14,6 +14,7 @@ use tidegate_schema::scalar::Name;
 use tidegate_schema::site::{Cluster, Site, Tier};
 use tidegate_schema::solution::Order;
 
+use crate::catalogue::Catalogue;
 use crate::digest::Digest;
 use crate::snapshot::Revision;
 use crate::zone::ZoneData;
@@ -43,6 +44,8 @@ pub struct ValidSite {
     pub spec: Site,
     /// The clusters, by name.
     pub clusters: BTreeMap<String, SiteCluster>,
+    /// The versions that could be asked for.
+    pub catalogue: Catalogue,
     /// The products of all solutions, by product.
     pub deployments: BTreeMap<String, Deployment>,
     /// Rollout policies, by name; use [`ValidSite::rollout_policy`].

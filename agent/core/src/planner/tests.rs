@@ -6,9 +6,11 @@ use proptest::{prop_assert, prop_assert_eq};
 use serde_json::{Value, json};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::policy::RolloutPolicy;
+use tidegate_schema::product::ProductVersion;
 
 use super::*;
 use crate::baseline::Reached;
+use crate::catalogue::Catalogue;
 use crate::check::check;
 use crate::desired::{DesiredObject, Layer, Owner, Unit, UnitId, UnitKind};
 use crate::diff::diff;
@@ -83,6 +85,7 @@ fn site(products: &[Product], policy: &Value) -> ValidSite {
             cluster("room-b", "main"),
             cluster("room-c", "other"),
         ]),
+        catalogue: Catalogue::default(),
         deployments: products.iter().map(|it| (it.name.clone(), deployment(it))).collect(),
         rollout_policies: BTreeMap::from([("standard".to_owned(), policy)]),
         orders: Vec::new(),
@@ -701,6 +704,50 @@ fn refusals_carry_their_codes() {
     assert_eq!(refused(&|w| asked(w, &resizes)), [""; 0], "an operation asks for it");
     let scales = json!({"scale": of_core(json!({"replicas": 9}))});
     assert_eq!(refused(&|w| asked(w, &scales)), ["PLAN/IMPLICIT_RESIZE"], "for something else");
+}
+
+/// Where versions do not fit, the catalogue says which would, or why none do.
+#[test]
+fn a_refused_version_comes_with_a_way_that_the_catalogue_knows() {
+    let version = |number: &str, from: &str, requires: &Value| -> ProductVersion {
+        serde_json::from_value(
+            json!({"version": number, "upgradesFrom": from, "requires": requires, "apps": []}),
+        )
+        .unwrap()
+    };
+    let (none, eight) = (json!([]), json!([{"product": "mysql", "version": ">=8"}]));
+    let versions = [
+        ("iam", version("1.1.0", ">=1.0", &none)),
+        ("iam", version("1.2.0", ">=1.1", &eight)),
+        ("mysql", version("8.0.0", ">=5", &none)),
+    ];
+    let old = Product { version: "1.0.0".to_owned(), ..product("iam", "iam:1") };
+    let new = Product { version: "1.2.0".to_owned(), image: "iam:2".to_owned(), ..old.clone() };
+    let told = |mysql: Option<&str>| {
+        let mut world =
+            World::new(std::slice::from_ref(&old), std::slice::from_ref(&new), &json!({}));
+        world.site.catalogue = Catalogue::of(versions.iter().map(|(name, it)| (*name, it)));
+        let iam = world.site.deployments.get_mut("iam").unwrap();
+        iam.upgrades_from = Some(">=1.1".parse().unwrap());
+        iam.requires = serde_json::from_value(eight.clone()).unwrap();
+        if let Some(mysql) = mysql {
+            let products = &mut world.baseline.as_mut().unwrap().products;
+            let mut delivered = products["iam"].clone();
+            mysql.clone_into(&mut delivered.version);
+            products.insert("mysql".to_owned(), delivered);
+        }
+        let (_, report) = world.plan();
+        let told = report.findings.iter().filter_map(|it| {
+            let arg = ["path", "versions", "facts"].into_iter().find_map(|arg| it.args.get(arg))?;
+            Some(format!("{} {arg}", it.code))
+        });
+        told.collect::<Vec<_>>()
+    };
+    // 1.2.0 is out of reach, so 1.1.0 is what fits, and it needs nothing.
+    let path = "PLAN/UPGRADE_PATH 1.0.0 → 1.1.0 → 1.2.0";
+    assert_eq!(told(None), [path, "SOLUTION/VERSIONS_THAT_FIT iam 1.2.0 → 1.1.0"]);
+    assert_eq!(told(Some("5.7.0")), [path, "SOLUTION/VERSIONS_THAT_FIT iam 1.2.0 → 1.1.0"]);
+    assert_eq!(told(Some("8.0.0")), [path], "what is required is delivered");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! What is refused: changes that the documents ask for but that must not happen without more words.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
-use tidegate_schema::finding::Finding;
+use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::scalar::Quantity;
 use tidegate_schema::site::SiteAllowance;
 use tidegate_schema::solution::Allowance;
 
 use super::Basis;
 use crate::baseline::BaselineProduct;
+use crate::catalogue::Catalogue;
 use crate::change::{Action, Change};
 use crate::claim;
 use crate::live::{LiveState, Observation, Prediction};
@@ -21,11 +24,15 @@ pub fn findings(basis: Basis<'_>, live: &LiveState) -> Vec<Finding> {
     for deployment in basis.site.deployments.values() {
         let old = basis.baseline.and_then(|baseline| baseline.products.get(&deployment.product));
         if let Some(old) = old {
-            version(deployment, old, &mut findings);
+            version(deployment, old, &basis.site.catalogue, &mut findings);
             shape(deployment, old, &mut findings);
         }
         immutable_version(basis, deployment, &mut findings);
         requirements(basis, deployment, &mut findings);
+    }
+    if let Some(unmet) = findings.iter().find(|finding| finding.code == "PLAN/REQUIREMENT_UNMET") {
+        let place = unmet.place.clone();
+        findings.extend(advice(basis, place));
     }
     apps(basis, &mut findings);
     claims(basis, live, &mut findings);
@@ -42,7 +49,12 @@ fn about(code: &'static str, deployment: &Deployment) -> Finding {
 }
 
 /// Never lower than delivered (YG-14), unless an operation goes back (YL-143), and never past what an upgrade supports.
-fn version(deployment: &Deployment, old: &BaselineProduct, findings: &mut Vec<Finding>) {
+fn version(
+    deployment: &Deployment,
+    old: &BaselineProduct,
+    catalogue: &Catalogue,
+    findings: &mut Vec<Finding>,
+) {
     if deployment.held_by.is_some() {
         return;
     }
@@ -56,6 +68,17 @@ fn version(deployment: &Deployment, old: &BaselineProduct, findings: &mut Vec<Fi
         && !supported.matches(&from)
     {
         findings.push(finding("PLAN/UPGRADE_SKIPS_VERSION").with("supported", supported));
+        let note = |code| {
+            let note = Finding::note(code).at(deployment.place.clone());
+            note.with("product", &deployment.product).with("from", &from).with("to", to)
+        };
+        findings.push(match catalogue.upgrade_path(&deployment.product, &from, to) {
+            Some(path) => {
+                let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+                note("PLAN/UPGRADE_PATH").with("path", path.join(" → "))
+            }
+            None => note("PLAN/NO_UPGRADE_PATH"),
+        });
     }
 }
 
@@ -109,6 +132,23 @@ fn requirements(basis: Basis<'_>, deployment: &Deployment, findings: &mut Vec<Fi
     }
 }
 
+/// Versions of the catalogue that fit together and what is delivered, or why there are none.
+fn advice(basis: Basis<'_>, place: Option<Place>) -> Option<Finding> {
+    let products = basis.baseline.into_iter().flat_map(|baseline| &baseline.products);
+    let parsed = |(name, product): (&String, &BaselineProduct)| {
+        Some((name.clone(), semver::Version::parse(&product.version).ok()?))
+    };
+    let mut delivered: BTreeMap<String, semver::Version> = products.filter_map(parsed).collect();
+    let mut asked = BTreeMap::new();
+    for deployment in basis.site.deployments.values() {
+        let (product, version) = (deployment.product.clone(), deployment.version.clone());
+        // What an operation holds stays, whatever is delivered.
+        let all = if deployment.held_by.is_some() { &mut delivered } else { &mut asked };
+        all.insert(product, version);
+    }
+    basis.site.catalogue.advice(place, &asked, &delivered)
+}
+
 /// Sizes that nobody wrote (YG-15), parameters that an upgrade changes (YL-050), volumes that would shrink (YL-208).
 fn apps(basis: Basis<'_>, findings: &mut Vec<Finding>) {
     for unit in &basis.desired.units {
@@ -155,8 +195,8 @@ fn apps(basis: Basis<'_>, findings: &mut Vec<Finding>) {
 
 /// Parameters that were there before and have another value now; an addition is none.
 pub(crate) fn changed_parameters(
-    old: &std::collections::BTreeMap<String, String>,
-    new: &std::collections::BTreeMap<String, String>,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let is_changed =
         |(name, value): &(&String, &String)| old.get(*name).is_some_and(|was| was != *value);

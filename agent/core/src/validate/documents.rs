@@ -13,6 +13,7 @@ use tidegate_schema::solution::Solution;
 use tidegate_schema::zone::Zone;
 use tidegate_schema::{Body, Document, Kind, yaml};
 
+use crate::catalogue::Catalogue;
 use crate::site::{Located, Pins, SiteCluster, ValidSite};
 use crate::snapshot::{Snapshot, resolve};
 use crate::zone::ZoneData;
@@ -125,6 +126,13 @@ impl Documents {
         path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
+    /// The versions of all products.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        Catalogue::of(
+            self.versions().map(|(document, version)| (document.name().as_str(), version)),
+        )
+    }
+
     /// The site without its deployments.
     pub(super) fn site(
         &self,
@@ -144,6 +152,7 @@ impl Documents {
                     (document.name().to_string(), SiteCluster { labels, spec: spec.clone() })
                 })
                 .collect(),
+            catalogue: self.catalogue(),
             deployments: BTreeMap::new(),
             rollout_policies: plain(self.rollout_policies()),
             orders: self.solutions().filter_map(|(_, solution)| solution.order.clone()).collect(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use semver::Version;
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::product::ProductVersion;
 use tidegate_schema::scalar::Name;
@@ -14,6 +15,7 @@ use super::documents::Documents;
 use super::parameter::{self, Running};
 use super::references::unknown;
 use super::version::{self, circle};
+use crate::catalogue::Catalogue;
 use crate::ignored::Path;
 use crate::provenance::LayerValues;
 use crate::render::{is_of, is_protected_namespace};
@@ -55,7 +57,7 @@ pub(super) fn deploy(
     let layers = parameter::layers(documents, &running, findings);
     let templates = Templates::new();
     let returns = back::returns(documents, snapshot, now, findings);
-    for name in by_requirements(&wanted, findings) {
+    for name in by_requirements(&wanted, &site.catalogue, findings) {
         let Some(wanted) = wanted.get(name) else { continue };
         let mut deployment =
             one(site, wanted, documents, snapshot, (&layers, &templates), now, findings);
@@ -118,9 +120,11 @@ fn wanted<'a>(
 /// site meets at the wrong version, and circles, are findings; whether the baseline meets the others is the planner's.
 fn by_requirements<'a>(
     wanted: &BTreeMap<&'a str, Wanted<'a>>,
+    catalogue: &Catalogue,
     findings: &mut Vec<Finding>,
 ) -> Vec<&'a str> {
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut unmet = None;
     for (name, own) in wanted {
         let mut needs = Vec::new();
         for (index, requirement) in own.version.requires.iter().enumerate() {
@@ -132,6 +136,7 @@ fn by_requirements<'a>(
             if let Some(range) =
                 requirement.version.as_ref().filter(|range| !range.matches(version))
             {
+                unmet.get_or_insert_with(|| own.place("version"));
                 findings.push(
                     Finding::error("SOLUTION/REQUIREMENT_UNMET")
                         .at(own.place("version"))
@@ -144,6 +149,13 @@ fn by_requirements<'a>(
             }
         }
         edges.insert(name, needs);
+    }
+    if unmet.is_some() {
+        let asked =
+            wanted.iter().map(|(name, own)| ((*name).to_owned(), own.version.version.clone()));
+        let asked: BTreeMap<String, Version> = asked.collect();
+        // What no solution has may be delivered already, which is not known here.
+        findings.extend(catalogue.among(&asked).advice(unmet, &asked, &BTreeMap::new()));
     }
     if let Some(circle) = circle(&edges) {
         let place =
