@@ -413,6 +413,7 @@ fn own_policy() -> GatePolicy {
         groups: [(person(), [person()].into())].into(),
         emails: [(person(), BTreeSet::new())].into(),
         windows: Vec::new(),
+        skips: Vec::new(),
     }
 }
 

@@ -3,9 +3,11 @@
 //! Only this module makes an [`ApprovedPlan`]: executing without approval does not compile.
 
 mod quorum;
+mod skip;
 mod window;
 
 pub use quorum::{Clause, Rule};
+pub use skip::SkipGrant;
 pub use window::Window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +36,9 @@ pub struct GatePolicy {
     pub emails: BTreeMap<String, BTreeSet<String>>,
     /// When changes may start.
     pub windows: Vec<Window>,
+    /// By which grants somebody may skip what failed. What was recorded before there were such names nobody.
+    #[serde(default)]
+    pub skips: Vec<SkipGrant>,
 }
 
 impl GatePolicy {
@@ -60,6 +65,7 @@ impl GatePolicy {
             groups: site.groups.keys().map(members).collect(),
             emails: site.persons().map(|(name, it)| (name.to_owned(), lower(&it.emails))).collect(),
             windows: site.windows().map(window).collect(),
+            skips: SkipGrant::all(site),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_schema::finding::Place;
-use tidegate_schema::iam::{Grant, Group, Person, Role, ServiceAccount};
+use tidegate_schema::iam::{Grant, Group, Permission, Person, Role, ServiceAccount};
 use tidegate_schema::operation::Operation;
 use tidegate_schema::policy::{
     ApprovalPolicy, ApprovalRule, ApprovalTarget, ChangeWindow, MergeTrust, RolloutPolicy,
@@ -25,7 +25,7 @@ mod pins;
 mod operation;
 mod rollout;
 
-pub(crate) use access::allows;
+pub(crate) use access::{allows, covers};
 pub use deployment::{
     Deployment, EnvValue, Manifest, PlacedApp, PlacedLoadBalancer, Placement, ScalingGroupMember,
 };
@@ -165,9 +165,9 @@ impl ValidSite {
     }
 
     /// The digest of everything that says how and by whose leave changes go out: rollout and approval policies, windows,
-    /// persons, groups and service accounts. Changing them changes every plan's id.
+    /// persons, groups and service accounts, and who may skip what fails. Changing them changes every plan's id.
     pub fn policies_digest(&self) -> Digest {
-        Digest::of(&(
+        let policies = (
             &self.rollout_policies,
             &self.solution_rollouts,
             &self.approval_policies,
@@ -175,7 +175,11 @@ impl ValidSite {
             &self.persons,
             &self.groups,
             &self.service_accounts,
-        ))
+        );
+        let skips = self.grants_of(Permission::DeliverySkip);
+        let skips: Vec<_> = skips.map(|it| (&it.subject, &it.scope, it.expires)).collect();
+        // Where nobody may skip it is what it was before there were such grants: no site is asked to approve anew for that.
+        if skips.is_empty() { Digest::of(&policies) } else { Digest::of(&(policies, skips)) }
     }
 
     /// The grants in force at an instant, ordered by name.

@@ -67,7 +67,7 @@ fn policy() -> GatePolicy {
                 (name.to_owned(), names(&[&format!("{}@bank.example", name.replace('-', "."))]))
             })
             .collect(),
-        windows: Vec::new(),
+        ..GatePolicy::default()
     }
 }
 

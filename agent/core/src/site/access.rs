@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_schema::iam::{
-    AccessQuestion, Grant, Group, KubernetesRule, Permission, Role, Subject,
+    AccessQuestion, Grant, GrantScope, Group, KubernetesRule, Permission, Role, Subject,
 };
+use tidegate_schema::scalar::Name;
 
 use super::{Located, ValidSite};
 
@@ -43,29 +44,32 @@ pub(crate) fn allows(
                 if groups.get(group.as_str()).is_some_and(|group| group.members.contains(person)));
         is_in_force
             && is_meant
-            && covers(grant, question)
+            && covers(
+                &grant.scope.clone().unwrap_or_default(),
+                question.product.as_ref().map(Name::as_str),
+                question.cluster.as_ref().map(Name::as_str),
+            )
             && closure(roles, grant.role.as_str())
                 .values()
                 .any(|role| permits(role, question, grant))
     })
 }
 
-/// Whether a grant counts where the question asks.
-fn covers(grant: &Grant, question: &AccessQuestion) -> bool {
-    let scope = grant.scope.clone().unwrap_or_default();
-    // What is granted in some products or clusters only is not granted in the whole site.
-    let within = |own: &[tidegate_schema::scalar::Name],
-                  asked: Option<&tidegate_schema::scalar::Name>| {
-        own.is_empty() || asked.is_some_and(|asked| own.contains(asked))
+/// Whether a grant counts in a product and a cluster. What is granted in some of them only is not granted in the whole site.
+pub(crate) fn covers(scope: &GrantScope, product: Option<&str>, cluster: Option<&str>) -> bool {
+    let within = |own: &[Name], asked: Option<&str>| {
+        own.is_empty() || asked.is_some_and(|asked| own.iter().any(|name| name.as_str() == asked))
     };
-    within(&scope.products, question.product.as_ref())
-        && within(&scope.clusters, question.cluster.as_ref())
+    within(&scope.products, product) && within(&scope.clusters, cluster)
+}
+
+fn allows_in_agent(role: &Role, permission: Permission) -> bool {
+    role.permissions.contains(&permission) || role.permissions.contains(&Permission::SiteAdmin)
 }
 
 fn permits(role: &Role, question: &AccessQuestion, grant: &Grant) -> bool {
     if let Some(permission) = question.permission {
-        return role.permissions.contains(&permission)
-            || role.permissions.contains(&Permission::SiteAdmin);
+        return allows_in_agent(role, permission);
     }
     let (Some(verb), Some(resource)) = (&question.verb, &question.resource) else { return false };
     let group = question.api_group.as_deref().unwrap_or_default();
@@ -98,6 +102,15 @@ impl ValidSite {
             .into_values()
             .flat_map(|role| role.permissions.iter().copied())
             .collect()
+    }
+
+    /// The grants of a permission of the agent, ordered by name, also those that are over.
+    pub fn grants_of(&self, permission: Permission) -> impl Iterator<Item = &Grant> {
+        let grants = self.grants.values().map(|grant| &grant.spec);
+        grants.filter(move |grant| {
+            let roles = closure(&self.roles, grant.role.as_str());
+            roles.into_values().any(|role| allows_in_agent(role, permission))
+        })
     }
 
     /// Whether somebody may do something at an instant, by all grants together. A frozen person may nothing.
