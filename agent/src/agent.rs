@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tidegate_core::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
+use tidegate_core::approval::{VerifiedApproval, VerifiedMerge};
 use tidegate_core::backoff::Backoff;
 use tidegate_core::baseline::{Baseline, Reached, to_drain};
 use tidegate_core::desired::DesiredState;
@@ -554,6 +554,11 @@ impl Agent {
         self.accepted.as_ref().filter(|accepted| accepted.knows_anybody())
     }
 
+    /// Whether there is anybody whose signature could count for a release of a site.
+    fn knows_anybody(&self, site: &ValidSite) -> bool {
+        self.trusted().is_some() || accepted::keys(site).values().any(|keys| !keys.is_empty())
+    }
+
     /// Whose approvals count.
     fn keys(&mut self) -> Keys {
         self.keys_by(|accepted| &accepted.keys, accepted::keys)
@@ -877,14 +882,13 @@ impl Agent {
     ///
     /// When the journal cannot be written.
     pub async fn advance(&mut self) -> Result<Advance> {
+        let Some(running) = &self.running else { return Ok(Advance::Waiting(None)) };
+        let policy = self.policy(&running.site);
         let Some(running) = &mut self.running else { return Ok(Advance::Waiting(None)) };
         let clock = self.clock.clone();
         let (approvals, freezes) = (self.approvals.clone(), self.freezes.clone());
         let merges = self.merges.clone();
         let consumed = self.consumed.clone();
-        let trusted = self.accepted.as_ref().filter(|accepted| accepted.knows_anybody());
-        let policy = trusted.map(|accepted| accepted.policy.clone());
-        let policy = policy.unwrap_or_else(|| GatePolicy::of(&running.site));
         let approved = Arc::clone(&running.approved);
         let own_clock = clock.clone();
         let mut hands = Hands {
@@ -914,6 +918,11 @@ impl Agent {
         if !confirmed.is_empty() {
             running.record(confirmed, &mut hands, now).await?;
         }
+        let (waived, refused) =
+            progress::signed_waivers(&running.row.id, &approved, &running.state, &policy, evidence);
+        if !waived.is_empty() {
+            running.record(waived, &mut hands, now).await?;
+        }
         let gate = move |wave: usize, state: &ReleaseState| {
             // What this release consumed counts for all its waves.
             let consumed = consumed.difference(&state.approvals).cloned().collect();
@@ -930,6 +939,7 @@ impl Agent {
         };
         let advance = running.advance(gate, &mut hands, move || clock.now()).await?;
         self.consumed.extend(running.state.approvals.iter().cloned());
+        self.note_findings(&refused);
         self.announce(before).await?;
         if let Advance::Ended(_) = advance {
             self.finish().await?;
@@ -1024,10 +1034,9 @@ impl earlier::Releases for Past<'_> {
     }
 }
 
-/// Who approved or rejected a plan, or a wave of it; what somebody confirms is in the release's events.
+/// Who approved or rejected a plan, or a wave of it; what somebody confirms or waives is in the release's events.
 fn signer(approval: &VerifiedApproval) -> Option<Signer> {
-    let is_confirmation = matches!(approval.scope, ApprovalScope::Confirm { .. });
-    (!is_confirmation).then(|| Signer {
+    approval.scope.is_of_plan().then(|| Signer {
         approval: approval.name.clone(),
         plan: approval.plan.clone(),
         person: approval.person.clone(),

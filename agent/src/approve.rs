@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::approval::{ApprovalScope, VerifiedApproval, VerifiedMerge};
 use tidegate_core::digest::canonical;
-use tidegate_schema::approval::{Approval, ApprovalScope as Stated, Decision};
+use tidegate_schema::approval::{Approval, ApprovalScope as Stated, Decision, Waiver};
 use tidegate_schema::document::{Body, Document};
 use tidegate_schema::finding::{Finding, Place};
 use tidegate_schema::yaml;
@@ -100,6 +100,9 @@ fn verify_one(
         Stated::Confirm(confirm) => {
             ApprovalScope::Confirm { release: confirm.release, step: confirm.group }
         }
+        Stated::Skip(Waiver { release, step, group }) => {
+            ApprovalScope::Skip { release, step, group }
+        }
         Stated::Operation(_) => return Err(refused("APPROVAL/SCOPE_UNKNOWN")),
     };
     Ok(VerifiedApproval {
@@ -193,7 +196,7 @@ pub struct Word<'a> {
 pub fn compose(word: &Word<'_>) -> Result<(StoredApproval, Document), Vec<Finding>> {
     let scope = match &word.scope {
         Stated::Wave(wave) => format!("-{wave}"),
-        Stated::Plan | Stated::Confirm(_) | Stated::Operation(_) => String::new(),
+        Stated::Plan | Stated::Confirm(_) | Stated::Skip(_) | Stated::Operation(_) => String::new(),
     };
     let verb = match word.decision {
         Decision::Approve => "yes",

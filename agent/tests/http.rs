@@ -132,6 +132,26 @@ impl Stage {
         (answer.lines().next().unwrap_or_default().to_owned(), answer)
     }
 
+    /// A private key as a file.
+    fn key(&self, pair: &tidegate::signature::KeyPair) -> String {
+        let path = self.folder.path().join("key");
+        std::fs::write(&path, pair.private.expose()).unwrap();
+        path.display().to_string()
+    }
+
+    /// Types a command to this agent; gives its exit code, and what it said.
+    async fn typed(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let done = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(arguments)
+            .args(["--lang", "en", "--agent", &format!("http://{}", self.address)])
+            .env("TIDEGATE_TOKEN", CONTROL)
+            .output();
+        let done = canary::searched(done.await.unwrap());
+        let said =
+            String::from_utf8(done.stderr).unwrap() + &String::from_utf8(done.stdout).unwrap();
+        (done.status.code(), said)
+    }
+
     async fn end(self) {
         self.handle.wake(Wake::Shutdown);
         self.agent.await.unwrap().unwrap();
@@ -244,29 +264,88 @@ async fn who_approves_another_plan_than_the_current_one_is_told() {
     })
     .await;
     let status = stage.until("waiting").await;
-    let key = stage.folder.path().join("key");
-    std::fs::write(&key, pair.private.expose()).unwrap();
+    let key = stage.key(&pair);
     let other = format!("sha256:{}", "0".repeat(64));
     let current = status["plan"]["id"].as_str().unwrap();
     for (plan, is_current) in [(other.as_str(), false), (current, true)] {
-        let approve = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["approve", plan, "--as", "li-na", "--lang", "en", "--key"])
-            .arg(&key)
-            .args(["--agent", &format!("http://{}", stage.address)])
-            .env("TIDEGATE_TOKEN", CONTROL)
-            .output()
-            .await
-            .unwrap();
-        let approve = canary::searched(approve);
-        let said = String::from_utf8(approve.stderr).unwrap()
-            + &String::from_utf8(approve.stdout).unwrap();
-        assert!(approve.status.success(), "{said}");
+        let (code, said) = stage.typed(&["approve", plan, "--as", "li-na", "--key", &key]).await;
+        assert_eq!(code, Some(0), "{said}");
         assert_eq!(said.contains("APPROVAL/STALE"), !is_current, "{said}");
     }
     stage.until("settled").await;
     let client = stage.client(None);
     let none = client.get::<Value>("/api/v1/plans/current").await.unwrap_err();
     assert_eq!(code(&none), "HTTP/NO_PLAN");
+    stage.end().await;
+}
+
+/// What crashes, with more in the site: its release fails, and waits for a person.
+async fn failing(more: impl FnOnce(&Path)) -> (Stage, String) {
+    let stage = Stage::set_at(None, |site| {
+        let path = site.join("catalog/hello/1.0.0/version.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("hello:1.0.0", "hello:1.0.0-crash")).unwrap();
+        more(site);
+    })
+    .await;
+    let status = stage.until("needsPerson").await;
+    let step = status["release"]["failures"][0]["step"].as_str().unwrap().to_owned();
+    (stage, step)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_are_persons_only_one_of_them_skips_by_a_signature() {
+    let pair = tidegate::signature::generate_key("li-na").unwrap();
+    let persons = format!(
+        "apiVersion: tidegate.dev/v1\nkind: Person\nmetadata: {{name: li-na}}\nspec: {{emails: [li@na.example], keys: ['{}']}}\n---\n\
+         apiVersion: tidegate.dev/v1\nkind: Role\nmetadata: {{name: waives}}\nspec: {{permissions: [delivery.skip]}}\n---\n\
+         apiVersion: tidegate.dev/v1\nkind: Grant\nmetadata: {{name: li-na}}\nspec: {{subject: {{person: li-na}}, role: waives}}\n",
+        pair.public.trim()
+    );
+    let (stage, step) =
+        failing(|site| std::fs::write(site.join("iam/persons.yaml"), persons).unwrap()).await;
+    let client = stage.client(Some(CONTROL));
+    let skip = json!({"by": "li-na", "command": "skip", "step": step, "reason": "INC-7"});
+    let refused = client.post("/api/v1/releases/current/commands", &skip).await.unwrap_err();
+    assert_eq!(code(&refused), "RELEASE/SKIP_UNSIGNED");
+    let all = json!({"by": "li-na", "command": "skip", "reason": "INC-7"});
+    let refused = client.post("/api/v1/releases/r1/commands", &all).await.unwrap_err();
+    assert_eq!(code(&refused), "RELEASE/SKIP_UNSIGNED");
+
+    let key = stage.key(&pair);
+    let signed = ["--reason", "INC-7", "--as", "li-na", "--key", &key];
+    let (code, said) = stage.typed(&[&["releases", "skip"], &signed[..]].concat()).await;
+    assert!(code != Some(0) && said.contains("STEP"), "one waives what one names: {said}");
+    let of = |what: &str| format!("r1/{what}");
+    let (other, own) = (of("all/main/hello/nobody"), of(&step));
+    let (_, said) = stage.typed(&[&["approve", "--skip", &other], &signed[..]].concat()).await;
+    assert!(said.contains("RELEASE/NO_SUCH_PART"), "{said}");
+    let blank = ["approve", "--skip", &own, "--reason", " ", "--as", "li-na", "--key", &key];
+    let (_, said) = stage.typed(&blank).await;
+    assert!(said.contains("APPROVAL/WAIVER_WITHOUT_REASON"), "{said}");
+    let (code, said) = stage.typed(&[&["releases", "skip", &step], &signed[..]].concat()).await;
+    assert_eq!(code, Some(0), "{said}");
+    stage.until("settled").await;
+    let shown: Value = client.get("/api/v1/releases/r1").await.unwrap();
+    let events = shown["events"].as_array().unwrap();
+    let skipped = events.iter().find(|it| it["event"]["type"] == "skipped").unwrap();
+    assert_eq!(
+        (&skipped["event"]["by"], &skipped["event"]["reason"]),
+        (&json!("li-na"), &json!("INC-7"))
+    );
+    assert!(skipped["event"]["approval"].is_string(), "{skipped:#}");
+    let (_, said) = stage.typed(&[&["approve", "--skip", &own], &signed[..]].concat()).await;
+    assert!(said.contains("RELEASE/NONE_UNDER_WAY"), "{said}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_nobody_who_could_sign_whoever_has_the_token_skips() {
+    let (stage, step) = failing(|_| {}).await;
+    let (code, said) =
+        stage.typed(&["releases", "skip", &step, "--reason", "INC-7", "--as", "li-na"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    stage.until("settled").await;
     stage.end().await;
 }
 

@@ -45,6 +45,9 @@ pub enum ApprovalScope {
     Wave(Name),
     /// That a group or wave of a release looks right. Written `scope: {confirm: {release: …, group: "2"}}`.
     Confirm(Confirmation),
+    /// A waiver: that what failed of a step counts as done. Written `scope: {skip: {release: …, step: …, group: 2}}`. It has
+    /// a `reason`, and is signed after the failure by a person with the permission `delivery.skip` there.
+    Skip(Waiver),
     /// An operation, by its document's name.
     Operation(Name),
 }
@@ -59,6 +62,22 @@ pub struct Confirmation {
     /// The group or wave, as the release names it.
     #[schemars(length(min = 1))]
     pub group: String,
+}
+
+/// What of a running release is skipped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waiver {
+    /// The release, by its id.
+    #[schemars(length(min = 1))]
+    pub release: String,
+    /// The step that failed, by its id.
+    #[schemars(length(min = 1))]
+    pub step: String,
+    /// Only this group of it, which is the one that is open: 1, 2, 3 … The step then goes on with the next. Default: the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub group: Option<usize>,
 }
 
 /// Yes or no.

@@ -100,7 +100,7 @@ pub enum Permission {
     /// Confirm a group or wave.
     #[serde(rename = "delivery.confirm")]
     DeliveryConfirm,
-    /// Skip a failed step; leaves a waiver on record.
+    /// Skip a failed step by a signed waiver, which stays on record.
     #[serde(rename = "delivery.skip")]
     DeliverySkip,
     /// See operations.

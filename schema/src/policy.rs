@@ -190,7 +190,7 @@ pub enum Scene {
 pub enum UnattendedAction {
     /// Tries again.
     Retry,
-    /// Goes on as if it had succeeded; it leaves a waiver on record and needs its own approval in production.
+    /// Goes on as if it had succeeded, and leaves a waiver on record. The rule is approved with the policy, so nobody signs it.
     Skip,
     /// Ends the release.
     Cancel,

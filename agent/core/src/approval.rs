@@ -53,6 +53,25 @@ pub enum ApprovalScope {
         /// Id of the step, or name of the wave.
         step: String,
     },
+    /// A waiver: what failed of a step counts as done.
+    Skip {
+        /// Id of the release.
+        release: String,
+        /// Id of the step.
+        step: String,
+        /// The number of the step's open group, when only that counts as done: 1, 2, 3 …
+        group: Option<usize>,
+    },
+}
+
+impl ApprovalScope {
+    /// Whether it is about the plan or a wave of it, and not about what a release asks while it is under way.
+    pub fn is_of_plan(&self) -> bool {
+        match self {
+            Self::Plan | Self::Wave(_) => true,
+            Self::Confirm { .. } | Self::Skip { .. } => false,
+        }
+    }
 }
 
 /// A merge commit whose signature was verified against a key that the last accepted revision trusts with merges, and that

@@ -340,7 +340,7 @@ fn uncounted(
         approval.approves
             && !evidence.consumed.contains(&approval.name)
             && policy.emails.contains_key(&approval.person)
-            && !matches!(approval.scope, ApprovalScope::Confirm { .. })
+            && approval.scope.is_of_plan()
     };
     let why = |approval: &VerifiedApproval| {
         let finding = |code: &'static str| Finding::note(code).with("person", &approval.person);
@@ -395,7 +395,7 @@ fn usable<'a>(
     let in_scope = |approval: &&VerifiedApproval| match &approval.scope {
         ApprovalScope::Plan => true,
         ApprovalScope::Wave(name) => name == wave,
-        ApprovalScope::Confirm { .. } => false,
+        ApprovalScope::Confirm { .. } | ApprovalScope::Skip { .. } => false,
     };
     of_plan(id, evidence)
         .filter(|approval| approval.approves && !evidence.consumed.contains(&approval.name))

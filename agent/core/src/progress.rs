@@ -20,6 +20,7 @@ mod rollout;
 mod runs;
 mod state;
 mod terms;
+mod waiver;
 
 pub use check::{Addressee, Answer, Answers, Subject, Verdict};
 pub use command::{command, signed_confirmations};
@@ -28,6 +29,7 @@ pub use products::{ProductProgress, ProductState, products};
 pub use runs::{EndedRun, ended_runs};
 pub use state::{OpenGroup, ReleaseState, StepState, StepStatus, WaveState};
 pub use terms::{Basis, Takes, Terms, Version};
+pub use waiver::{refused_waiver, signed_waivers};
 
 use std::collections::BTreeSet;
 

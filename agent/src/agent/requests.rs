@@ -1,5 +1,7 @@
 //! What people ask of the loop, answered at the start of a round.
 
+use jiff::Timestamp;
+use tidegate_core::approval::{ApprovalScope, VerifiedApproval};
 use tidegate_core::change::Change;
 use tidegate_core::live::{Adoption, InventoryEntry, Stranger};
 use tidegate_core::object::ObjectRef;
@@ -141,6 +143,13 @@ impl Agent {
         if let Some(other) = release.filter(|other| *other != id) {
             return Ok(Err(Finding::error("RELEASE/NOT_UNDER_WAY").with("release", other)));
         }
+        if let Command::Skip { part, .. } = command
+            && self.knows_anybody(&running.site)
+        {
+            let step = part.step.as_deref().unwrap_or("STEP");
+            let unsigned = Finding::error("RELEASE/SKIP_UNSIGNED").with("step", step);
+            return Ok(Err(unsigned.with("release", id)));
+        }
         let requires = task::requires(&running.site);
         match progress::command(running.plan(), &running.state, &requires, command, by) {
             Ok(events) => {
@@ -186,11 +195,29 @@ impl Agent {
     ) -> Result<std::result::Result<(), Vec<Finding>>> {
         let now = self.clock.now();
         let (verified, refused) = approve::verify(std::slice::from_ref(&file), &self.keys(), now);
-        if verified.is_empty() {
-            return Ok(Err(refused));
+        let Some(approval) = verified.first() else { return Ok(Err(refused)) };
+        // Whoever hands in a waiver waits for what becomes of it; one on the branch is spoken of in the status.
+        if let Some(refused) = self.refused_waiver(approval, now) {
+            return Ok(Err(vec![refused]));
         }
         self.journal.keep_approvals(&[file], now).await?;
         Ok(Ok(()))
+    }
+
+    fn refused_waiver(&self, approval: &VerifiedApproval, now: Timestamp) -> Option<Finding> {
+        let Some(running) = &self.running else {
+            let is_waiver = matches!(approval.scope, ApprovalScope::Skip { .. });
+            return is_waiver.then(|| Finding::error("RELEASE/NONE_UNDER_WAY"));
+        };
+        let policy = self.policy(&running.site);
+        progress::refused_waiver(
+            &running.row.id,
+            &running.approved,
+            &running.state,
+            &policy,
+            approval,
+            now,
+        )
     }
 }
 

@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 use tidegate_core::digest::Digest;
 use tidegate_core::plan::Task;
 use tidegate_core::snapshot::Identity;
-use tidegate_schema::approval::{ApprovalScope, Confirmation, Decision};
+use tidegate_schema::approval::{ApprovalScope, Confirmation, Decision, Waiver};
 use tidegate_schema::finding::Finding;
 use tidegate_schema::scalar::Name;
 
 use super::asking::Asking;
 use super::failure::{Failure, Outcome, usage};
-use super::output::Signed;
+use super::output::{ReleaseShown, Signed};
 use super::printer::Printer;
 use super::report::Sources;
 use super::status::tasks;
 use crate::approve::{self as approval, Word};
 use crate::cause::chain;
+use crate::client::Client;
 use crate::journal::StoredApproval;
 use crate::signature;
 use crate::source::{Append, SIGNATURE_END, Source, SourceOptions};
@@ -29,9 +30,13 @@ Examples:
   tidegate approve 9f3c0a7712de --key id --as li-na --wave gray
   tidegate approve sha256:9f3c… --key id --as li-na --push   through git
   tidegate approve sha256:9f3c… --key id --as li-na --out approval.yaml
+  tidegate approve --key id --as li-na --skip r12/all/a/iam/web --reason INC-7
 
 The approval names the plan's digest: if anything of the plan changes, it is void. Hardware keys, keys behind a \
 passphrase and keys of an SSH agent (give the .pub file) are used through ssh-keygen.";
+
+/// How long a waiver counts that is handed over at once.
+const VALID_FOR: SignedDuration = SignedDuration::from_hours(8);
 
 const REJECT: &str = "\
 Examples:
@@ -41,7 +46,8 @@ Any rejection closes the plan until its digest changes.";
 
 #[derive(Debug, clap::Args)]
 struct Given {
-    /// The plan: its digest, or the beginning of it when an agent can be asked. Default: the one that waits.
+    /// The plan: its digest, or the beginning of it when an agent can be asked. Default: that of the release with
+    /// `--confirm` and `--skip`, else the one that waits.
     plan: Option<String>,
     /// The private key to sign with, or the public one of a key in an SSH agent.
     #[arg(long, value_name = "FILE", env = "TIDEGATE_KEY", hide_env_values = true)]
@@ -77,6 +83,18 @@ struct Given {
 pub(super) struct ApproveArgs {
     #[command(flatten)]
     given: Given,
+    /// Instead: a waiver, that what failed of a step counts as done, as RELEASE/STEP. Signed after it failed, by somebody
+    /// whose role has `delivery.skip` there.
+    #[arg(
+        long,
+        value_name = "RELEASE/STEP",
+        conflicts_with_all = ["wave", "confirm"],
+        requires = "reason"
+    )]
+    skip: Option<String>,
+    /// With `--skip`: only this group, the one that is open: 1, 2, 3 …
+    #[arg(long, value_name = "NUMBER", requires = "skip")]
+    group: Option<usize>,
     /// Why, such as the number of a change.
     #[arg(long)]
     reason: Option<String>,
@@ -94,37 +112,40 @@ pub(super) struct RejectArgs {
 }
 
 pub(super) async fn approve(args: &ApproveArgs, printer: &Printer) -> Result<Outcome, Failure> {
-    say(&args.given, Decision::Approve, args.reason.clone(), printer).await
+    let scope = match &args.skip {
+        Some(skip) => {
+            let (release, step) = step_of(skip)?;
+            ApprovalScope::Skip(Waiver { release, step, group: args.group })
+        }
+        None => scope(&args.given)?,
+    };
+    say(&args.given, Decision::Approve, scope, args.reason.clone(), printer).await
 }
 
 pub(super) async fn reject(args: &RejectArgs, printer: &Printer) -> Result<Outcome, Failure> {
-    say(&args.given, Decision::Reject, Some(args.reason.clone()), printer).await
+    let scope = scope(&args.given)?;
+    say(&args.given, Decision::Reject, scope, Some(args.reason.clone()), printer).await
 }
 
 async fn say(
     given: &Given,
     decision: Decision,
+    scope: ApprovalScope,
     reason: Option<String>,
     printer: &Printer,
 ) -> Result<Outcome, Failure> {
-    let plan = plan(given, printer).await?;
+    let plan = plan(given, &scope, printer).await?;
     let word = Word {
         plan: &plan,
-        scope: scope(given)?,
+        scope,
         decision,
         person: &given.person,
         reason,
         at: printer.now(),
         valid_for: given.valid_for,
     };
-    let (mut file, document) = approval::compose(&word)?;
-    let signed = signature::sign_with_file(&approval::signed_bytes(&document), &given.key).await;
-    file.signature = signed.map_err(|error| {
-        let finding = Finding::error("COMMAND/NOT_SIGNED").with("key", given.key.display());
-        finding.with("reason", chain(&error))
-    })?;
+    let (file, name) = sign(&word, &given.key).await?;
     let (how, is_current) = deliver(given, &file, decision, printer).await?;
-    let name = document.metadata.name.to_string();
     if printer.is_json() {
         printer.json(&Signed { approval: name, plan, delivered: how, is_current });
     } else {
@@ -141,14 +162,63 @@ async fn say(
     Ok(Outcome::Done)
 }
 
+/// A word with its signature, and its name.
+async fn sign(word: &Word<'_>, key: &Path) -> Result<(StoredApproval, String), Failure> {
+    let (mut file, document) = approval::compose(word)?;
+    let signed = signature::sign_with_file(&approval::signed_bytes(&document), key).await;
+    file.signature = signed.map_err(|error| {
+        let finding = Finding::error("COMMAND/NOT_SIGNED").with("key", key.display());
+        finding.with("reason", chain(&error))
+    })?;
+    Ok((file, document.metadata.name.to_string()))
+}
+
+/// Signs a waiver of a step of a release, and hands it to the agent, which says why when it does not count.
+pub(super) async fn waive(
+    client: &Client,
+    waiver: Waiver,
+    (person, key): (&str, &Path),
+    reason: &str,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let plan = plan_of(&waiver.release, client).await?;
+    let word = Word {
+        plan: &plan,
+        scope: ApprovalScope::Skip(waiver),
+        decision: Decision::Approve,
+        person,
+        reason: Some(reason.to_owned()),
+        at: printer.now(),
+        valid_for: VALID_FOR,
+    };
+    let (file, _) = sign(&word, key).await?;
+    hand_over(client, &file).await.map(|_| ())
+}
+
+/// The plan that a release carries out.
+async fn plan_of(release: &str, client: &Client) -> Result<Digest, Failure> {
+    let found: ReleaseShown = client.get(&format!("/api/v1/releases/{release}")).await?;
+    Ok(found.release.release.plan)
+}
+
 /// The whole digest. When an agent is asked for it, what it would do is shown: one says yes to something.
-async fn plan(given: &Given, printer: &Printer) -> Result<Digest, Failure> {
+async fn plan(given: &Given, scope: &ApprovalScope, printer: &Printer) -> Result<Digest, Failure> {
     if let Some(digest) = given.plan.as_deref().and_then(Digest::parse) {
         return Ok(digest);
     }
-    let wanted = given.plan.as_deref().unwrap_or("current");
-    let found: Value =
-        given.asking.client(printer)?.get(&format!("/api/v1/plans/{wanted}")).await?;
+    let client = given.asking.client(printer)?;
+    let wanted = match (&given.plan, scope) {
+        (Some(wanted), _) => wanted.clone(),
+        (
+            None,
+            ApprovalScope::Confirm(Confirmation { release, .. })
+            | ApprovalScope::Skip(Waiver { release, .. }),
+        ) => plan_of(release, &client).await?.to_string(),
+        (None, ApprovalScope::Plan | ApprovalScope::Wave(_) | ApprovalScope::Operation(_)) => {
+            "current".to_owned()
+        }
+    };
+    let found: Value = client.get(&format!("/api/v1/plans/{wanted}")).await?;
     let unreadable = || Finding::error("COMMAND/FAILED").with("reason", "the plan has no digest");
     let digest = found.get("id").and_then(Value::as_str).and_then(Digest::parse);
     let digest = digest.ok_or_else(unreadable)?;
@@ -174,12 +244,17 @@ fn scope(given: &Given) -> Result<ApprovalScope, Failure> {
         });
     }
     let Some(confirm) = &given.confirm else { return Ok(ApprovalScope::Plan) };
-    match confirm.split_once('/') {
-        Some((release, group)) if !group.is_empty() => Ok(ApprovalScope::Confirm(Confirmation {
-            release: release.to_owned(),
-            group: group.to_owned(),
-        })),
-        _ => Err(usage(Finding::error("COMMAND/CONFIRM").with("given", confirm))),
+    let (release, group) = step_of(confirm)?;
+    Ok(ApprovalScope::Confirm(Confirmation { release, group }))
+}
+
+/// A step of a release, as RELEASE/STEP.
+fn step_of(given: &str) -> Result<(String, String), Failure> {
+    match given.split_once('/') {
+        Some((release, step)) if !release.is_empty() && !step.is_empty() => {
+            Ok((release.to_owned(), step.to_owned()))
+        }
+        _ => Err(usage(Finding::error("COMMAND/CONFIRM").with("given", given))),
     }
 }
 
@@ -200,10 +275,14 @@ async fn deliver(
         return Ok((push(given, file, decision, printer).await?, None));
     }
     let client = given.asking.client(printer)?;
-    let body = json!({"document": file.document, "signature": file.signature});
-    let taken = client.post("/api/v1/approvals", &body).await?;
+    let taken = hand_over(&client, file).await?;
     let is_current = taken.get("isCurrent").and_then(Value::as_bool);
     Ok((client.url().to_owned(), is_current))
+}
+
+async fn hand_over(client: &Client, file: &StoredApproval) -> Result<Value, Failure> {
+    let body = json!({"document": file.document, "signature": file.signature});
+    Ok(client.post("/api/v1/approvals", &body).await?)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

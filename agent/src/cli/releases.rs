@@ -5,16 +5,22 @@ mod log;
 mod metrics;
 mod show;
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use tidegate_core::release::{Command, Part};
+use tidegate_schema::approval::Waiver;
+use tidegate_schema::finding::Finding;
 
+use super::approve;
 use super::asking::{Asking, Who};
 use super::failure::{Failure, Outcome, because, read};
 use super::output::ReleaseShown;
 use super::printer::Printer;
 use crate::handle::Recorded;
+use crate::status::Status;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +32,7 @@ Examples:
   tidegate releases confirm --data ../site-agent    it looks right: go on
   tidegate releases rollback --reason 'login fails' --data ../site-agent
   tidegate releases cancel --app iam/report --reason CHG-1019
-  tidegate releases skip all/room-a/iam/iamcore --reason CHG-1018
+  tidegate releases skip all/room-a/iam/web --reason INC-7 --key id --as li-na
 
 Commands without a release's id go to the one under way. Set TIDEGATE_DATA to leave out --data.";
 
@@ -116,13 +122,24 @@ enum What {
         target: Target,
     },
     /// Counts what failed as done: a waiver, which stays in the record. With `--group` only that group counts as done, and
-    /// the step goes on with the next.
+    /// the step goes on with the next. Where the site has persons, somebody signs it (`--key`) whose role has `delivery.skip`
+    /// there.
     Skip {
         #[command(flatten)]
         within: Within,
         /// Why, for the record.
         #[arg(long)]
         reason: String,
+        /// The private key to sign with, or the public one of a key in an SSH agent. For one step, by `--as`.
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "TIDEGATE_KEY",
+            hide_env_values = true,
+            requires_all = ["step", "person"],
+            conflicts_with_all = ["product", "app"]
+        )]
+        key: Option<PathBuf>,
         #[command(flatten)]
         target: Target,
     },
@@ -194,7 +211,10 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
         What::Pause { reason, target } => (Command::Pause { reason: reason.clone() }, target),
         What::Resume { target } => (Command::Resume, target),
         What::Retry { within, target } => (Command::Retry { part: within.part() }, target),
-        What::Skip { within, reason, target } => {
+        What::Skip { within, reason, key: Some(key), target } => {
+            return skip(within, reason, key, target, printer).await;
+        }
+        What::Skip { within, reason, key: None, target } => {
             (Command::Skip { part: within.part(), reason: reason.clone() }, target)
         }
         What::Rollback { within, reason, target } => {
@@ -211,9 +231,34 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
     let release = target.release.as_deref().unwrap_or("current");
     let path = format!("/api/v1/releases/{release}/commands");
     let answer = target.asking.client(printer)?.post(&path, &body).await?;
-    let recorded: Recorded = read(answer)?;
+    Ok(tell(&read(answer)?, printer))
+}
+
+/// A signed waiver instead of a command.
+async fn skip(
+    within: &Within,
+    reason: &str,
+    key: &Path,
+    target: &Target,
+    printer: &Printer,
+) -> Result<Outcome, Failure> {
+    let client = target.asking.client(printer)?;
+    let release = if let Some(release) = &target.release {
+        release.clone()
+    } else {
+        let status: Status = client.get("/api/v1/status").await?;
+        let none = || Finding::error("RELEASE/NONE_UNDER_WAY");
+        status.release.ok_or_else(none)?.row.id
+    };
+    let step = within.step.clone().unwrap_or_default();
+    let waiver = Waiver { release: release.clone(), step: step.clone(), group: within.group };
+    approve::waive(&client, waiver, (&target.who.name(), key), reason, printer).await?;
+    Ok(tell(&Recorded { release, steps: vec![step] }, printer))
+}
+
+fn tell(recorded: &Recorded, printer: &Printer) -> Outcome {
     if printer.is_json() {
-        printer.json(&recorded);
+        printer.json(recorded);
     } else {
         let id = &recorded.release;
         let done = printer.say("recorded", "已记录");
@@ -223,7 +268,7 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             printer.line(format!("  {step}"));
         }
     }
-    Ok(Outcome::Done)
+    Outcome::Done
 }
 
 /// The time of day by the clock of whoever reads this.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     app::{App, NodeOperator, TolerationOperator},
+    approval::ApprovalScope,
     document::{Body, Document},
     finding::Finding,
     iam::RoleTest,
@@ -39,6 +40,11 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
             }
             if approval.execute_by < approval.created_at {
                 judge.reversed("spec.executeBy", "createdAt", "executeBy");
+            }
+            let reason = approval.reason.as_deref().unwrap_or_default();
+            if let (ApprovalScope::Skip(waiver), "") = (&approval.scope, reason.trim()) {
+                let finding = Finding::error("APPROVAL/WAIVER_WITHOUT_REASON");
+                judge.report(finding.with("step", &waiver.step), "spec.scope");
             }
         }
         Body::Site(_)

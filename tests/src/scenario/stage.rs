@@ -261,7 +261,12 @@ impl Stage {
                 Ok(())
             }
             Step::Run(command) => {
-                let arguments: Vec<String> = command.split(' ').map(str::to_owned).collect();
+                let mut arguments: Vec<String> = command.split(' ').map(str::to_owned).collect();
+                if let Some(at) = arguments.iter().position(|it| it == "--key")
+                    && let Some(key) = arguments.get_mut(at + 1)
+                {
+                    *key = self.key_file(key)?;
+                }
                 self.run(command, &arguments).await
             }
             Step::Compare(name) => {
@@ -445,15 +450,21 @@ impl Stage {
         rooms.iter().map(|(name, room)| (name.clone(), count(room))).collect()
     }
 
-    async fn say(&mut self, verb: &str, word: &Word) -> Result<()> {
-        let key = word.key.as_ref().unwrap_or(&word.by);
+    /// A private key as a file, as persons have theirs.
+    fn key_file(&self, key: &str) -> Result<String> {
         let pair = self.keys.get(key).ok_or_else(|| format!("nobody has the key {key}"))?;
         let file = self.folder.path().join(key);
         std::fs::write(&file, pair.private.expose()).map_err(text)?;
+        Ok(file.display().to_string())
+    }
+
+    async fn say(&mut self, verb: &str, word: &Word) -> Result<()> {
+        let key = word.key.as_ref().unwrap_or(&word.by);
+        let file = self.key_file(key)?;
         let mut shown = format!("{verb} --as {} --key {key}", word.by);
         let mut arguments: Vec<String> =
             vec![verb.to_owned(), "--as".to_owned(), word.by.clone(), "--key".to_owned()];
-        arguments.push(file.display().to_string());
+        arguments.push(file);
         if let Some(plan) = &word.plan {
             let digest = self.plans.get(plan).ok_or_else(|| format!("no plan {plan}"))?;
             let _written = write!(shown, " {digest}");

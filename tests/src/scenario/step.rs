@@ -45,7 +45,7 @@ pub(super) enum Step {
     Remember(String),
     /// Shows what has changed since a plan of this name was remembered.
     Compare(String),
-    /// Types a command and shows what it answers.
+    /// Types a command and shows what it answers; after `--key` stands the name of a key.
     Run(String),
     /// Lets time pass until this is so.
     Wait(Wait),

@@ -238,6 +238,24 @@ fn an_approval_of_one_wave_opens_only_that_wave() {
 }
 
 #[test]
+fn what_somebody_says_of_a_running_release_opens_no_gate() {
+    let (plan, other) = (plan("hz", &[]), plan("elsewhere", &[]));
+    let (release, step) = ("r1".to_owned(), "all/room-a/iam/core".to_owned());
+    for scope in [
+        ApprovalScope::Confirm { release: release.clone(), step: step.clone() },
+        ApprovalScope::Skip { release, step, group: None },
+    ] {
+        let said =
+            |plan, person| VerifiedApproval { scope: scope.clone(), ..approval(plan, person) };
+        let own = [said(&plan, "wang-wei"), said(&plan, "zhao-min")];
+        assert_eq!(needs(ask(&plan, &own)), ["APPROVAL/QUORUM_UNMET"], "{scope:?}");
+        // Nor is it an approval of another plan that somebody would have to give anew.
+        let others = [said(&other, "wang-wei"), said(&other, "zhao-min")];
+        assert_eq!(needs(ask(&plan, &others)), ["APPROVAL/QUORUM_UNMET"], "{scope:?}");
+    }
+}
+
+#[test]
 fn without_rules_only_a_plan_without_risks_goes_by_itself() {
     let none = GatePolicy { has_policy: true, emails: policy().emails, ..GatePolicy::default() };
     let consumed = BTreeSet::new();

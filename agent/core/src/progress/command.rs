@@ -228,7 +228,11 @@ fn waiting_steps(events: &[Event]) -> String {
 }
 
 /// What failed of a part.
-fn failed<'a>(plan: &'a Plan, state: &ReleaseState, part: &Part) -> Result<Vec<&'a Step>, Finding> {
+pub(super) fn failed<'a>(
+    plan: &'a Plan,
+    state: &ReleaseState,
+    part: &Part,
+) -> Result<Vec<&'a Step>, Finding> {
     let is_failed = |step: &&Step| {
         state.step(&step.id).is_some_and(|own| matches!(own.status, StepStatus::Failed(_)))
     };

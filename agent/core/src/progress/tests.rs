@@ -25,6 +25,7 @@ mod offline;
 mod part;
 mod preflight;
 mod restart;
+mod waiver;
 
 const STEP: &str = "all/room-a/iam/core";
 
