@@ -462,7 +462,7 @@ mod tests {
             let step = || step.clone();
             all.push((now, Event::GroupOpened { step: step(), group, attempt: 1, already: 0 }));
             now += seconds;
-            all.push((now, Event::GroupReady { step: step(), group }));
+            all.push((now, Event::GroupReady { step: step(), group, pods: Vec::new() }));
             now += 60;
             all.push((now, Event::GroupDone { step: step(), group }));
         }
@@ -509,7 +509,7 @@ mod tests {
             (600, failed),
             (700, Event::Retried { step: step.clone(), by: "li-na".to_owned() }),
             (700, open(2)),
-            (705, Event::GroupReady { step: step.clone(), group: 0 }),
+            (705, Event::GroupReady { step: step.clone(), group: 0, pods: Vec::new() }),
             (705, Event::GroupDone { step: step.clone(), group: 0 }),
         ];
         let release = Past { id: "r1".to_owned(), plan: None, events: events(list) };

@@ -75,6 +75,9 @@ pub enum Event {
         step: String,
         /// Index of the group.
         group: usize,
+        /// The pods that are new with it; none for a node that is emptied.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pods: Vec<GroupPod>,
     },
     /// Each new pod answered each check of its app as it should.
     GroupChecked {
@@ -273,6 +276,19 @@ pub enum Event {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 pub(crate) fn is_none(number: &u32) -> bool {
     *number == 0
+}
+
+/// A pod that is new with a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupPod {
+    /// `namespace/name`.
+    pub pod: String,
+    /// Its node.
+    pub node: String,
+    /// Since when it has been ready; absent for one that need not be, by a waiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
 }
 
 /// Why a step failed, good enough to act on.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::release::{Event, ReleaseEvent};
+use crate::release::{Event, GroupPod, ReleaseEvent};
 
 /// A release over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,9 @@ pub struct GroupSpan {
     pub seconds: Option<i64>,
     /// What it was doing, in order.
     pub segments: Vec<Segment>,
+    /// The pods that are new with it, once it was ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<GroupPod>,
 }
 
 /// A time in which one thing was going on.
@@ -126,9 +129,10 @@ impl Timeline {
             Event::GroupOpened { step, group, attempt, .. } => {
                 self.open(step, *group, *attempt, at);
             }
-            Event::GroupReady { step, .. }
-            | Event::GroupChecked { step, .. }
-            | Event::Confirmed { step, .. } => self.turn(step, Activity::Watching, at),
+            Event::GroupReady { step, pods, .. } => self.ready(step, pods, at),
+            Event::GroupChecked { step, .. } | Event::Confirmed { step, .. } => {
+                self.turn(step, Activity::Watching, at);
+            }
             Event::ConfirmationAsked { step, .. } => self.turn(step, Activity::Asking, at),
             Event::GroupDone { step, .. } => {
                 let Some(step) = self.step(step) else { return };
@@ -153,14 +157,7 @@ impl Timeline {
                 }
             }
             Event::StepDone { step } => self.end(step, Outcome::Done, at),
-            Event::Skipped { step, group: Some(_), .. } => {
-                let Some(step) = self.step(step) else { return };
-                if let Some(group) = step.groups.last_mut() {
-                    group.outcome = Outcome::Skipped;
-                }
-                step.outcome = Outcome::Open;
-                turn(&mut step.segments, Activity::Changing, at);
-            }
+            Event::Skipped { step, group: Some(_), .. } => self.skip_group(step, at),
             Event::Skipped { step, group: None, .. } => self.end(step, Outcome::Skipped, at),
             Event::StepCancelled { step, .. } => self.end(step, Outcome::Left, at),
             Event::StepRolledBack { step } => self.end(step, Outcome::RolledBack, at),
@@ -201,6 +198,24 @@ impl Timeline {
         }
     }
 
+    /// The open group is ready, with these pods.
+    fn ready(&mut self, id: &str, pods: &[GroupPod], at: Timestamp) {
+        self.turn(id, Activity::Watching, at);
+        if let Some(group) = self.step(id).and_then(|step| step.groups.last_mut()) {
+            group.pods = pods.to_vec();
+        }
+    }
+
+    /// What failed of the last group counts as done, and the step goes on.
+    fn skip_group(&mut self, id: &str, at: Timestamp) {
+        let Some(step) = self.step(id) else { return };
+        if let Some(group) = step.groups.last_mut() {
+            group.outcome = Outcome::Skipped;
+        }
+        step.outcome = Outcome::Open;
+        turn(&mut step.segments, Activity::Changing, at);
+    }
+
     fn begin(&mut self, id: &str, at: Timestamp) {
         self.steps.push(StepSpan {
             step: id.to_owned(),
@@ -222,6 +237,7 @@ impl Timeline {
             outcome: Outcome::Open,
             seconds: None,
             segments: vec![Segment { activity: Activity::Changing, from: at, to: None }],
+            pods: Vec::new(),
         });
     }
 
@@ -334,7 +350,7 @@ mod tests {
         let found = timeline(vec![
             (0, Event::StepStarted { step: step() }),
             (0, opened(0, 1)),
-            (3, Event::GroupReady { step: step(), group: 0 }),
+            (3, Event::GroupReady { step: step(), group: 0, pods: Vec::new() }),
             (8, Event::ConfirmationAsked { step: step(), group: 0 }),
             (
                 20,
@@ -342,7 +358,7 @@ mod tests {
             ),
             (20, Event::GroupDone { step: step(), group: 0 }),
             (20, opened(1, 1)),
-            (25, Event::GroupReady { step: step(), group: 1 }),
+            (25, Event::GroupReady { step: step(), group: 1, pods: Vec::new() }),
         ]);
         let wanted = vec![
             (Activity::Changing, 0, Some(3)),
@@ -404,7 +420,7 @@ mod tests {
             (0, opened(0, 1)),
             (2, failed()),
             (10, Event::Retried { step: step(), by: "li-na".to_owned() }),
-            (14, Event::GroupReady { step: step(), group: 0 }),
+            (14, Event::GroupReady { step: step(), group: 0, pods: Vec::new() }),
             (15, Event::GroupDone { step: step(), group: 0 }),
         ]);
         let group = &found.steps[0].groups[0];

@@ -79,6 +79,9 @@ enum What {
     Show {
         /// Its id, such as `r12`.
         id: String,
+        /// The pods of each group, too.
+        #[arg(long)]
+        pods: bool,
         /// Everything that was recorded, too.
         #[arg(long)]
         events: bool,
@@ -196,13 +199,13 @@ pub(super) async fn run(args: &Args, printer: &Printer) -> Result<Outcome, Failu
             return list::run(which, *limit, asking, printer).await;
         }
         What::Metrics { which, asking } => return metrics::run(which, asking, printer).await,
-        What::Show { id, events, asking } => {
+        What::Show { id, pods, events, asking } => {
             let path = format!("/api/v1/releases/{id}");
             let found: ReleaseShown = asking.client(printer)?.get(&path).await?;
             if printer.is_json() {
                 printer.json(&found);
             } else {
-                show::show(&found, *events, printer);
+                show::show(&found, (*pods, *events), printer);
             }
             return Ok(Outcome::Done);
         }

@@ -17,7 +17,7 @@ use crate::ignored;
 use crate::object::Object;
 use crate::plan::{Driver, Group, OnFailure, Rollout, Step, UnattendedRule};
 use crate::pod::{Pod, TroubleKind};
-use crate::release::{Event, Part};
+use crate::release::{Event, GroupPod, Part};
 
 /// Seconds for which trouble must last before it counts: pods made anew by a retry need a moment to show theirs.
 const PATIENCE_SECONDS: u64 = 5;
@@ -300,7 +300,8 @@ impl Rolling<'_> {
     fn judge(&self, group: &Group, new: &[&Pod], open: &OpenGroup) -> Decision {
         let (step, number) = (self.id(), open.group);
         let Some(ready_at) = open.ready_at else {
-            return Decision::event(Event::GroupReady { step, group: number });
+            let pods = self.new_with(number, new);
+            return Decision::event(Event::GroupReady { step, group: number, pods });
         };
         if open.checked_at.is_none() && !self.rollout.checks.is_empty() {
             return self.check(new, open, ready_at);
@@ -325,6 +326,17 @@ impl Rolling<'_> {
             return Decision::wait(finding);
         }
         Decision::event(Event::GroupDone { step, group: number })
+    }
+
+    /// The pods that are new with a group, and were not with another one.
+    fn new_with(&self, group: usize, new: &[&Pod]) -> Vec<GroupPod> {
+        let is_own = |pod: &GroupPod| self.own.pods.get(&pod.pod).is_none_or(|of| *of == group);
+        let told = new.iter().map(|pod| GroupPod {
+            pod: pod.full_name(),
+            node: pod.node.clone(),
+            ready_since: pod.ready_since,
+        });
+        told.filter(is_own).collect()
     }
 
     /// Asks what the app's checks ask, until all is answered well or one check had its time.

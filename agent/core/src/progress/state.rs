@@ -120,6 +120,8 @@ pub struct StepState {
     /// Uids of pods and Jobs that were broken before the last retry and are to be made anew. Not told by their age: clocks differ,
     /// and Kubernetes writes whole seconds.
     pub remake: BTreeSet<String>,
+    /// Pods that are new, by `namespace/name`, with the index of the group with which they came.
+    pub pods: BTreeMap<String, usize>,
     /// When it failed last.
     pub failed_at: Option<Timestamp>,
     /// Uids of pods whose failure counts no more, by a waiver.
@@ -347,6 +349,7 @@ impl StepState {
             is_let_begin: false,
             held: BTreeSet::new(),
             passed: 0,
+            pods: BTreeMap::new(),
             failed_at: None,
             waived: BTreeSet::new(),
             done_at: None,
@@ -373,7 +376,10 @@ impl StepState {
                     self.owners.clone_from(owners);
                 }
             }
-            Event::GroupReady { .. } => self.in_group(|open| open.ready_at = Some(at)),
+            Event::GroupReady { group, pods, .. } => {
+                self.pods.extend(pods.iter().map(|pod| (pod.pod.clone(), *group)));
+                self.in_group(|open| open.ready_at = Some(at));
+            }
             Event::GroupChecked { .. } => self.in_group(|open| open.checked_at = Some(at)),
             Event::ConfirmationAsked { .. } => self.in_group(|open| open.asked_at = Some(at)),
             Event::Confirmed { by, .. } => {

@@ -17,8 +17,8 @@ use crate::status::failure_finding;
 use super::clock;
 use super::log::in_a_line;
 
-/// A release as people read it; `with_events` lists everything that was recorded, too.
-pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
+/// A release as people read it; the pods of each group and everything that was recorded only when asked for.
+pub(super) fn show(found: &ReleaseShown, (pods, events): (bool, bool), printer: &Printer) {
     for line in head(found, printer) {
         printer.line(line);
     }
@@ -28,7 +28,10 @@ pub(super) fn show(found: &ReleaseShown, with_events: bool, printer: &Printer) {
         (printer.say("Tasks and tests", "任务与测试"), runs(found, printer)),
         (printer.say("Failures", "失败"), failures(&found.events, printer)),
     ];
-    if with_events {
+    if pods {
+        sections.push((printer.say("Pods", "Pod"), groups(found, printer)));
+    }
+    if events {
         let all = found.events.iter().map(|event| recorded(event, printer)).collect();
         sections.push((printer.say("Events", "事件"), all));
     }
@@ -95,6 +98,30 @@ fn course(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
     let form = if is_long { "%F %H:%M" } else { "%T" };
     let clock = |at: Timestamp| printer.local(at).strftime(form).to_string();
     bars(&found.timeline.steps, (row.started_at, to), clock, printer)
+}
+
+/// The pods of each group that was ready.
+fn groups(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in &found.timeline.steps {
+        for group in step.groups.iter().filter(|group| !group.pods.is_empty()) {
+            let number = group.group + 1;
+            let name = match printer.lang {
+                Lang::En => format!("group {number}"),
+                Lang::Zh => format!("分组 {number}"),
+            };
+            lines.push(format!("{}  {name}", step.step));
+            let width = group.pods.iter().map(|pod| pod.pod.len()).max().unwrap_or_default();
+            for pod in &group.pods {
+                let ready = match pod.ready_since {
+                    Some(at) => format!("{} {}", printer.say("ready", "就绪"), clock(at, printer)),
+                    None => printer.say("not ready", "未就绪").to_owned(),
+                };
+                lines.push(format!("  {:<width$}  {}  {ready}", pod.pod, pod.node));
+            }
+        }
+    }
+    lines
 }
 
 /// What people, and policies in their name, decided.
