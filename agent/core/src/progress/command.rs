@@ -1,5 +1,7 @@
 //! What people ask of a running release, as events or as a refusal that says why.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
 
@@ -7,7 +9,7 @@ use super::{ReleaseState, StepStatus};
 use crate::approval::ApprovalScope;
 use crate::gate::{ApprovedPlan, Evidence, GatePolicy};
 use crate::order::{self, Needs};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, StepKind};
 use crate::release::{Command, Event, Part};
 
 /// The events that carry out a command. Products come with those that they require.
@@ -105,31 +107,51 @@ fn chosen<'a>(plan: &'a Plan, state: &ReleaseState, part: &Part) -> Result<Vec<&
 }
 
 /// What is given up with some steps, in the plan's order: of these and of all that count on them, what is not done. A step
-/// counts on those that it needs; a product on those that it requires, whichever wave they are in; and what comes in a later
-/// wave on having gone well in those before. Nothing is deleted that something given up may still use.
+/// counts on those that it needs; a product on those that it requires, whichever wave they are in; what comes in a later wave
+/// on having gone well in those before; and the end of anything on all that comes before it.
 fn given_up<'a>(
     plan: &'a Plan,
     state: &ReleaseState,
     requires: &Needs,
     chosen: &[&Step],
 ) -> Vec<&'a Step> {
-    let mut given_up: Vec<(usize, &Step)> = Vec::new();
-    for (wave, step) in plan.steps().filter(|(_, step)| !state.is_settled(&step.id)) {
-        let counts_on = |(earlier, other): &(usize, &Step)| {
-            if step.needs.contains(&other.id) {
-                return true;
-            }
-            let (Some(own), Some(product)) = (&step.product, &other.product) else {
-                return *earlier < wave && step.product.is_none() && !step.prune.is_empty();
-            };
+    let open: Vec<(usize, &Step)> =
+        plan.steps().filter(|(_, step)| !state.is_settled(&step.id)).collect();
+    let counts_on = |(wave, step): (usize, &Step), (earlier, other): (usize, &Step)| {
+        let is_required = |(own, product): (&String, &String)| {
             let is_same = own == product && (step.app().is_none() || step.app() == other.app());
-            *earlier < wave && (is_same || order::closure(requires, own).contains(product))
+            is_same || order::closure(requires, own).contains(product)
         };
-        if chosen.iter().any(|it| it.id == step.id) || given_up.iter().any(counts_on) {
-            given_up.push((wave, step));
+        let products = step.product.as_ref().zip(other.product.as_ref());
+        // What goes may be what the version that stays still uses: no document says any more what that requires.
+        let is_end = deletes(step) && state.step(&step.id).is_none();
+        step.needs.contains(&other.id)
+            || (is_end && earlier <= wave)
+            || (earlier < wave && products.is_some_and(is_required))
+    };
+    let (mut given_up, mut left): (Vec<_>, Vec<_>) =
+        open.iter().partition(|(_, step)| chosen.iter().any(|it| it.id == step.id));
+    loop {
+        let (more, others): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|step| given_up.iter().any(|it| counts_on(*step, *it)));
+        if more.is_empty() {
+            break;
+        }
+        given_up.extend(more);
+        left = others;
+    }
+    let ids: BTreeSet<&str> = given_up.iter().map(|(_, step)| step.id.as_str()).collect();
+    open.into_iter().map(|(_, step)| step).filter(|it| ids.contains(it.id.as_str())).collect()
+}
+
+/// Whether a step is there to take something away for good.
+fn deletes(step: &Step) -> bool {
+    match step.kind {
+        StepKind::Prune | StepKind::Offline => true,
+        StepKind::Objects(_) | StepKind::Rollout | StepKind::Job(_) | StepKind::Zones => {
+            step.product.is_none() && !step.prune.is_empty()
         }
     }
-    given_up.into_iter().map(|(_, step)| step).collect()
 }
 
 /// Confirmations that persons signed, of what is asked now. Each document counts once, for one group or wave, and only

@@ -209,14 +209,35 @@ fn cancel(plan: &Plan, events: &[Event], part: Part) -> Result<Vec<String>, Find
     "gray/room-a/iam/web", "all/room-b/iam/web", "shop/room-b/shop/till", "last/room-b/iam", "last/room-b",
 ])]
 #[case::a_step_of_the_first_cell(of_step("gray/room-a/crm/app", None), &[
-    "gray/room-a/crm/app", "all/room-b/crm/app", "last/room-b",
+    "gray/room-a/crm/app", "all/room-b/crm/app", "last/room-b/iam", "last/room-b",
 ])]
-#[case::a_step_of_the_second(of_step("all/room-b/crm/app", None), &["all/room-b/crm/app", "last/room-b"])]
+#[case::a_step_of_the_second(of_step("all/room-b/crm/app", None), &["all/room-b/crm/app", "last/room-b/iam", "last/room-b"])]
 fn with_a_part_everything_is_given_up_that_counts_on_it(
     #[case] part: Part,
     #[case] wanted: &[&str],
 ) {
     assert_eq!(cancel(&cells().0, &[], part).unwrap(), wanted);
+}
+
+/// The version that stays may still use what nobody wants beside the new one.
+#[test]
+fn what_would_go_stays_with_what_is_given_up_unless_it_is_going_already() {
+    let (mut plan, _) = cells();
+    let gone = Step {
+        id: "gray/room-a/gone".to_owned(),
+        kind: StepKind::Offline,
+        product: Some("gone".to_owned()),
+        ..plan.content.waves[3].steps[0].clone()
+    };
+    plan.content.waves[0].steps.insert(0, gone.clone());
+    let part = || of_step("all/room-b/crm/app", None);
+    let later = cancel(&plan, &[], part()).unwrap();
+    assert!(!later.contains(&gone.id), "it is over before: {later:?}");
+    let part = of_step("gray/room-a/crm/app", None);
+    assert_eq!(cancel(&plan, &[], part.clone()).unwrap().first(), Some(&gone.id));
+    let going = [Event::StepStarted { step: gone.id.clone() }];
+    let given_up = cancel(&plan, &going, part).unwrap();
+    assert!(!given_up.contains(&gone.id), "{given_up:?}");
 }
 
 #[test]
