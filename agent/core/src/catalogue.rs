@@ -336,11 +336,13 @@ impl<'a> Search<'a> {
         binding: &BTreeSet<&str>,
         chosen: &BTreeMap<&str, Option<&Version>>,
     ) -> bool {
-        chosen.iter().filter(|(other, _)| binding.contains(*other)).all(|(other, version)| {
+        let related = self.related.get(product).into_iter().flatten().copied();
+        std::iter::once(product).chain(related).filter(|it| binding.contains(it)).all(|other| {
+            let version = chosen.get(other).copied().flatten();
             let entry = version.and_then(|version| self.catalogue.entry(other, version));
             let requires = entry.into_iter().flat_map(|entry| &entry.requires);
             let mut concerned =
-                requires.filter(|it| *other == product || it.product.as_str() == product);
+                requires.filter(|it| other == product || it.product.as_str() == product);
             concerned.all(|requirement| {
                 let range = requirement.version.as_ref();
                 match chosen.get(requirement.product.as_str()) {

@@ -46,6 +46,11 @@ pub fn put_in_order(needs: &mut Needs, wanted: &[String]) {
     }
 }
 
+/// Everything that each name needs, also by way of others.
+pub fn closures(needs: &Needs) -> Needs {
+    needs.keys().map(|name| (name.clone(), closure(needs, name))).collect()
+}
+
 /// Everything that a name needs, also by way of others.
 pub fn closure(needs: &Needs, name: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();

@@ -123,7 +123,7 @@ const BROKEN: [&str; 6] = [
 const IMAGE: [&str; 3] = ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"];
 
 /// What is read of a pod's JSON. The rest, most of it, is passed over: pods are read by the thousand. Fields that are
-/// absent or null read as "not yet".
+/// absent read as "not yet", and so do times, maps and lists that Kubernetes may write as null.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Read {

@@ -194,9 +194,9 @@ struct Builder<'a> {
     zones: BTreeMap<usize, Vec<String>>,
     units: BTreeMap<&'a UnitId, &'a Unit>,
     /// Everything that each product requires, also by way of others.
-    required: BTreeMap<String, BTreeSet<String>>,
+    required: Needs,
     /// Everything that each app comes after, by product.
-    after: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    after: BTreeMap<String, Needs>,
 }
 
 impl<'a> Builder<'a> {
@@ -212,9 +212,6 @@ impl<'a> Builder<'a> {
             let place = (key.wave, key.cluster.clone(), key.product.clone());
             places.entry(place).or_default().push(key);
         }
-        let closures = |needs: &Needs| -> BTreeMap<String, BTreeSet<String>> {
-            needs.keys().map(|name| (name.clone(), order::closure(needs, name))).collect()
-        };
         let apps = task::after(basis.desired, basis.site);
         Self {
             basis,
@@ -223,8 +220,11 @@ impl<'a> Builder<'a> {
             places,
             zones,
             units: basis.desired.units.iter().map(|unit| (&unit.id, unit)).collect(),
-            required: closures(&task::requires(basis.site)),
-            after: apps.iter().map(|(product, needs)| (product.clone(), closures(needs))).collect(),
+            required: order::closures(&task::requires(basis.site)),
+            after: apps
+                .iter()
+                .map(|(product, needs)| (product.clone(), order::closures(needs)))
+                .collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What people ask of a running release, as events or as a refusal that says why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_schema::finding::Finding;
@@ -117,31 +117,64 @@ fn given_up<'a>(
 ) -> Vec<&'a Step> {
     let open: Vec<(usize, &Step)> =
         plan.steps().filter(|(_, step)| !state.is_settled(&step.id)).collect();
-    let counts_on = |(wave, step): (usize, &Step), (earlier, other): (usize, &Step)| {
-        let is_required = |(own, product): (&String, &String)| {
-            let is_same = own == product && (step.app().is_none() || step.app() == other.app());
-            is_same || order::closure(requires, own).contains(product)
-        };
-        let products = step.product.as_ref().zip(other.product.as_ref());
-        // What goes may be what the version that stays still uses: no document says any more what that requires.
-        let is_end = deletes(step) && state.step(&step.id).is_none();
-        step.needs.contains(&other.id)
-            || (is_end && earlier <= wave)
-            || (earlier < wave && products.is_some_and(is_required))
-    };
-    let (mut given_up, mut left): (Vec<_>, Vec<_>) =
-        open.iter().partition(|(_, step)| chosen.iter().any(|it| it.id == step.id));
+    let chosen: BTreeSet<&str> = chosen.iter().map(|step| step.id.as_str()).collect();
+    let required = order::closures(requires);
+    let mut given_up = GivenUp::default();
     loop {
-        let (more, others): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|step| given_up.iter().any(|it| counts_on(*step, *it)));
-        if more.is_empty() {
+        let count = given_up.ids.len();
+        for (wave, step) in &open {
+            // What goes may be what the version that stays still uses: no document says any more what that requires.
+            let is_end = deletes(step) && state.step(&step.id).is_none();
+            if chosen.contains(step.id.as_str())
+                || (is_end && given_up.first.is_some_and(|first| first <= *wave))
+                || given_up.is_counted_on(*wave, step, &required)
+            {
+                given_up.insert(*wave, step);
+            }
+        }
+        if given_up.ids.len() == count {
             break;
         }
-        given_up.extend(more);
-        left = others;
     }
-    let ids: BTreeSet<&str> = given_up.iter().map(|(_, step)| step.id.as_str()).collect();
-    open.into_iter().map(|(_, step)| step).filter(|it| ids.contains(it.id.as_str())).collect()
+    let steps = open.into_iter().map(|(_, step)| step);
+    steps.filter(|step| given_up.ids.contains(step.id.as_str())).collect()
+}
+
+/// What is given up so far: its steps, and the first wave of which anything is, also by product and app.
+#[derive(Default)]
+struct GivenUp<'a> {
+    ids: BTreeSet<&'a str>,
+    first: Option<usize>,
+    products: BTreeMap<&'a str, usize>,
+    apps: BTreeMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> GivenUp<'a> {
+    fn insert(&mut self, wave: usize, step: &'a Step) {
+        self.ids.insert(&step.id);
+        self.first = self.first.map_or(Some(wave), |first| Some(first.min(wave)));
+        let Some(product) = &step.product else { return };
+        let first = self.products.entry(product).or_insert(wave);
+        *first = wave.min(*first);
+        if let Some(app) = step.app() {
+            let first = self.apps.entry((product, app)).or_insert(wave);
+            *first = wave.min(*first);
+        }
+    }
+
+    /// Whether a step counts on any of it; products come with all that they require.
+    fn is_counted_on(&self, wave: usize, step: &Step, required: &Needs) -> bool {
+        let is_before = |first: Option<&usize>| first.is_some_and(|first| *first < wave);
+        let of_product = |name: &str| is_before(self.products.get(name));
+        step.needs.iter().any(|id| self.ids.contains(id.as_str()))
+            || step.product.as_deref().is_some_and(|own| {
+                let is_same = match step.app() {
+                    Some(app) => is_before(self.apps.get(&(own, app))),
+                    None => of_product(own),
+                };
+                is_same || required.get(own).into_iter().flatten().any(|name| of_product(name))
+            })
+    }
 }
 
 /// Whether a step is there to take something away for good.

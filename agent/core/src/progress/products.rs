@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseState, StepState, StepStatus};
-use crate::plan::Plan;
+use super::{ReleaseState, StepStatus};
+use crate::plan::{Plan, Step};
 
 /// How far a release is with one product, over all its clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,27 +43,25 @@ pub enum ProductState {
 /// Each product of a plan, in the order in which the first of its steps comes.
 pub fn products(plan: &Plan, state: &ReleaseState) -> Vec<ProductProgress> {
     let mut order = Vec::new();
-    let mut steps: BTreeMap<&str, Vec<Option<&StepState>>> = BTreeMap::new();
-    let mut settled: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut steps: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for (_, step) in plan.steps() {
         let product = step.product.as_deref().unwrap_or_default();
         if !steps.contains_key(product) {
             order.push(product);
         }
-        steps.entry(product).or_default().push(state.step(&step.id));
-        *settled.entry(product).or_default() += usize::from(state.is_settled(&step.id));
+        steps.entry(product).or_default().push(step);
     }
     let of_one = |product: &str| {
         let own = steps.get(product).map_or(&[][..], Vec::as_slice);
-        let begun = || own.iter().flatten().map(|step| &step.status);
-        let done = own.iter().flatten().filter(|step| step.is_complete()).count();
-        let state = if begun().any(|it| matches!(it, StepStatus::Failed(_))) {
+        let begun = || own.iter().filter_map(|step| state.step(&step.id));
+        let done = begun().filter(|step| step.is_complete()).count();
+        let state = if begun().any(|it| matches!(it.status, StepStatus::Failed(_))) {
             ProductState::Failed
-        } else if begun().any(|it| *it == StepStatus::RolledBack) && done == 0 {
+        } else if begun().any(|it| it.status == StepStatus::RolledBack) && done == 0 {
             ProductState::RolledBack
         } else if done == own.len() {
             ProductState::Done
-        } else if settled.get(product) == Some(&own.len()) {
+        } else if own.iter().all(|step| state.is_settled(&step.id)) {
             ProductState::Cancelled
         } else if begun().next().is_some() {
             ProductState::UnderWay
