@@ -122,10 +122,11 @@ fn step_line(step: &StepSpan, name: usize, scale: Scale, printer: &Printer) -> S
     format!("  {label}  {}  {behind}", scale.bar(&step.segments))
 }
 
-fn group_line(group: &GroupSpan, name: usize, scale: Scale, printer: &Printer) -> String {
+/// A group as people call it.
+pub(super) fn group_name(group: &GroupSpan, printer: &Printer) -> String {
     // People count from one.
     let number = group.group + 1;
-    let label = match printer.lang {
+    match printer.lang {
         Lang::En if group.attempt > 1 => {
             format!("group {number}, try {}", group.attempt)
         }
@@ -134,7 +135,11 @@ fn group_line(group: &GroupSpan, name: usize, scale: Scale, printer: &Printer) -
             format!("第 {number} 组，第 {} 次", group.attempt)
         }
         Lang::Zh => format!("第 {number} 组"),
-    };
+    }
+}
+
+fn group_line(group: &GroupSpan, name: usize, scale: Scale, printer: &Printer) -> String {
+    let label = group_name(group, printer);
     let label = padded(&cut(&label, name.saturating_sub(2)), name.saturating_sub(2));
     let behind = behind(group.seconds, group.outcome, printer);
     format!("    {label}  {}  {behind}", scale.bar(&group.segments))

@@ -95,6 +95,12 @@ async fn an_agent_whose_journal_cannot_be_written_ends_and_goes_on_when_there_is
     }
 }
 
+/// The status of a release that asks for a confirmation.
+fn confirmable(status: &Status) -> Option<Status> {
+    let waits = status.release.iter().flat_map(|release| &release.waits);
+    waits.into_iter().any(|wait| wait.code == "RELEASE/AWAIT_CONFIRM").then(|| status.clone())
+}
+
 fn held(status: &Status) -> Option<()> {
     let waits = status.plan.iter().flat_map(|plan| &plan.waits);
     waits.into_iter().any(|wait| wait.code == "APPROVAL/HELD").then_some(())
@@ -124,12 +130,7 @@ async fn half_way(folder: &Path) -> HalfWay {
     repository.set_small_level(2);
     repository.documents("policies/rollout.yaml", &asks);
     repository.push("Level 2");
-    given
-        .until("asked", |status| {
-            let waits = status.release.iter().flat_map(|release| &release.waits);
-            waits.into_iter().any(|wait| wait.code == "RELEASE/AWAIT_CONFIRM").then_some(())
-        })
-        .await;
+    given.until("asked", confirmable).await;
     HalfWay { repository, room, given, agent }
 }
 
@@ -159,11 +160,7 @@ async fn a_release_goes_on_though_the_copy_of_the_repository_was_lost() {
     let _agent = given.start();
     let head = repository.head();
     let mut is_settled = settled(&head);
-    let asked = |status: &Status| {
-        let waits = status.release.iter().flat_map(|release| &release.waits);
-        waits.into_iter().any(|wait| wait.code == "RELEASE/AWAIT_CONFIRM").then(|| status.clone())
-    };
-    let status = given.until("asked again", asked).await;
+    let status = given.until("asked again", confirmable).await;
     assert!(is_settled(&status).is_none());
     given.confirm(&status).await;
     given.until("settled", is_settled).await;

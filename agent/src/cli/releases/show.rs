@@ -7,7 +7,7 @@ use tidegate_core::history::stays;
 use tidegate_core::release::{Event, ReleaseEvent};
 use tidegate_schema::finding::Lang;
 
-use crate::cli::bars::bars;
+use crate::cli::bars::{bars, group_name};
 use crate::cli::output::ReleaseShown;
 use crate::cli::printer::{GUTTER, Printer, columns, labelled, wrapped};
 use crate::cli::report::brief;
@@ -105,12 +105,7 @@ fn groups(found: &ReleaseShown, printer: &Printer) -> Vec<String> {
     let mut lines = Vec::new();
     for step in &found.timeline.steps {
         for group in step.groups.iter().filter(|group| !group.pods.is_empty()) {
-            let number = group.group + 1;
-            let name = match printer.lang {
-                Lang::En => format!("group {number}"),
-                Lang::Zh => format!("分组 {number}"),
-            };
-            lines.push(format!("{}  {name}", step.step));
+            lines.push(format!("{}  {}", step.step, group_name(group, printer)));
             let width = group.pods.iter().map(|pod| pod.pod.len()).max().unwrap_or_default();
             for pod in &group.pods {
                 let ready = match pod.ready_since {
